@@ -1,0 +1,1 @@
+"""Text to tokens: text sources, tokenising, packing; the embedded tiny model."""

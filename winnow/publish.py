@@ -1,0 +1,63 @@
+"""Make a file or a folder appear complete or not at all, whenever the process dies.
+
+A reader that opens the final name finds everything or nothing: bytes go to `NAME.partial`, reach the
+disk, and only then take the final name by `os.replace`, which is atomic within one folder. A leftover
+`.partial` of an interrupted run is overwritten by the next one.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def publish_file(path: Path) -> Iterator[Path]:
+    """Yield `path` with `.partial` added; when the block succeeds, it takes the name `path`."""
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    yield partial
+    sync(partial)
+    os.replace(partial, path)
+    sync(path.parent)
+
+
+@contextmanager
+def publish_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; when the block succeeds, it takes the name `path`.
+
+    Where another process was first, its result stays and this one's is dropped.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        for folder, _, names in os.walk(partial):
+            for name in names:
+                sync(Path(folder, name))
+            sync(Path(folder))
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        sync(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish_text(path: Path, text: str) -> None:
+    """Write `text` to `path`, complete or not at all."""
+    with publish_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Ask the operating system to put a file or folder on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
