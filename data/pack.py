@@ -41,4 +41,3 @@ class Packer:
 def separator_tokens(bos: int | None, eos: int | None) -> list[int]:
     """List what stands between documents: end, then start, once each, as far as the model has them."""
     return list(dict.fromkeys(token for token in (eos, bos) if token is not None))
-

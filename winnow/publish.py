@@ -19,7 +19,7 @@ def publish_file(path: Path) -> Iterator[Path]:
     partial.unlink(missing_ok=True)
     yield partial
     sync(partial)
-    os.replace(partial, path)
+    partial.replace(path)
     sync(path.parent)
 
 
@@ -39,7 +39,7 @@ def publish_directory(path: Path) -> Iterator[Path]:
                 sync(Path(folder, name))
             sync(Path(folder))
         try:
-            os.replace(partial, path)
+            partial.replace(path)
         except OSError:
             if not path.is_dir():
                 raise

@@ -1,0 +1,1 @@
+"""Dictionaries and shards to metrics and a report."""

@@ -1,0 +1,1 @@
+"""Tokens to activation shards: one forward pass for every hook."""

@@ -1,0 +1,247 @@
+"""The configuration of one experiment: one TOML file, single keys overridden on the command line.
+
+Strict: an unknown key, a wrong type or an impossible combination is refused by name before any work
+starts. Each setting is described where it is defined; `--help` prints these descriptions.
+"""
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from winnow.errors import UserError, nearest
+
+DType = Literal["float32", "bfloat16", "float16"]
+Architecture = Literal["relu", "topk"]
+Count = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if not values or len(set(values)) < len(values):
+        raise ValueError("list at least one value, each once")
+    return values
+
+
+OneOrMore = (BeforeValidator(_as_list), AfterValidator(_distinct))
+
+
+class Section(BaseModel):
+    """One table of the file; knows no key that it does not define."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Model(Section):
+    """The language model whose activations are harvested."""
+
+    name: str = Field("openai-community/gpt2", description="hub name, or a local folder in Hugging Face format")
+    revision: str = Field("main", description="branch, tag or commit on the hub")
+    dtype: DType = Field("float32", description="compute dtype")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, mps; for every stage"
+    )
+
+
+class Text(Section):
+    """The text that the model reads."""
+
+    source: str = Field(
+        "python-docs",
+        pattern=r"^(python-docs$|files:.|hub:.)",
+        description="python-docs, files:GLOB (txt, jsonl, parquet) or hub:NAME",
+    )
+    split: str = Field("train", description="split of the data set")
+    column: str = Field("text", description="column of strings, or of token ids (then nothing is tokenised)")
+    context: int = Field(128, ge=2, description="tokens per sequence")
+    tokens: Count = Field(1_000_000, description="tokens to prepare; held-out sequences are among them")
+    prepend_bos: Literal["auto"] | bool = Field(
+        "auto", description="start every sequence with BOS: true, false, or auto (where the tokenizer does)"
+    )
+
+
+class PositionPolicy(Section):
+    """Which positions of a sequence are kept."""
+
+    skip_first: Natural = Field(0, description="leave out this many positions at the start")
+    evenly: Count | None = Field(None, description="then keep so many, evenly spread")
+    random: Count | None = Field(None, description="or so many, drawn anew per sequence from the seed")
+    drop_tokens: list[Natural] = Field([], description="leave out positions that hold these token ids")
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> Self:
+        if self.evenly and self.random:
+            raise ValueError("choose evenly or random, not both")
+        return self
+
+
+class Harvest(Section):
+    """What is saved, and in what portions."""
+
+    hooks: Annotated[list[str], *OneOrMore] = Field(
+        ["blocks.*.hook_resid_post"], description="TransformerLens hook names; * and ? are wildcards"
+    )
+    positions: Literal["all"] | PositionPolicy = Field(
+        "all", description="all, or a table of skip_first, evenly, random, drop_tokens"
+    )
+    storage_dtype: DType = Field("float16", description="dtype on disk")
+    sequences_per_batch: Count = Field(32, description="sequences per forward pass")
+    rows_per_shard: Count = Field(262_144, description="activation rows per shard file, at most")
+
+
+class Dictionaries(Section):
+    """A grid of dictionaries: every combination of the lists is one."""
+
+    architecture: Architecture = Field(description="relu or topk")
+    n_latents: Annotated[list[Count], *OneOrMore] = Field(description="latents of each dictionary")
+    hooks: Annotated[list[str], *OneOrMore] = Field(["*"], description="harvested hooks to train at; wildcards")
+    k: Annotated[list[Count], *OneOrMore] | None = Field(None, description="topk: latents active per row")
+    l1_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
+        None, description="relu: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
+    )
+    seed: Annotated[list[Natural], *OneOrMore] = Field([0], description="seeds of the initialisation")
+    learning_rate: Positive = Field(1e-3, description="peak rate of Adam")
+
+    @model_validator(mode="after")
+    def _sparsity_fits(self) -> Self:
+        needs, other = ("k", "l1_coefficient") if self.architecture == "topk" else ("l1_coefficient", "k")
+        if getattr(self, needs) is None:
+            raise ValueError(f"{self.architecture} needs {needs}")
+        if getattr(self, other) is not None:
+            raise ValueError(f"{other} has no meaning for {self.architecture}; remove it")
+        if self.k and max(self.k) > min(self.n_latents):
+            raise ValueError(f"k = {max(self.k)} is more than n_latents = {min(self.n_latents)}")
+        return self
+
+
+class Train(Section):
+    """How dictionaries are fitted."""
+
+    rows: Count = Field(1_000_000, description="activation rows each dictionary sees; epochs follow")
+    batch_rows: Count = Field(4096, description="rows per step")
+    warmup: float = Field(0.05, ge=0, le=1, description="share of the rows over which rate and penalty rise")
+    decay: float = Field(0.2, ge=0, le=1, description="share of the rows, the last, over which the rate falls to 0")
+    checkpoint_rows: Count = Field(2_000_000, description="rows between checkpoints")
+    dictionaries: list[Dictionaries] = Field([], description="grids, each a table [[train.dictionaries]]")
+
+
+class Analyze(Section):
+    """What is measured."""
+
+    evaluation_sequences: Count = Field(
+        256, description="sequences at the end of the tokens; held out, never harvested for training"
+    )
+
+
+class Experiment(BaseSettings):
+    """Everything one run of the pipeline depends on.
+
+    Give --config FILE; every other option overrides one key of that file.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, strict=True)
+
+    config: str = Field(exclude=True, description="the experiment's TOML file, for instance configs/demo.toml")
+    run: str = Field(min_length=1, description="folder for everything this experiment writes")
+    seed: Natural = Field(0, description="seed of the order of rows and of random positions")
+    model: Model = Model()
+    text: Text = Text()
+    harvest: Harvest = Harvest()
+    train: Train = Train()
+    analyze: Analyze = Analyze()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # the environment is no source: a run depends on its file and command line alone
+
+
+def load_experiment(program: str, arguments: Sequence[str]) -> Experiment:
+    """Read the file that `--config` names, override it by the other arguments, and validate.
+
+    Raises `UserError` naming the file or the key, and the remedy.
+    """
+
+    class FromCommandLine(Experiment):
+        __doc__ = Experiment.__doc__
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            command_line = CliSettingsSource(
+                settings_cls, cli_prog_name=program, cli_parse_args=list(arguments), cli_exit_on_error=False
+            )
+            return (command_line, init_settings)
+
+    path = _config_path(arguments)
+    try:
+        return FromCommandLine(**(_read_toml(path) if path else {}))
+    except ValidationError as error:
+        where = f"{path}: " if path else ""
+        # of a setting that is a word or a table, say what is wrong with the table
+        errors = [dict(e) for e in error.errors() if len(error.errors()) == 1 or "literal['all']" not in e["loc"]]
+        raise UserError(where + "; ".join(map(_describe, errors))) from error
+    except SettingsError as error:
+        raise UserError(f"{error}; --help lists every key") from error
+
+
+def _config_path(arguments: Sequence[str]) -> Path | None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", type=Path)
+    path = parser.parse_known_args(list(arguments))[0].config
+    if path is None and not {"-h", "--help"} & set(arguments):
+        raise UserError("which experiment? give --config FILE, for instance --config configs/demo.toml")
+    return path
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        others = sorted(str(p) for p in path.parent.glob("*.toml"))
+        hint = f"; there are {', '.join(others)}" if others else ""
+        raise UserError(f"{path}: no such configuration file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from error
+
+
+def _describe(error: dict[str, Any]) -> str:
+    location: tuple[str | int, ...] = error["loc"]
+    key = ".".join(str(part) for part in location if str(part).isidentifier() or isinstance(part, int))
+    key = key.replace(".PositionPolicy", "")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key{nearest(str(location[-1]), _known_keys(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return f"{key}: {message}{found}"
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    owner: Any = Experiment
+    for part in location:
+        if isinstance(part, str) and part in owner.model_fields:
+            owner = {"positions": PositionPolicy, "dictionaries": Dictionaries}.get(
+                part, owner.model_fields[part].annotation
+            )
+    return list(owner.model_fields)

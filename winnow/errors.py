@@ -1,0 +1,29 @@
+"""The error whose message is meant for the person at the keyboard."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+class UserError(ValueError):
+    """Say, in one line, what was expected, what was found, and the remedy.
+
+    A stage prints the message without a traceback and leaves with status 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest the names that look like `name`: `; did you mean a, b?`, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def refuse_changed(path: Path, made_with: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise `UserError` naming the first setting in which what is on disk differs from what is asked for."""
+    for key in wanted:
+        if made_with.get(key) != wanted[key]:
+            raise UserError(
+                f"{path} was made with {key} = {made_with.get(key)!r}, now {key} = {wanted[key]!r} is asked for; "
+                f"choose a new run, or delete {path}"
+            )

@@ -1,0 +1,41 @@
+"""Where everything that one experiment writes lies: `runs/NAME/`."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import tomli_w
+
+from winnow.config import Experiment
+from winnow.publish import publish_text
+
+
+class Run(NamedTuple):
+    """The paths of a run directory."""
+
+    path: Path
+
+    @property
+    def tokens(self) -> Path:
+        return self.path / "tokens.h5"
+
+    @property
+    def activations(self) -> Path:
+        return self.path / "activations"
+
+    @property
+    def dictionaries(self) -> Path:
+        return self.path / "dictionaries"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+
+def write_resolved(config: Experiment) -> Run:
+    """Write the resolved configuration into its run directory, and name the directory's parts."""
+    run = Run(Path(config.run))
+    text = tomli_w.dumps(config.model_dump(mode="json", exclude={"config"}, exclude_none=True))
+    path = run.path / "config.toml"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        publish_text(path, text)
+    return run

@@ -1,0 +1,125 @@
+"""Write one activation shard: all hooks' rows of a range of sequences, complete or not at all.
+
+shard-00000.h5      /activations/<hook> [row, width]   contiguous, no filter
+                    /sequence /position /token int32 [row]
+                    /statistics/<hook>/…               this shard's share of statistics.h5
+shard-00000.json    rows, sequences [start, stop), bytes, sha256; the shard counts once this is there
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+from torch import Tensor
+
+from winnow.dtypes import ON_DISK, to_disk
+from winnow.errors import UserError
+from winnow.hashing import hash_file
+from winnow.publish import publish_file, publish_text
+from winnow.statistics import HookStatistics
+
+
+class Sidecar(NamedTuple):
+    """What `shard-NNNNN.json` says of the shard beside it."""
+
+    rows: int
+    sequences: tuple[int, int]
+    bytes: int
+    sha256: str
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.h5"
+
+
+def read_sidecar(shard: Path) -> Sidecar | None:
+    """Read what stands beside a shard, None where the shard was never finished."""
+    try:
+        fields = json.loads(shard.with_suffix(".json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(
+            f"{shard.with_suffix('.json')}: not valid JSON ({error}); delete it, and harvest again"
+        ) from error
+    return Sidecar(fields["rows"], (fields["sequences"][0], fields["sequences"][1]), fields["bytes"], fields["sha256"])
+
+
+class RowIndex(NamedTuple):
+    """Where rows come from: sequence, position within it, and the token there; int32 [row] each."""
+
+    sequence: Tensor
+    position: Tensor
+    token: Tensor
+
+
+class ShardFile:
+    """An open shard that takes rows batch by batch, in order."""
+
+    def __init__(self, file: h5py.File, hooks: Mapping[str, int], index: RowIndex, dtype: str, context: int) -> None:
+        self.index = index
+        self.dtype = dtype
+        self.context = context
+        self.written = 0
+        rows = len(index.token)
+        for name, column in zip(RowIndex._fields, index, strict=True):
+            file[name] = column.numpy()
+        group = file.create_group("activations")
+        self._sets = {hook: group.create_dataset(hook, (rows, width), ON_DISK[dtype]) for hook, width in hooks.items()}
+        for stored in self._sets.values():
+            stored.attrs["dtype"] = dtype
+        self._statistics = {hook: HookStatistics.zero(width, context) for hook, width in hooks.items()}
+        self._file = file
+
+    def append(self, batch: Mapping[str, Tensor]) -> None:
+        """Append the next rows of every hook: tensors [row, width] on the CPU.
+
+        Raises `UserError` where a value is not finite, or not once it is cast to the storage dtype.
+        """
+        count = len(next(iter(batch.values())))
+        rows = slice(self.written, self.written + count)
+        for hook, values in batch.items():
+            stored = to_disk(values, self.dtype)
+            self._refuse_infinite(hook, values, stored)
+            self._sets[hook].write_direct(stored, dest_sel=np.s_[rows])
+            self._statistics[hook] = self._statistics[hook].merge(
+                HookStatistics.of(values, self.index.position[rows], self.context)
+            )
+        self.written += count
+
+    def finish(self) -> None:
+        """Write the statistics, once every row is there."""
+        assert self.written == len(self.index.token), (self.written, len(self.index.token))
+        for hook, statistics in self._statistics.items():
+            statistics.write(self._file.create_group(f"statistics/{hook}"))
+
+    def _refuse_infinite(self, hook: str, values: Tensor, stored: np.ndarray) -> None:
+        exponents = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}[self.dtype]
+        bits = stored.view(np.uint32 if self.dtype == "float32" else np.uint16)
+        bad = (bits & exponents) == exponents  # all exponent bits set: infinity or NaN
+        if bad.any():
+            row, dimension = (int(i[0]) for i in np.nonzero(bad))
+            at = self.written + row
+            raise UserError(
+                f"{hook}: {values[row, dimension].item():g} at sequence {self.index.sequence[at]}, position "
+                f"{self.index.position[at]}, dimension {dimension} does not fit {self.dtype}; "
+                "set harvest.storage_dtype to bfloat16 or float32"
+            )
+
+
+@contextmanager
+def write_shard(
+    path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
+) -> Iterator[ShardFile]:
+    """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
+    with publish_file(path) as partial:
+        with h5py.File(partial, "w") as file:
+            shard = ShardFile(file, hooks, index, dtype, context)
+            yield shard
+            shard.finish()
+        sidecar = Sidecar(len(index.token), sequences, partial.stat().st_size, hash_file(partial))
+    publish_text(path.with_suffix(".json"), json.dumps(sidecar._asdict(), indent=1) + "\n")

@@ -1,0 +1,45 @@
+"""How a stage is started, and how it ends when the user or the machine is in the way.
+
+Exit status 0: done, or nothing to do. 2: the request cannot be met as it stands, said in one line.
+3: stopped by a signal or a full disk with all finished work kept; the same command goes on.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from winnow.config import Experiment, load_experiment
+from winnow.errors import UserError
+
+REFUSED = 2
+INTERRUPTED = 3
+
+
+class Interrupted(Exception):
+    """A stage saved its state and stops early; its text says what is kept."""
+
+
+def run_stage(name: str, main: Callable[[Experiment], None]) -> NoReturn:
+    """Read the configuration from the command line, run `main` with it, and exit."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        main(load_experiment(f"python -m {name}", sys.argv[1:]))
+    except UserError as error:
+        _leave(f"{name}: {error}", REFUSED)
+    except Interrupted as stop:
+        _leave(f"{name}: {stop}; the same command goes on from there", INTERRUPTED)
+    except KeyboardInterrupt:
+        _leave(f"{name}: interrupted; what was complete is kept, the same command goes on", INTERRUPTED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _leave(f"{name}: the disk is full{where}; free some space, the same command goes on", INTERRUPTED)
+    sys.exit(0)
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,156 @@
+"""The distribution of activations, accumulated in one pass and mergeable over shards.
+
+Per dimension: mean and central moments up to the fourth (float64; the pairwise merge of Chan, Golub and
+LeVeque 1979, extended to higher moments by Pebay 2008) and a histogram of signed magnitudes. Per position:
+rows and the sum of norms. Per hook: a histogram of norms.
+
+A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: four bins
+an octave, found by a shift instead of a logarithm. Magnitudes outside 2^-20 … 2^20 count in the outermost
+bins, and exact zeros in one of their own.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Self
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LOWEST = -20  # exponents of two that the histogram resolves
+HIGHEST = 20
+PER_OCTAVE = 4
+MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
+BINS = 2 * MAGNITUDES + 1  # negative ones from the largest down, zero, positive ones
+
+
+def bin_edges() -> np.ndarray:
+    """Compute the edges [BINS + 1] of the signed bins; zero's own bin lies between the two smallest magnitudes."""
+    octaves = 2.0 ** np.arange(LOWEST, HIGHEST)[:, None] * (1 + np.arange(PER_OCTAVE) / PER_OCTAVE)
+    positive = np.append(octaves.ravel(), 2.0**HIGHEST)
+    return np.concatenate([-positive[::-1], positive])
+
+
+class HookStatistics(NamedTuple):
+    """What is known of one hook's activations; all arrays are float64 or int64 and on the CPU."""
+
+    rows: int
+    mean: np.ndarray  # [d]
+    m2: np.ndarray  # [d] sum of (x - mean)^2; m3 and m4 likewise
+    m3: np.ndarray
+    m4: np.ndarray
+    histogram: np.ndarray  # [d, BINS] counts
+    norm_histogram: np.ndarray  # [MAGNITUDES] counts
+    norm_sum: np.ndarray  # [context] sum of the norms at each position
+    position_rows: np.ndarray  # [context]
+
+    @property
+    def variance(self) -> np.ndarray:
+        return self.m2 / self.rows
+
+    @property
+    def skewness(self) -> np.ndarray:
+        return _ratio(self.m3 / self.rows, self.variance**1.5)
+
+    @property
+    def excess_kurtosis(self) -> np.ndarray:
+        return _ratio(self.m4 / self.rows, self.variance**2) - 3 * (self.variance > 0)
+
+    @property
+    def mean_norm(self) -> float:
+        return float(self.norm_sum.sum() / self.rows)
+
+    @property
+    def share_of_zeros(self) -> float:
+        return float(self.histogram[:, MAGNITUDES].sum() / self.histogram.sum())
+
+    @classmethod
+    def zero(cls, width: int, context: int) -> Self:
+        d = np.zeros(width)
+        return cls(
+            0,
+            *(d, d, d, d),
+            np.zeros((width, BINS), np.int64),
+            np.zeros(MAGNITUDES, np.int64),
+            np.zeros(context),
+            np.zeros(context, np.int64),
+        )
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "row d"], positions: Tensor, context: int) -> Self:
+        """Measure rows `x`, the i-th of which stood at position `positions[i]` of its sequence."""
+        rows, width = x.shape
+        x = x.float()
+        exact = x.double()
+        mean = exact.mean(0)
+        deviation = exact - mean  # (row, d)
+        square = deviation * deviation
+        norms = torch.linalg.vector_norm(x, dim=1)
+        bins = _bins(x).add_(torch.arange(width, device=x.device) * BINS)
+        where = positions.long()
+        return cls(
+            rows,
+            mean.cpu().numpy(),
+            square.sum(0).cpu().numpy(),
+            (square * deviation).sum(0).cpu().numpy(),
+            (square * square).sum(0).cpu().numpy(),
+            torch.bincount(bins.flatten(), minlength=width * BINS).view(width, BINS).cpu().numpy(),
+            torch.bincount(_bins(norms) - MAGNITUDES - 1, minlength=MAGNITUDES).cpu().numpy(),
+            torch.bincount(where, norms.double(), minlength=context).cpu().numpy(),
+            torch.bincount(where, minlength=context).cpu().numpy(),
+        )
+
+    def merge(self, other: Self) -> Self:
+        """Combine with the statistics of other rows of the same hook."""
+        if other.rows == 0:
+            return self
+        if self.rows == 0:
+            return other
+        a, b = self.rows, other.rows
+        n = a + b
+        delta = other.mean - self.mean
+        step = delta / n
+        mean = self.mean + step * b
+        m2 = self.m2 + other.m2 + delta * step * a * b
+        m3 = self.m3 + other.m3 + delta * step**2 * a * b * (a - b) + 3 * step * (a * other.m2 - b * self.m2)
+        m4 = (
+            self.m4
+            + other.m4
+            + delta * step**3 * a * b * (a * a - a * b + b * b)
+            + 6 * step**2 * (a * a * other.m2 + b * b * self.m2)
+            + 4 * step * (a * other.m3 - b * self.m3)
+        )
+        return type(self)(n, mean, m2, m3, m4, *(s + o for s, o in zip(self[5:], other[5:], strict=True)))
+
+    def write(self, group: h5py.Group) -> None:
+        """Store the fields as data sets of `group`."""
+        group.attrs["rows"] = self.rows
+        for name, value in zip(self._fields[1:], self[1:], strict=True):
+            group[name] = value
+
+    @classmethod
+    def read(cls, group: h5py.Group) -> Self:
+        """Load what `write` stored."""
+        return cls(int(group.attrs["rows"]), *(np.asarray(group[name]) for name in cls._fields[1:]))
+
+
+def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:
+    """Merge in the order given, so that equal parts give equal bits."""
+    total = HookStatistics.zero(width, context)
+    for part in parts:
+        total = total.merge(part)
+    return total
+
+
+def _bins(x: Tensor) -> Tensor:
+    # float32 from the top: sign, 8 bits of exponent, mantissa; the shift keeps two bits of the mantissa
+    bits = x.contiguous().view(torch.int32)
+    magnitude = ((bits & 0x7FFFFFFF) >> 21) - (127 + LOWEST) * PER_OCTAVE
+    magnitude = magnitude.clamp_(0, MAGNITUDES - 1) + 1
+    signed = torch.where(bits < 0, -magnitude, magnitude)
+    return torch.where(x == 0, 0, signed).long() + MAGNITUDES
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)

@@ -1,0 +1,183 @@
+"""Open a folder of activation shards: read rows, verify files.
+
+    store = winnow.ActivationStore("runs/demo/activations")
+    store.hooks                                          # {"blocks.2.hook_resid_post": 128, …}
+    store.read("blocks.2.hook_resid_post", 0, 1024)      # float32 [row, width]
+
+Rows are numbered through all shards, in the order of their sequences. Files are opened when they are first
+read, once per process, so a store may be handed to forked and spawned workers.
+"""
+
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from winnow.dtypes import TORCH, from_disk
+from winnow.errors import UserError, nearest
+from winnow.hashing import hash_file
+from winnow.shard import RowIndex, Sidecar, read_sidecar, shard_path
+from winnow.statistics import HookStatistics
+
+FORMAT_VERSION = 1
+
+
+class ActivationStore:
+    """The activations of one harvest, as far as it has come.
+
+    Raises `UserError` where `path` holds no harvest, or one of another format.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.manifest: dict[str, Any] = read_manifest(self.path)
+        self.hooks: dict[str, int] = self.manifest["hooks"]
+        self.context: int = self.manifest["context"]
+        self._shards = list(finished_shards(self.path, self.manifest["shards"]))
+        self._starts = [0, *accumulate(sidecar.rows for _, sidecar in self._shards)]
+        self._files: dict[Path, h5py.File] = {}
+        self._owner = os.getpid()
+
+    @property
+    def rows(self) -> int:
+        """Rows in all finished shards."""
+        return self._starts[-1]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard of the harvest is there."""
+        return len(self._shards) == self.manifest["shards"]
+
+    def read(self, hook: str, start: int, stop: int) -> Float[Tensor, "row width"]:
+        """Read rows [start, stop) of a hook as float32.
+
+        Raises `UserError` for an unknown hook, IndexError for rows that do not exist.
+        """
+        out = torch.empty(stop - start, self._width(hook))
+        self.read_into(out, hook, start)
+        return out
+
+    def read_into(self, out: Float[Tensor, "row width"], hook: str, start: int) -> None:
+        """Fill `out`, on the CPU, with rows of a hook from `start` on, cast to its dtype."""
+        self._width(hook)
+        for shard, rows, place in self._spans(start, start + len(out)):
+            stored = self._dataset(shard, f"activations/{hook}")
+            dtype = str(stored.attrs["dtype"])
+            target = out[place]
+            if target.dtype == TORCH[dtype] and target.is_contiguous():
+                array = (target.view(torch.uint16) if dtype == "bfloat16" else target).numpy()
+                stored.read_direct(array, source_sel=np.s_[rows])
+            else:
+                target.copy_(from_disk(stored[rows], dtype))
+
+    def tokens(self, start: int, stop: int) -> RowIndex:
+        """Read where rows [start, stop) come from: sequence, position, token, int32 [row] each."""
+        columns = [torch.empty(stop - start, dtype=torch.int32) for _ in RowIndex._fields]
+        for shard, rows, place in self._spans(start, stop):
+            for column, name in zip(columns, RowIndex._fields, strict=True):
+                column[place] = torch.from_numpy(self._dataset(shard, name)[rows])
+        return RowIndex(*columns)
+
+    def statistics(self, hook: str) -> HookStatistics:
+        """Read the distribution of a hook over everything harvested.
+
+        Raises `UserError` while the harvest is not finished.
+        """
+        self._width(hook)
+        path = self.path / "statistics.h5"
+        if not path.exists():
+            raise UserError(f"{self.path}: the harvest is not finished; run make harvest")
+        with h5py.File(path) as file:
+            return HookStatistics.read(file[hook])
+
+    def shard_statistics(self, hook: str) -> Iterator[HookStatistics]:
+        """Read the distribution of a hook in each finished shard, in order."""
+        for shard, _ in self._shards:
+            with h5py.File(shard) as file:
+                yield HookStatistics.read(file[f"statistics/{hook}"])
+
+    def verify(self) -> None:
+        """Hash every finished shard. Raises `UserError` naming the first that is not what it was, and how."""
+        for shard, sidecar in self._shards:
+            check_size(shard, sidecar)
+            found = hash_file(shard)
+            if found != sidecar.sha256:
+                raise UserError(
+                    f"{shard}: sha256 is {found[:12]}…, its sidecar says {sidecar.sha256[:12]}…; "
+                    f"delete both, and harvest again"
+                )
+
+    def _width(self, hook: str) -> int:
+        if hook not in self.hooks:
+            raise UserError(
+                f"{self.path}: no hook {hook}{nearest(hook, self.hooks)}; there are {', '.join(self.hooks)}"
+            )
+        return self.hooks[hook]
+
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[int, slice, slice]]:
+        """Split rows [start, stop) by shard: its number in the list, rows in it, place in the result."""
+        if not 0 <= start <= stop <= self.rows:
+            raise IndexError(f"{self.path}: rows {start} to {stop} of {self.rows}")
+        at = start
+        while at < stop:
+            shard = bisect_right(self._starts, at) - 1
+            end = min(stop, self._starts[shard + 1])
+            first = self._starts[shard]
+            yield shard, slice(at - first, end - first), slice(at - start, end - start)
+            at = end
+
+    def _dataset(self, shard: int, name: str) -> h5py.Dataset:
+        if self._owner != os.getpid():  # after a fork, the parent's handles are not ours to use
+            self._files = {}
+            self._owner = os.getpid()
+        path, sidecar = self._shards[shard]
+        if path not in self._files:
+            check_size(path, sidecar)
+            self._files[path] = h5py.File(path)
+        stored = self._files[path][name]
+        assert isinstance(stored, h5py.Dataset)
+        return stored
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": {}, "_owner": -1}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read `manifest.json` of a folder of shards, or say what is in the way."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is {folder} a folder of activations? run make harvest") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise UserError(f"{path}: format version {manifest.get('format_version')}, this winnow reads {FORMAT_VERSION}")
+    return manifest
+
+
+def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
+    """Yield the shards that have their sidecar, in order."""
+    for number in range(count):
+        path = shard_path(folder, number)
+        sidecar = read_sidecar(path)
+        if sidecar is not None:
+            yield path, sidecar
+
+
+def check_size(shard: Path, sidecar: Sidecar) -> None:
+    """Raise `UserError` where a shard is missing or has not the size its sidecar says."""
+    if not shard.exists():
+        raise UserError(f"{shard}: missing, its sidecar is there; delete that, and harvest again")
+    size = shard.stat().st_size
+    if size != sidecar.bytes:
+        raise UserError(f"{shard}: {size} bytes, its sidecar says {sidecar.bytes}; delete both, and harvest again")
