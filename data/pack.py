@@ -36,8 +36,3 @@ class Packer:
         if self.bos is None:
             return body
         return np.concatenate([np.full((full, 1), self.bos, dtype=np.int32), body], axis=1)
-
-
-def separator_tokens(bos: int | None, eos: int | None) -> list[int]:
-    """List what stands between documents: end, then start, once each, as far as the model has them."""
-    return list(dict.fromkeys(token for token in (eos, bos) if token is not None))

@@ -165,6 +165,19 @@ class Experiment(BaseSettings):
     train: Train = Train()
     analyze: Analyze = Analyze()
 
+    @model_validator(mode="after")
+    def _positions_fit(self) -> Self:
+        policy = self.harvest.positions
+        if isinstance(policy, PositionPolicy):
+            left = self.text.context - policy.skip_first
+            wanted = policy.evenly or policy.random or 1
+            if wanted > left:
+                raise ValueError(
+                    f"harvest.positions: {wanted} of {left} positions are asked for (text.context = "
+                    f"{self.text.context}, skip_first = {policy.skip_first}); skip or keep fewer"
+                )
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
@@ -233,6 +246,8 @@ def _describe(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
     found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
     return f"{key}: {message}{found}"
 

@@ -6,6 +6,7 @@ Exit status 0: done, or nothing to do. 2: the request cannot be met as it stands
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -24,6 +25,7 @@ class Interrupted(Exception):
 def run_stage(name: str, main: Callable[[Experiment], None]) -> NoReturn:
     """Read the configuration from the command line, run `main` with it, and exit."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         main(load_experiment(f"python -m {name}", sys.argv[1:]))
     except UserError as error:

@@ -1,0 +1,51 @@
+# make demo, make test; one experiment: make all CONFIG=configs/NAME.toml
+
+PYTHON ?= python3
+CONFIG ?= configs/demo.toml
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo all tokens harvest train analyze verify setup test check format lint types
+
+demo: CONFIG = configs/demo.toml
+demo: all
+
+all: analyze
+
+# Each stage skips what is done and says so, hence stages are simply run in their order.
+tokens: $(READY)
+	@$(BIN)/python -m data --config $(CONFIG)
+
+harvest: tokens
+	@$(BIN)/python -m harvest --config $(CONFIG)
+
+train: harvest
+	@$(BIN)/python -m train --config $(CONFIG)
+
+analyze: train
+	@$(BIN)/python -m analyze --config $(CONFIG)
+
+verify: $(READY)
+	@$(BIN)/python -m winnow.verify --config $(CONFIG)
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("winnow needs Python 3.11 or newer, found " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[stages,dev]'
+	@touch $@
+
+test: $(READY)
+	$(BIN)/pytest
+
+check: format lint types test
+
+format: $(READY)
+	$(BIN)/ruff format --check .
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/pyright

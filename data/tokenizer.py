@@ -1,0 +1,55 @@
+"""Open a model's tokenizer, and know how the model was trained to see a sequence begin."""
+
+import logging
+from typing import NamedTuple
+
+import transformers
+from huggingface_hub.errors import HFValidationError
+from transformers import AutoTokenizer
+
+from winnow.config import Model, Text
+from winnow.errors import UserError
+
+
+class TextTokenizer:
+    """Turns documents into token ids, without special tokens, on all cores."""
+
+    def __init__(self, settings: Model) -> None:
+        transformers.logging.disable_progress_bar()
+        # documents longer than the model's context are cut later; the warning about them says otherwise
+        logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(settings.name, revision=settings.revision)
+        except (OSError, ValueError, HFValidationError) as error:
+            raise UserError(
+                f"model.name = {settings.name}: no tokenizer found in such a folder, nor on the hub at revision "
+                f"{settings.revision} ({' '.join(str(error).split())[:200]}); a local folder in Hugging Face format "
+                "works too"
+            ) from error
+        self.vocabulary = len(self._tokenizer)
+        self.bos: int | None = self._tokenizer.bos_token_id
+        self.eos: int | None = self._tokenizer.eos_token_id
+
+    def __call__(self, documents: list[str]) -> list[list[int]]:
+        return self._tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+
+    @property
+    def prepends_bos(self) -> bool:
+        """Whether the tokenizer starts a text with BOS by itself: its model was trained so."""
+        return self.bos is not None and self._tokenizer("").input_ids[:1] == [self.bos]
+
+
+class Framing(NamedTuple):
+    """The special tokens around documents and sequences."""
+
+    separator: list[int]  # between two documents: end, then start, once each, as far as the model has them
+    bos: int | None  # at the start of every sequence
+
+
+def framing(tokenizer: TextTokenizer, settings: Text) -> Framing:
+    """Decide both; raises `UserError` where BOS is asked for and the tokenizer has none."""
+    separator = list(dict.fromkeys(token for token in (tokenizer.eos, tokenizer.bos) if token is not None))
+    wanted = tokenizer.prepends_bos if settings.prepend_bos == "auto" else settings.prepend_bos
+    if wanted and tokenizer.bos is None:
+        raise UserError("text.prepend_bos = true: this tokenizer has no BOS token; set it to auto or false")
+    return Framing(separator, tokenizer.bos if wanted else None)

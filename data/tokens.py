@@ -1,0 +1,50 @@
+"""The first stage: text in, packed token sequences out, on disk, once.
+
+runs/NAME/tokens.h5    /tokens int32 [sequence, context]
+                       attrs: settings (JSON), fingerprint, tokenizer, text, tokens_wanted, bos
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from winnow.config import Experiment
+from winnow.errors import refuse_changed
+from winnow.lock import run_lock
+from winnow.publish import publish_file
+from winnow.run import Run, write_resolved
+from winnow.tokens import open_tokens
+
+
+def make_tokens(config: Experiment) -> None:
+    """Write `tokens.h5` of the run, or say that it is there.
+
+    Raises `UserError` where it was made with other settings.
+    """
+    path = Run(Path(config.run)).tokens
+    with run_lock(path.parent):
+        if path.exists():
+            with h5py.File(path) as file:
+                refuse_changed(path, json.loads(str(file.attrs["settings"])), token_settings(config))
+            print(f"{_describe(path)}; nothing to do")
+            return
+        # here, since a stage that has nothing to do need not wait for datasets and transformers
+        from data.write_tokens import write_tokens
+
+        write_resolved(config)
+        with publish_file(path) as partial:
+            write_tokens(partial, config, token_settings(config))
+        print(_describe(path))
+
+
+def token_settings(config: Experiment) -> dict[str, Any]:
+    """Collect the settings on which the tokens depend, by their names in the configuration."""
+    text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json").items()}
+    return {"model.name": config.model.name, "model.revision": config.model.revision, **text}
+
+
+def _describe(path: Path) -> str:
+    tokens = open_tokens(path)
+    return f"{path}: {tokens.sequences:,} sequences of {tokens.context} tokens"

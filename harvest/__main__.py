@@ -1,0 +1,7 @@
+"""python -m harvest --config FILE: tokens to activation shards."""
+
+from harvest.stage import harvest
+from winnow.stage import run_stage
+
+if __name__ == "__main__":
+    run_stage("harvest", harvest)

@@ -1,0 +1,47 @@
+"""Which hook points a pattern names.
+
+python -m harvest.hooks --config configs/demo.toml      # list every name that can be harvested
+"""
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+import torch
+
+from harvest.model import LanguageModel, open_model
+from winnow.config import Experiment
+from winnow.errors import UserError, nearest
+from winnow.stage import run_stage
+
+
+def resolve_hooks(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Expand names and globs, in the order of `names`, each once.
+
+    Raises `UserError` with the nearest names for a pattern that matches none.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matching = [name for name in names if fnmatchcase(name, pattern)]
+        if not matching:
+            raise UserError(
+                f"harvest.hooks: no hook {pattern}{nearest(pattern, names)}; "
+                "python -m harvest.hooks --config FILE lists all"
+            )
+        chosen.update(matching)
+    return [name for name in names if name in chosen]
+
+
+def widths(model: LanguageModel, hooks: Sequence[str]) -> dict[str, int]:
+    """Discover the width of each hook by running two tokens."""
+    tokens = torch.zeros(1, 2, dtype=torch.int64)
+    seen = model.activations(tokens, hooks)
+    return {name: seen[name].shape[-1] for name in hooks}
+
+
+def list_hooks(config: Experiment) -> None:
+    """Print every hook name of the configured model."""
+    print("\n".join(open_model(config.model).hooks))
+
+
+if __name__ == "__main__":
+    run_stage("harvest.hooks", list_hooks)

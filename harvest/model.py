@@ -1,0 +1,253 @@
+"""Open a language model under TransformerLens' hook names, and run it only as far as is needed.
+
+TransformerLens' `TransformerBridge` names the hook points. It also attends eagerly and splits the joint
+query-key-value product, which costs up to half the speed. Nearly every hook point of [batch, position, width]
+is the input or the output of one module of the Hugging Face model, so there the module itself is hooked in a
+twin that shares the weights, with `sdpa` attention. Points inside attention or a normalisation have no such
+module; if one is asked for, the bridge runs. Both ways are compared when the model is opened.
+
+    model = open_model(config.model)
+    model.activations(tokens, ["blocks.2.hook_resid_post"])    # {name: [sequence, context, width]}
+"""
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+import transformers
+from huggingface_hub.errors import HFValidationError
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from winnow.config import Model
+from winnow.dtypes import TORCH
+from winnow.errors import UserError
+from winnow.hashing import hash_tensors
+
+Replacement = tuple[str, Callable[[Tensor], Tensor]]
+
+
+class Site(NamedTuple):
+    """A hook point as a place in the Hugging Face model: a module's first input, or its output."""
+
+    module: nn.Module
+    side: Literal["in", "out"]
+
+
+class _Enough(Exception):
+    """The last activation asked for has been seen; the rest of the forward pass is not needed."""
+
+
+class LanguageModel:
+    """A model that gives activations by TransformerLens name.
+
+    `hooks` lists the names of all points whose value may be asked for; `sites` those that the Hugging Face
+    modules serve directly.
+    """
+
+    def __init__(self, plain: nn.Module, bridge: TransformerBridge, modules: Mapping[int, nn.Module]) -> None:
+        self.plain = plain
+        self.bridge = bridge
+        parameter = next(plain.parameters())
+        self.device = parameter.device
+        self.d_vocab = int(plain.config.vocab_size)  # type: ignore[union-attr]
+        self.context = int(bridge.cfg.n_ctx)
+        self.sites = _sites(bridge, modules)
+        self.hooks = list(bridge.hook_dict)
+
+    @property
+    def weight_hash(self) -> str:
+        """The sha256 over all weights in the compute dtype."""
+        return hash_tensors(self.plain.state_dict().items())
+
+    @torch.no_grad()
+    def activations(
+        self, tokens: Int[Tensor, "sequence context"], hooks: Sequence[str]
+    ) -> dict[str, Float[Tensor, "sequence context width"]]:
+        """Run the model until the last of `hooks` has been seen; heads are flattened into the width.
+
+        Raises `UserError` for a point that has no value per position.
+        """
+        seen: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Callable[[Tensor], None]:
+            def hook(value: Tensor) -> None:
+                seen[name] = _per_position(name, value, tokens)
+                if len(seen) == len(hooks):
+                    raise _Enough
+
+            return hook
+
+        try:
+            self._run(tokens, {name: keep(name) for name in hooks})
+        except _Enough:
+            pass
+        else:
+            missing = ", ".join(name for name in hooks if name not in seen)
+            raise UserError(f"{missing}: the model computes no such value in a plain forward pass")
+        return seen
+
+    @torch.no_grad()
+    def logits(
+        self, tokens: Int[Tensor, "sequence context"], replace: Replacement | None = None
+    ) -> Float[Tensor, "sequence context d_vocab"]:
+        """Compute the logits; with `replace=(name, f)`, after the activation there has been replaced by f of it."""
+        watched: dict[str, Callable[[Tensor], Tensor | None]] = {}
+        if replace is not None:
+            name, change = replace
+
+            def hook(value: Tensor) -> Tensor:
+                flat = _per_position(name, value, tokens)
+                return change(flat).to(value.dtype).reshape(value.shape)
+
+            watched[name] = hook
+        return self._run(tokens, watched)
+
+    def _run(self, tokens: Tensor, watched: Mapping[str, Callable[[Tensor], Tensor | None]]) -> Tensor:
+        tokens = tokens.to(self.device).long()
+        if all(name in self.sites for name in watched):
+            handles = [_watch(self.sites[name], hook) for name, hook in watched.items()]
+            try:
+                return self.plain(tokens, use_cache=False).logits
+            finally:
+                for handle in handles:
+                    handle.remove()
+        hooks: list[Any] = [(name, lambda value, hook, f=f: f(value)) for name, f in watched.items()]
+        with self.bridge.hooks(fwd_hooks=hooks):
+            return self.bridge(tokens, return_type="logits")
+
+
+def open_model(settings: Model) -> LanguageModel:
+    """Load a model by hub name or from a local folder.
+
+    Raises `UserError` naming what was tried where there is none, or where it is no language model.
+    """
+    transformers.logging.disable_progress_bar()
+    device = resolve_device(settings.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries, about themselves
+        plain, tokenizer = _load(settings, device)
+        shared: dict[int, Any] = {id(t): t for t in [*plain.parameters(), *plain.buffers()]}
+        twin = copy.deepcopy(plain, shared)
+        modules = {id(shared[id(module)]): module for module in plain.modules()}
+        bridge = TransformerBridge.boot_transformers(
+            settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
+        )
+    model = LanguageModel(plain, bridge, modules)
+    _drop_unequal_sites(model)
+    return model
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `auto` into the best device there is, and refuse one that is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    present = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not present[device.type]:
+        raise UserError(f"model.device = {name}: there is no such device here; set it to auto or cpu")
+    return device
+
+
+def _load(settings: Model, device: torch.device) -> tuple[Any, Any]:
+    where = {"pretrained_model_name_or_path": settings.name, "revision": settings.revision}
+    try:
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                **where, dtype=TORCH[settings.dtype], attn_implementation="sdpa"
+            )
+        except ValueError as error:
+            if "scaled_dot_product_attention" not in str(error):
+                raise
+            model = AutoModelForCausalLM.from_pretrained(**where, dtype=TORCH[settings.dtype])
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+    except (OSError, ValueError, HFValidationError) as error:
+        raise UserError(not_found(settings, error)) from error
+    return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def not_found(settings: Model, error: Exception) -> str:
+    """Say in one line which model was looked for, where, and what else works."""
+    folder = Path(settings.name)
+    reason = " ".join(str(error).split())[:200]
+    if folder.exists():
+        return f"model.name = {settings.name}: the folder cannot be read as a Hugging Face model ({reason})"
+    return (
+        f"model.name = {settings.name}: no such folder, and not found on the hub at revision {settings.revision} "
+        f"({reason}); a local folder in Hugging Face format works too"
+    )
+
+
+def _sites(bridge: TransformerBridge, modules: Mapping[int, nn.Module]) -> dict[str, Site]:
+    """Find the hook points, aliases included, that are the input or output of a module of the plain model."""
+    by_point: dict[int, Site] = {}
+    for component in bridge.modules():
+        module = modules.get(id(getattr(component, "original_component", None)))
+        if module is not None:
+            for side in ("in", "out"):
+                point = getattr(component, f"hook_{side}", None)
+                if point is not None:
+                    by_point[id(point)] = Site(module, side)
+    return {name: by_point[id(point)] for name, point in bridge.hook_dict.items() if id(point) in by_point}
+
+
+def _drop_unequal_sites(model: LanguageModel) -> None:
+    """Keep the sites where both ways give the same value; some bridges hook inside a module, not around it."""
+    tokens = torch.arange(8, device=model.device)[None] % model.d_vocab
+    expected: dict[str, Tensor] = {}
+    found: dict[str, Tensor] = {}
+
+    def store(into: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
+        def hook(value: Tensor) -> None:
+            into.setdefault(name, value.detach().flatten().float())
+
+        return hook
+
+    sites = dict(model.sites)
+    with torch.no_grad():
+        model._run(tokens, {name: store(found, name) for name in sites})
+        model.sites.clear()
+        model._run(tokens, {name: store(expected, name) for name in sites})
+    tolerance = 1e-4 if next(model.plain.parameters()).dtype == torch.float32 else 5e-2
+    for name, site in sites.items():
+        if name in found and name in expected and found[name].shape == expected[name].shape:
+            error = (found[name] - expected[name]).norm()
+            if error <= tolerance * expected[name].norm():
+                model.sites[name] = site
+
+
+def _watch(site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
+    if site.side == "in":
+
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if args:
+                changed = hook(args[0])
+                return None if changed is None else ((changed, *args[1:]), kwargs)
+            changed = hook(kwargs["hidden_states"])
+            return None if changed is None else (args, {**kwargs, "hidden_states": changed})
+
+        return site.module.register_forward_pre_hook(before, with_kwargs=True)
+
+    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, tuple):
+            changed = hook(output[0])
+            return None if changed is None else (changed, *output[1:])
+        return hook(output)
+
+    return site.module.register_forward_hook(after)
+
+
+def _per_position(name: str, value: Any, tokens: Tensor) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim < 3 or value.shape[:2] != tokens.shape:
+        shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UserError(f"{name}: its value is {shape}, not one vector per sequence and position")
+    return value.flatten(2)

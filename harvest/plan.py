@@ -1,0 +1,84 @@
+"""What a harvest will write: its settings, its shards, its size; computed without opening the model."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from winnow.config import DType, Experiment, PositionPolicy
+from winnow.errors import UserError
+from winnow.tokens import TokenFile
+
+
+class Plan(NamedTuple):
+    """How sequences [0, sequences) of the tokens are cut into shards."""
+
+    sequences: int  # harvested; those behind them are held out for the evaluation
+    sequences_per_shard: int
+    policy: PositionPolicy
+
+    @property
+    def shards(self) -> int:
+        return -(-self.sequences // self.sequences_per_shard)
+
+    def span(self, shard: int) -> tuple[int, int]:
+        """Name the sequences [start, stop) of a shard."""
+        start = shard * self.sequences_per_shard
+        return start, min(self.sequences, start + self.sequences_per_shard)
+
+
+def plan_harvest(config: Experiment, tokens: TokenFile) -> Plan:
+    """Cut the harvest into shards of at most `rows_per_shard` rows.
+
+    Raises `UserError` where nothing is left to harvest.
+    """
+    policy = position_policy(config)
+    per_sequence = most_per_sequence(policy, tokens.context)
+    sequences = tokens.sequences - config.analyze.evaluation_sequences
+    if sequences <= 0:
+        raise UserError(
+            f"{tokens.path} holds {tokens.sequences} sequences, and analyze.evaluation_sequences = "
+            f"{config.analyze.evaluation_sequences} of them are held out; ask for more text.tokens in a new run"
+        )
+    return Plan(sequences, max(1, config.harvest.rows_per_shard // per_sequence), policy)
+
+
+def position_policy(config: Experiment) -> PositionPolicy:
+    """Give the configured policy, in which `all` is the one that leaves nothing out."""
+    return PositionPolicy() if config.harvest.positions == "all" else config.harvest.positions
+
+
+def harvest_settings(config: Experiment, tokens: TokenFile, plan: Plan) -> dict[str, Any]:
+    """Collect what the bytes of a shard depend on, by name in the configuration, but for the weights."""
+    harvest = {f"harvest.{key}": value for key, value in config.harvest.model_dump(mode="json").items()}
+    harvest["harvest.positions"] = plan.policy.model_dump(mode="json")
+    return {
+        "model.name": config.model.name,
+        "model.revision": config.model.revision,
+        "model.dtype": config.model.dtype,
+        "seed": config.seed if plan.policy.random else None,
+        "tokens.fingerprint": tokens.fingerprint,
+        "harvested sequences (those of text.tokens less analyze.evaluation_sequences)": plan.sequences,
+        **harvest,
+    }
+
+
+def refuse_without_space(folder: Path, bytes_per_row: int, rows: int) -> None:
+    """Raise `UserError` with needed and free bytes where the disk cannot hold the rows that are missing."""
+    needed = rows * (bytes_per_row + 12)  # and sequence, position, token
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: the harvest needs {needed:,} bytes, {free:,} are free; choose fewer hooks, fewer "
+            "text.tokens or positions, or another disk"
+        )
+
+
+def bytes_per_row(widths: Mapping[str, int], dtype: DType) -> int:
+    """Count the bytes of one row of all hooks."""
+    return sum(widths.values()) * (4 if dtype == "float32" else 2)
+
+
+def most_per_sequence(policy: PositionPolicy, context: int) -> int:
+    """Count the positions that a sequence can keep at most."""
+    return policy.evenly or policy.random or context - policy.skip_first

@@ -1,0 +1,39 @@
+"""Read the token sequences of a run: `runs/NAME/tokens.h5`, /tokens int32 [sequence, context]."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from winnow.errors import UserError
+
+
+class TokenFile(NamedTuple):
+    """What a token file holds, and rows of it on request."""
+
+    path: Path
+    sequences: int
+    context: int
+    fingerprint: str
+    tokenizer: str
+    text: str
+    bos: int  # the token that starts every sequence, -1 for none
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Read sequences [start, stop) as int32 [sequence, context]."""
+        with h5py.File(self.path) as file:
+            return np.asarray(file["tokens"][start:stop])  # type: ignore[index]
+
+
+def open_tokens(path: Path) -> TokenFile:
+    """Open a token file. Raises `UserError` where there is none, or it cannot be read as one."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file; run make tokens first")
+    try:
+        with h5py.File(path) as file:
+            sequences, context = file["tokens"].shape  # type: ignore[union-attr]
+            words = (str(file.attrs[name]) for name in ("fingerprint", "tokenizer", "text"))
+            return TokenFile(path, sequences, context, *words, int(file.attrs["bos"]))
+    except (OSError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not a token file of winnow ({error}); delete it, and run make tokens") from error
