@@ -83,8 +83,10 @@ def build_python_docs() -> DatasetDict:
     rows.sort()
     held_out = [int(digest[:8], 16) % HELD_OUT_IN == 0 for digest, _, _ in rows]
     return DatasetDict(
-        train=_to_dataset(row for row, held in zip(rows, held_out, strict=True) if not held),
-        test=_to_dataset(row for row, held in zip(rows, held_out, strict=True) if held),
+        {
+            "train": _to_dataset(row for row, held in zip(rows, held_out, strict=True) if not held),
+            "test": _to_dataset(row for row, held in zip(rows, held_out, strict=True) if held),
+        }
     )
 
 

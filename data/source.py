@@ -45,7 +45,7 @@ def _rows(settings: Text) -> Any:
     if kind == "python-docs":
         splits = load_python_docs()
         if settings.split not in splits:
-            raise UserError(f"text.split = {settings.split}: python-docs has {' and '.join(splits)}")
+            raise UserError(f"text.split = {settings.split}: python-docs has {' and '.join(map(str, splits))}")
         return splits[settings.split]
     if kind == "files":
         return _from_files(where, settings.split)

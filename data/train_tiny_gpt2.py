@@ -146,6 +146,7 @@ def train(sequences: Tensor, steps: int, seed: int) -> GPT2LMHeadModel:
 
 
 def _architecture(activation: str, attention: str) -> GPT2Config:
+    options: dict[str, Any] = {"attn_implementation": attention}
     return GPT2Config(
         vocab_size=VOCABULARY,
         n_positions=CONTEXT,
@@ -153,12 +154,12 @@ def _architecture(activation: str, attention: str) -> GPT2Config:
         n_layer=4,
         n_head=4,
         activation_function=activation,
-        attn_implementation=attention,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         bos_token_id=0,
         eos_token_id=0,
+        **options,
     )
 
 

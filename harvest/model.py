@@ -172,7 +172,7 @@ def _load(settings: Model, device: torch.device) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(**where)
     except (OSError, ValueError, HFValidationError) as error:
         raise UserError(not_found(settings, error)) from error
-    return model.to(device).eval().requires_grad_(False), tokenizer
+    return nn.Module.to(model, device).eval().requires_grad_(False), tokenizer
 
 
 def not_found(settings: Model, error: Exception) -> str:

@@ -50,11 +50,13 @@ class Section(BaseModel):
 class Model(Section):
     """The language model whose activations are harvested."""
 
-    name: str = Field("openai-community/gpt2", description="hub name, or a local folder in Hugging Face format")
-    revision: str = Field("main", description="branch, tag or commit on the hub")
-    dtype: DType = Field("float32", description="compute dtype")
+    name: str = Field(default="openai-community/gpt2", description="hub name, or a local folder in Hugging Face format")
+    revision: str = Field(default="main", description="branch, tag or commit on the hub")
+    dtype: DType = Field(default="float32", description="compute dtype")
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, cuda, cuda:1, mps; for every stage"
+        default="auto",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+        description="auto, cpu, cuda, cuda:1, mps; for every stage",
     )
 
 
@@ -62,26 +64,26 @@ class Text(Section):
     """The text that the model reads."""
 
     source: str = Field(
-        "python-docs",
+        default="python-docs",
         pattern=r"^(python-docs$|files:.|hub:.)",
         description="python-docs, files:GLOB (txt, jsonl, parquet) or hub:NAME",
     )
-    split: str = Field("train", description="split of the data set")
-    column: str = Field("text", description="column of strings, or of token ids (then nothing is tokenised)")
-    context: int = Field(128, ge=2, description="tokens per sequence")
-    tokens: Count = Field(1_000_000, description="tokens to prepare; held-out sequences are among them")
+    split: str = Field(default="train", description="split of the data set")
+    column: str = Field(default="text", description="column of strings, or of token ids (then nothing is tokenised)")
+    context: int = Field(default=128, ge=2, description="tokens per sequence")
+    tokens: Count = Field(default=1_000_000, description="tokens to prepare; held-out sequences are among them")
     prepend_bos: Literal["auto"] | bool = Field(
-        "auto", description="start every sequence with BOS: true, false, or auto (where the tokenizer does)"
+        default="auto", description="start every sequence with BOS: true, false, or auto (where the tokenizer does)"
     )
 
 
 class PositionPolicy(Section):
     """Which positions of a sequence are kept."""
 
-    skip_first: Natural = Field(0, description="leave out this many positions at the start")
-    evenly: Count | None = Field(None, description="then keep so many, evenly spread")
-    random: Count | None = Field(None, description="or so many, drawn anew per sequence from the seed")
-    drop_tokens: list[Natural] = Field([], description="leave out positions that hold these token ids")
+    skip_first: Natural = Field(default=0, description="leave out this many positions at the start")
+    evenly: Count | None = Field(default=None, description="then keep so many, evenly spread")
+    random: Count | None = Field(default=None, description="or so many, drawn anew per sequence from the seed")
+    drop_tokens: list[Natural] = Field(default=[], description="leave out positions that hold these token ids")
 
     @model_validator(mode="after")
     def _one_choice(self) -> Self:
@@ -94,14 +96,14 @@ class Harvest(Section):
     """What is saved, and in what portions."""
 
     hooks: Annotated[list[str], *OneOrMore] = Field(
-        ["blocks.*.hook_resid_post"], description="TransformerLens hook names; * and ? are wildcards"
+        default=["blocks.*.hook_resid_post"], description="TransformerLens hook names; * and ? are wildcards"
     )
     positions: Literal["all"] | PositionPolicy = Field(
-        "all", description="all, or a table of skip_first, evenly, random, drop_tokens"
+        default="all", description="all, or a table of skip_first, evenly, random, drop_tokens"
     )
-    storage_dtype: DType = Field("float16", description="dtype on disk")
-    sequences_per_batch: Count = Field(32, description="sequences per forward pass")
-    rows_per_shard: Count = Field(262_144, description="activation rows per shard file, at most")
+    storage_dtype: DType = Field(default="float16", description="dtype on disk")
+    sequences_per_batch: Count = Field(default=32, description="sequences per forward pass")
+    rows_per_shard: Count = Field(default=262_144, description="activation rows per shard file, at most")
 
 
 class Dictionaries(Section):
@@ -109,13 +111,13 @@ class Dictionaries(Section):
 
     architecture: Architecture = Field(description="relu or topk")
     n_latents: Annotated[list[Count], *OneOrMore] = Field(description="latents of each dictionary")
-    hooks: Annotated[list[str], *OneOrMore] = Field(["*"], description="harvested hooks to train at; wildcards")
-    k: Annotated[list[Count], *OneOrMore] | None = Field(None, description="topk: latents active per row")
+    hooks: Annotated[list[str], *OneOrMore] = Field(default=["*"], description="harvested hooks to train at; wildcards")
+    k: Annotated[list[Count], *OneOrMore] | None = Field(default=None, description="topk: latents active per row")
     l1_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
-        None, description="relu: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
+        default=None, description="relu: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
     )
-    seed: Annotated[list[Natural], *OneOrMore] = Field([0], description="seeds of the initialisation")
-    learning_rate: Positive = Field(1e-3, description="peak rate of Adam")
+    seed: Annotated[list[Natural], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
+    learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
 
     @model_validator(mode="after")
     def _sparsity_fits(self) -> Self:
@@ -132,19 +134,21 @@ class Dictionaries(Section):
 class Train(Section):
     """How dictionaries are fitted."""
 
-    rows: Count = Field(1_000_000, description="activation rows each dictionary sees; epochs follow")
-    batch_rows: Count = Field(4096, description="rows per step")
-    warmup: float = Field(0.05, ge=0, le=1, description="share of the rows over which rate and penalty rise")
-    decay: float = Field(0.2, ge=0, le=1, description="share of the rows, the last, over which the rate falls to 0")
-    checkpoint_rows: Count = Field(2_000_000, description="rows between checkpoints")
-    dictionaries: list[Dictionaries] = Field([], description="grids, each a table [[train.dictionaries]]")
+    rows: Count = Field(default=1_000_000, description="activation rows each dictionary sees; epochs follow")
+    batch_rows: Count = Field(default=4096, description="rows per step")
+    warmup: float = Field(default=0.05, ge=0, le=1, description="share of the rows over which rate and penalty rise")
+    decay: float = Field(
+        default=0.2, ge=0, le=1, description="share of the rows, the last, over which the rate falls to 0"
+    )
+    checkpoint_rows: Count = Field(default=2_000_000, description="rows between checkpoints")
+    dictionaries: list[Dictionaries] = Field(default=[], description="grids, each a table [[train.dictionaries]]")
 
 
 class Analyze(Section):
     """What is measured."""
 
     evaluation_sequences: Count = Field(
-        256, description="sequences at the end of the tokens; held out, never harvested for training"
+        default=256, description="sequences at the end of the tokens; held out, never harvested for training"
     )
 
 
@@ -158,7 +162,7 @@ class Experiment(BaseSettings):
 
     config: str = Field(exclude=True, description="the experiment's TOML file, for instance configs/demo.toml")
     run: str = Field(min_length=1, description="folder for everything this experiment writes")
-    seed: Natural = Field(0, description="seed of the order of rows and of random positions")
+    seed: Natural = Field(default=0, description="seed of the order of rows and of random positions")
     model: Model = Model()
     text: Text = Text()
     harvest: Harvest = Harvest()
@@ -180,7 +184,7 @@ class Experiment(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *args: Any, **kwargs: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # the environment is no source: a run depends on its file and command line alone
 
@@ -196,7 +200,7 @@ def load_experiment(program: str, arguments: Sequence[str]) -> Experiment:
 
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **others: Any
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *args: Any, **kwargs: Any
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             command_line = CliSettingsSource(
                 settings_cls, cli_prog_name=program, cli_parse_args=list(arguments), cli_exit_on_error=False

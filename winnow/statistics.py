@@ -10,7 +10,7 @@ bins, and exact zeros in one of their own.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import h5py
 import numpy as np
@@ -130,8 +130,8 @@ class HookStatistics(NamedTuple):
             group[name] = value
 
     @classmethod
-    def read(cls, group: h5py.Group) -> Self:
-        """Load what `write` stored."""
+    def read(cls, group: Any) -> Self:
+        """Load what `write` stored in a group."""
         return cls(int(group.attrs["rows"]), *(np.asarray(group[name]) for name in cls._fields[1:]))
 
 

@@ -1,7 +1,7 @@
 """Read the token sequences of a run: `runs/NAME/tokens.h5`, /tokens int32 [sequence, context]."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -33,7 +33,9 @@ def open_tokens(path: Path) -> TokenFile:
     try:
         with h5py.File(path) as file:
             sequences, context = file["tokens"].shape  # type: ignore[union-attr]
-            words = (str(file.attrs[name]) for name in ("fingerprint", "tokenizer", "text"))
-            return TokenFile(path, sequences, context, *words, int(file.attrs["bos"]))
+            said: dict[str, Any] = dict(file.attrs)
+            return TokenFile(
+                path, sequences, context, said["fingerprint"], said["tokenizer"], said["text"], int(said["bos"])
+            )
     except (OSError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a token file of winnow ({error}); delete it, and run make tokens") from error
