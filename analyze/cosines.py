@@ -1,0 +1,67 @@
+"""How well each feature of one dictionary is present in another: m_i = max_j cos(a_i, b_j).
+
+The cosines are computed in blocks, and of each block only the maxima are kept: no n_a × n_b matrix is held,
+so 100,000 × 100,000 latents are a matter of time, not of memory. Cosines are signed: a feature and its
+opposite are two features.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+BLOCK = 4096  # rows and columns of a block: 64 MiB of float32 cosines
+
+
+class Maxima(NamedTuple):
+    """Of each row its largest cosines, in falling order, and whose they are."""
+
+    values: Float[Tensor, "n_a k"]
+    indices: Int[Tensor, "n_a k"]
+
+
+def unit(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Scale each row to length 1; a zero row stays zero, its cosine with anything is 0."""
+    norms = torch.linalg.vector_norm(directions.float(), dim=1, keepdim=True)
+    return directions.float() / norms.clamp_min(torch.finfo(torch.float32).tiny)
+
+
+@torch.no_grad()
+def max_cosines(
+    a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], block: int = BLOCK
+) -> tuple[Float[Tensor, " n_a"], Float[Tensor, " n_b"]]:
+    """Compute the largest cosine of every row of `a` among those of `b`, and the other way round, in one product."""
+    a, b = unit(a), unit(b)
+    best_a = torch.full((len(a),), -1.0, device=a.device)
+    best_b = torch.full((len(b),), -1.0, device=a.device)
+    space = torch.empty(min(block, len(a)) * min(block, len(b)), device=a.device)
+    for i in range(0, len(a), block):
+        rows = a[i : i + block]
+        for j in range(0, len(b), block):
+            columns = b[j : j + block]
+            cosines = space[: len(rows) * len(columns)].view(len(rows), len(columns))
+            torch.mm(rows, columns.T, out=cosines)
+            best_a[i : i + block] = torch.maximum(best_a[i : i + block], cosines.amax(1))
+            best_b[j : j + block] = torch.maximum(best_b[j : j + block], cosines.amax(0))
+    return best_a, best_b
+
+
+@torch.no_grad()
+def nearest_cosines(a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], k: int, block: int = BLOCK) -> Maxima:
+    """Find for every row of `a` its `k` nearest rows of `b` (all of them, where `b` has fewer)."""
+    a, b = unit(a), unit(b)
+    k = min(k, len(b))
+    values, indices = [], []
+    for i in range(0, len(a), block):
+        best, where = a.new_empty(len(a[i : i + block]), 0), torch.empty(0, dtype=torch.int64, device=a.device)
+        where = where.expand(len(best), 0)
+        for j in range(0, len(b), block):
+            found = (a[i : i + block] @ b[j : j + block].T).topk(min(k, len(b[j : j + block])), dim=1)
+            best = torch.cat([best, found.values], dim=1)
+            where = torch.cat([where, found.indices + j], dim=1)
+            best, order = best.topk(min(k, best.shape[1]), dim=1)
+            where = where.gather(1, order)
+        values.append(best)
+        indices.append(where)
+    return Maxima(torch.cat(values), torch.cat(indices))

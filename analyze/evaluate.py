@@ -1,0 +1,83 @@
+"""Measure dictionaries on held-out sequences: one pass of the model for all hooks, then one patched pass each.
+
+measured = evaluate(model, tokens, kept, dictionaries, centres, bar.advance)
+measured[0].quality.fvu, measured[0].loss["recovered"]
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from analyze.loss import Clean, Sums, loss_metrics, substitute
+from analyze.quality import Quality
+from winnow.dictionary import Dictionary
+
+LOGITS = 2**25  # of one batch, at most: 128 MiB in float32, a few times over while they are compared
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What is asked of a language model; `harvest.model.LanguageModel` is one."""
+
+    device: torch.device
+    d_vocab: int
+
+    def activations(self, tokens: Tensor, hooks: Sequence[str]) -> dict[str, Tensor]: ...
+
+    def logits(self, tokens: Tensor, replace: tuple[str, Callable[[Tensor], Tensor]] | None = None) -> Tensor: ...
+
+
+class Measured(NamedTuple):
+    """One dictionary's results."""
+
+    quality: Quality
+    loss: dict[str, float]
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model,
+    tokens: Int[Tensor, "sequence context"],
+    kept: Bool[Tensor, "sequence context"],
+    dictionaries: Sequence[Dictionary],
+    centres: Mapping[str, Float[Tensor, " width"]],
+    advance: Callable[[int], None] = lambda sequences: None,
+) -> list[Measured]:
+    """Measure each dictionary at the `kept` positions of `tokens`.
+
+    `centres` holds each hook's mean activation, which `ce_mean` puts in the activations' place. `advance` is
+    called with the number of sequences done.
+    """
+    hooks = list(dict.fromkeys(dictionary.hook for dictionary in dictionaries))
+    qualities = [Quality(d.n_latents, centres[d.hook].to(model.device)) for d in dictionaries]
+    clean = Sums()
+    patched = [Sums()] * len(dictionaries)
+    zero = dict.fromkeys(hooks, Sums())
+    mean = dict.fromkeys(hooks, Sums())
+    size = max(1, LOGITS // (tokens.shape[1] * model.d_vocab))
+    for batch, keep in zip(tokens.split(size), kept.split(size), strict=True):
+        batch, keep = batch.to(model.device), keep.to(model.device)
+        seen = model.activations(batch, hooks)
+        reference = Clean(model.logits(batch), batch)
+        clean += reference.sums
+
+        def patch(hook: str, values: Tensor, batch=batch, keep=keep, reference=reference) -> Sums:
+            return reference.compare(model.logits(batch, replace=(hook, substitute(keep, values))))
+
+        for hook in hooks:
+            zero[hook] += patch(hook, torch.zeros_like(centres[hook]))
+            mean[hook] += patch(hook, centres[hook])
+        for i, dictionary in enumerate(dictionaries):
+            x = seen[dictionary.hook][keep].float()  # (row, d_model)
+            f = dictionary.encode(x)
+            y = dictionary.decode(f)
+            qualities[i].update(x, f, y)
+            patched[i] += patch(dictionary.hook, y)
+        advance(len(batch))
+    return [
+        Measured(quality, loss_metrics(clean, patched[i], zero[d.hook], mean[d.hook]))
+        for i, (d, quality) in enumerate(zip(dictionaries, qualities, strict=True))
+    ]

@@ -1,0 +1,98 @@
+"""Compare two dictionaries of the same activations: what of one is in the other, both ways, beside chance.
+
+    a_to_b, b_to_a = compare(Features.of(a), Features.of(b))
+
+Only alive latents count, but for `mmcs_with_dead`: a latent that never fires sits where it was initialised, and
+says nothing of the data.
+"""
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from analyze.chance import Chance
+from analyze.cosines import max_cosines
+from analyze.matching import Matching, match, shared_fraction
+from winnow.dictionary import Dictionary
+
+HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Features(NamedTuple):
+    """The directions of one dictionary's latents, and which of them are alive."""
+
+    decoder: Float[Tensor, "n d"]
+    encoder: Float[Tensor, "n d"]
+    alive: Bool[Tensor, " n"]
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, alive: Bool[Tensor, " n"] | None = None) -> "Features":
+        """Take the directions of a dictionary; without `alive`, all its latents count."""
+        decoder = dictionary.W_dec.detach().float()
+        if alive is None:
+            alive = torch.ones(len(decoder), dtype=torch.bool)
+        return Features(decoder, dictionary.W_enc.detach().float().T, alive.to(decoder.device))
+
+    def living(self) -> "Features":
+        """Keep the alive latents only."""
+        return Features(self.decoder[self.alive], self.encoder[self.alive], self.alive[self.alive])
+
+
+def compare(a: Features, b: Features) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Compare A with B and B with A, under the names of `metrics.json`."""
+    dead_ab, dead_ba = max_cosines(a.decoder, b.decoder)
+    a, b = a.living(), b.living()
+    ab, ba = max_cosines(a.decoder, b.decoder)
+    matching = match(a.decoder, b.decoder)
+    back = Matching(matching.b, matching.a, matching.cosines)
+    return (
+        _one_way(a, b, ab, dead_ab, matching),
+        _one_way(b, a, ba, dead_ba, back),
+    )
+
+
+def _one_way(a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matching: Matching) -> dict[str, Any]:
+    n_a, d = a.decoder.shape
+    m = maxima.double().cpu().numpy()
+    chance = Chance(d, len(b.decoder))
+    mmcs = _mean(m)
+    return {
+        "mmcs": mmcs,
+        "mmcs_with_dead": _mean(with_dead.double().cpu().numpy()),
+        "mmcs_null": chance.mean,
+        "mmcs_corrected": chance.corrected(mmcs),
+        "above_chance": _mean(chance.p_value(m) < 0.01),
+        "matched_mean": matching.mean,
+        "matched_above_0.9": matching.share_above(0.9),
+        "matched_above_0.7": matching.share_above(0.7),
+        "shared_fraction": shared_fraction((a.encoder, b.encoder), matching),
+        "max_cosines": {
+            "edges": HISTOGRAM_EDGES,
+            "counts": np.histogram(np.clip(m, -1, 1), HISTOGRAM_EDGES)[0],
+            "null": chance.expected_counts(HISTOGRAM_EDGES, n_a),
+            "quantiles": {str(q): float(np.quantile(m, q)) if n_a else None for q in QUANTILES},
+        },
+    }
+
+
+def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pair each dictionary with the next larger one of the same hook, architecture, sparsity and seed.
+
+    `entries` are those of `metrics.json`.
+    """
+    families: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        key = repr([entry["hook"], entry["architecture"], sorted(entry["sparsity"].items()), entry["seed"]])
+        families.setdefault(key, []).append(entry)
+    return [
+        pair for family in families.values() for pair in pairwise(sorted(family, key=lambda entry: entry["n_latents"]))
+    ]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

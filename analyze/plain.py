@@ -1,0 +1,20 @@
+"""Turn measured values into what JSON can hold: no NaN, no infinity, no more digits than mean something."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+DIGITS = 7
+
+
+def plain(value: Any) -> Any:
+    """Convert arrays, tensors and numbers, however deeply nested; a number that is not finite becomes None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy's and torch's, scalars included
+        return plain(value.tolist())
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

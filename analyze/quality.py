@@ -1,0 +1,120 @@
+"""How well one dictionary reconstructs its activations, accumulated batch by batch.
+
+    quality = Quality(n_latents, centre)
+    for x in batches:                      # [row, d_model]
+        f = dictionary.encode(x)
+        quality.update(x, f, dictionary.decode(f))
+    quality.fvu, quality.l0, quality.dead_fraction
+
+The sums are float64 and exact over all rows: no batch has its own mean, and any way of cutting the rows
+into batches gives the same numbers.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+ALIVE_ABOVE = 10  # evaluation rows that a latent must fire on to count as alive
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+DENSITY_EDGES = [-7 + i / 4 for i in range(29)]  # log10 of the firing rate
+
+
+class Quality:
+    """Sums over evaluation rows, and the metrics that follow from them.
+
+    `centre` [d_model] is the mean that `fvu_rowwise` measures each row's variance from; any vector near the
+    mean will do, the harvest's mean is the usual one. `fvu` uses the exact mean of the rows seen.
+    """
+
+    def __init__(self, n_latents: int, centre: Float[Tensor, " d_model"]) -> None:
+        self.rows = 0
+        self.centre = centre.double()
+        self.mean = torch.zeros_like(self.centre)  # of the rows seen
+        self.deviation = 0.0  # sum of |x - mean|^2
+        self.power = 0.0  # sum of |x|^2
+        self.error = 0.0  # sum of |x - y|^2
+        self.ratio = 0.0  # sum of |x - y|^2 / |x - centre|^2
+        self.firings = torch.zeros(n_latents, dtype=torch.int64)  # rows each latent fired on
+        self.squares = torch.zeros(n_latents, dtype=torch.float64)  # sum of f^2 of each latent
+        self.active = torch.zeros(n_latents + 1, dtype=torch.int64)  # rows with so many latents active
+
+    def update(
+        self, x: Float[Tensor, "row d_model"], f: Float[Tensor, "row n_latents"], y: Float[Tensor, "row d_model"]
+    ) -> None:
+        """Add rows `x`, their latents `f` and their reconstructions `y`."""
+        if len(x) == 0:
+            return
+        x, y = x.double().to(self.centre.device), y.double().to(self.centre.device)
+        error = (x - y).square().sum(1)  # (row,)
+        spread = (x - self.centre).square().sum(1)
+        mean = x.mean(0)
+        # merge of partial sums of squares (Chan, Golub and LeVeque 1979): exact where the mean is large
+        step = mean - self.mean
+        total = self.rows + len(x)
+        self.deviation += float((x - mean).square().sum() + step.square().sum() * self.rows * len(x) / total)
+        self.mean += step * len(x) / total
+        self.rows = total
+        self.power += float(x.square().sum())
+        self.error += float(error.sum())
+        self.ratio += float((error / spread).sum())
+        fired = f > 0
+        self.firings += fired.sum(0).cpu()
+        self.squares += f.square().sum(0, dtype=torch.float32).double().cpu()
+        self.active += torch.bincount(fired.sum(1), minlength=len(self.active)).cpu()
+
+    @property
+    def fvu(self) -> float:
+        """Fraction of variance unexplained: the sum of |x - y|^2 over that of |x - mean|^2."""
+        return _ratio(self.error, self.deviation)
+
+    @property
+    def fvu_uncentred(self) -> float:
+        """The sum of |x - y|^2 over that of |x|^2: smaller wherever the mean is not zero."""
+        return _ratio(self.error, self.power)
+
+    @property
+    def fvu_rowwise(self) -> float:
+        """The mean over rows of |x - y|^2 / |x - centre|^2."""
+        return _ratio(self.ratio, self.rows)
+
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents per row."""
+        return _ratio(float(self.firings.sum()), self.rows)
+
+    @property
+    def l0_quantiles(self) -> dict[str, int]:
+        """The smallest number of active latents that so large a share of the rows does not exceed."""
+        below = self.active.cumsum(0)
+        return {str(q): int((below < q * self.rows).sum()) for q in QUANTILES}
+
+    @property
+    def alive(self) -> Tensor:
+        """Which latents fired on more than ten rows: bool [n_latents]."""
+        return self.firings > ALIVE_ABOVE
+
+    @property
+    def alive_fraction(self) -> float:
+        return float(self.alive.double().mean())
+
+    @property
+    def dead_fraction(self) -> float:
+        """Share of latents that never fired."""
+        return float((self.firings == 0).double().mean())
+
+    def density(self) -> dict[str, object]:
+        """Count latents by log10 of their firing rate; those that never fired are counted apart."""
+        fired = self.firings[self.firings > 0]
+        rates = (fired.double() / max(self.rows, 1)).log10().clamp(DENSITY_EDGES[0], DENSITY_EDGES[-1])
+        counts = torch.histogram(rates, torch.tensor(DENSITY_EDGES, dtype=torch.float64)).hist
+        return {
+            "edges": DENSITY_EDGES,
+            "counts": [int(c) for c in counts],
+            "never": len(self.firings) - len(fired),
+        }
+
+
+def _ratio(numerator: float, denominator: float | int) -> float:
+    return numerator / denominator if denominator > 0 else math.nan

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from analyze.cosines import unit
+from analyze.pairs import Features, compare, neighbouring_sizes
+
+
+def directions(n, d=32, seed=0):
+    return unit(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)))
+
+
+def features(decoder, alive=None):
+    return Features(decoder, decoder, torch.ones(len(decoder), dtype=torch.bool) if alive is None else alive)
+
+
+def test_a_planted_subset_is_found_both_ways():
+    small, extra = directions(40), directions(40, seed=1)
+    to_large, to_small = compare(features(small), features(torch.cat([extra, small])))
+    assert to_large["mmcs"] == pytest.approx(1, abs=1e-6)
+    assert to_large["matched_mean"] == pytest.approx(1, abs=1e-6)
+    assert to_large["shared_fraction"] == 1
+    assert to_large["mmcs_corrected"] == pytest.approx(1, abs=1e-6)
+    assert to_small["shared_fraction"] == 0.5
+    assert to_small["mmcs"] < 0.9
+    assert to_small["above_chance"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_unrelated_dictionaries_score_zero_once_chance_is_taken_away():
+    forth, back = compare(features(directions(300)), features(directions(600, seed=1)))
+    assert forth["mmcs"] == pytest.approx(forth["mmcs_null"], abs=0.02)
+    assert forth["mmcs_null"] > back["mmcs_null"]
+    assert abs(back["mmcs_corrected"]) < 0.03
+    assert forth["shared_fraction"] < 0.01
+
+
+def test_dead_latents_count_only_where_it_says_so():
+    decoder = directions(40)
+    alive = torch.arange(40) < 20
+    whole, other = features(decoder, alive), features(torch.cat([decoder[:20], directions(20, seed=2)]))
+    forth, back = compare(whole, other)
+    assert forth["mmcs"] == pytest.approx(1, abs=1e-6)
+    assert forth["mmcs_with_dead"] < 0.9
+    assert sum(forth["max_cosines"]["counts"]) == 20
+    assert sum(back["max_cosines"]["counts"]) == 40
+    assert back["max_cosines"]["null"].sum() == pytest.approx(40)
+
+
+def test_copies_score_high_by_maximum_and_low_by_matching():
+    base = directions(10)
+    copies = torch.cat([base, base, base])
+    forth = compare(features(copies), features(torch.cat([base, directions(30, seed=3)])))[0]
+    assert forth["mmcs"] == pytest.approx(1, abs=1e-6)
+    assert forth["matched_mean"] < 0.75
+    assert forth["matched_above_0.9"] == pytest.approx(1 / 3)
+
+
+def test_a_dictionary_without_a_living_latent_gives_no_score():
+    none = torch.zeros(10, dtype=torch.bool)
+    forth, back = compare(features(directions(10), none), features(directions(10)))
+    assert forth["mmcs"] != forth["mmcs"]
+    assert forth["max_cosines"]["counts"].sum() == 0
+    assert back["matched_mean"] != back["matched_mean"]
+
+
+def test_neighbours_share_all_but_their_size():
+    def entry(path, n, k=32, seed=0, hook="a"):
+        return {
+            "path": path,
+            "hook": hook,
+            "architecture": "topk",
+            "sparsity": {"k": k},
+            "seed": seed,
+            "n_latents": n,
+        }
+
+    entries = [entry("c", 512), entry("a", 128), entry("b", 256), entry("d", 256, k=8), entry("e", 512, hook="b")]
+    assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(entries)] == [("a", "b"), ("b", "c")]
