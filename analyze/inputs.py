@@ -1,0 +1,114 @@
+"""What a report depends on, as hashes: enough to know what is up to date, without opening a model or a tensor.
+
+Nothing here imports torch: a stage that has nothing to do says so at once.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from winnow.config import Experiment, PositionPolicy
+from winnow.errors import UserError, refuse_changed
+from winnow.run import Run
+from winnow.tokens import TokenFile
+
+ANALYSIS = 1  # raise it when a metric's definition changes: what was measured before is measured again
+
+
+class Inputs(NamedTuple):
+    """Hashes of everything that `metrics.json` follows from.
+
+    `evaluation`: held-out tokens, model and kept positions. `harvest`: the activations described.
+    `dictionaries`: path below the run -> hash of its files.
+    """
+
+    evaluation: str
+    harvest: str
+    dictionaries: dict[str, str]
+
+    @classmethod
+    def of(cls, config: Experiment, tokens: TokenFile) -> "Inputs":
+        """Hash the inputs of a run's analysis.
+
+        Raises `UserError` where the activations or finished dictionaries are missing, or where the activations
+        were made from other tokens, another model or other positions.
+        """
+        run = Run(Path(config.run))
+        manifest = harvest_manifest(run)
+        refuse_changed(run.activations, manifest["settings"], _settings(config, tokens))
+        if not (run.activations / "statistics.h5").exists():
+            raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
+        held_out = tokens.sequences - manifest["tokens"]["sequences"]
+        if config.analyze.evaluation_sequences > held_out:
+            raise UserError(
+                f"analyze.evaluation_sequences = {config.analyze.evaluation_sequences}: {held_out} of the "
+                f"{tokens.sequences} sequences in {tokens.path} were held out; choose fewer, or a new run"
+            )
+        paths = finished_dictionaries(run)
+        if not paths:
+            raise UserError(f"{run.dictionaries}: no finished dictionary; run make train first")
+        return cls(
+            _hash([ANALYSIS, manifest["settings"], manifest["model"], config.analyze.evaluation_sequences]),
+            _hash([ANALYSIS, manifest]),
+            {str(path.relative_to(run.path)): _hash_folder(path) for path in paths},
+        )
+
+
+def harvest_manifest(run: Run) -> dict[str, Any]:
+    """Read the manifest that the harvest left, or say that there was none."""
+    path = run.activations / "manifest.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run make harvest first") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from error
+
+
+def position_policy(config: Experiment) -> PositionPolicy:
+    """Give the configured policy, in which `all` is the one that leaves nothing out."""
+    return PositionPolicy() if config.harvest.positions == "all" else config.harvest.positions
+
+
+def finished_dictionaries(run: Run) -> list[Path]:
+    """List the folders of finished dictionaries, in order of hook and name."""
+    return sorted(path.parent for path in run.dictionaries.glob("*/*/cfg.json"))
+
+
+def read_metrics(path: Path) -> dict[str, Any] | None:
+    """Read an earlier `metrics.json`; None where there is none, or one that this version does not build on."""
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); delete it, and run make analyze again") from error
+    return metrics if metrics.get("version") == 1 and "inputs" in metrics else None
+
+
+def _hash_folder(folder: Path) -> str:
+    """Hash a dictionary's configuration, provenance and curve; of the weights, which those describe, the size."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl")):
+        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name} {path.stat().st_size}".encode())
+    return digest.hexdigest()
+
+
+def _settings(config: Experiment, tokens: TokenFile) -> dict[str, Any]:
+    """Collect the settings that the activations and the evaluation must share."""
+    policy = position_policy(config)
+    return {
+        "model.name": config.model.name,
+        "model.revision": config.model.revision,
+        "model.dtype": config.model.dtype,
+        "seed": config.seed if policy.random else None,
+        "tokens.fingerprint": tokens.fingerprint,
+        "harvest.positions": policy.model_dump(mode="json"),
+    }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,58 @@
+"""What the evaluation found about single latents, kept beside `metrics.json`, which holds only sums over them.
+
+report/latents.h5    /000000/firings int64 [n_latents]      evaluation rows that each fired on
+                            /squares float64 [n_latents]    sum of f^2
+                            attrs: path of the dictionary, input: the hash of what was measured
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from analyze.quality import ALIVE_ABOVE
+from winnow.publish import publish_file
+
+
+class Latents(NamedTuple):
+    """Per latent of one dictionary, over the evaluation rows."""
+
+    input: str
+    firings: Int[Tensor, " n_latents"]
+    squares: Float[Tensor, " n_latents"]
+
+    @property
+    def alive(self) -> Tensor:
+        """Which latents fired on more than ten rows: bool [n_latents]."""
+        return self.firings > ALIVE_ABOVE
+
+
+def read_latents(path: Path) -> dict[str, Latents]:
+    """Read the file, path of the dictionary -> what is known of it; nothing where there is no file."""
+    if not path.exists():
+        return {}
+    with h5py.File(path) as file:
+        return {
+            str(file[key].attrs["path"]): Latents(
+                str(file[key].attrs["input"]),
+                torch.from_numpy(np.asarray(file[f"{key}/firings"])),
+                torch.from_numpy(np.asarray(file[f"{key}/squares"])),
+            )
+            for key in file
+        }
+
+
+def write_latents(path: Path, latents: Mapping[str, Latents]) -> None:
+    """Publish the file, complete or not at all."""
+    with publish_file(path) as partial, h5py.File(partial, "w") as file:
+        for number, (name, values) in enumerate(sorted(latents.items())):
+            group = file.create_group(f"{number:06d}")  # a path's slashes would make groups within groups
+            group.attrs["path"] = name
+            group.attrs["input"] = values.input
+            group["firings"] = values.firings.numpy()
+            group["squares"] = values.squares.numpy()

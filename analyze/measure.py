@@ -1,0 +1,45 @@
+"""The fourth stage: dictionaries and held-out sequences to `report/metrics.json` and the report.
+
+What earlier runs of the stage measured stays, as long as its inputs are the same: a new dictionary adds to it.
+"""
+
+import json
+from pathlib import Path
+
+from analyze.inputs import Inputs, read_metrics
+from analyze.plain import plain
+from analyze.summary import print_summary
+from winnow.config import Experiment
+from winnow.lock import run_lock
+from winnow.publish import publish_text
+from winnow.run import Run, write_resolved
+from winnow.tokens import open_tokens
+
+
+def measure_run(config: Experiment) -> None:
+    """Measure every finished dictionary of a run and write its report, or say that both are up to date.
+
+    Raises `UserError` where a stage before this one has not finished, or ran with other settings.
+    """
+    run = Run(Path(config.run))
+    tokens = open_tokens(run.tokens)
+    path, page = run.report / "metrics.json", run.report / "index.html"
+    with run_lock(run.path):
+        inputs = Inputs.of(config, tokens)
+        metrics = read_metrics(path)
+        if metrics is None or metrics["inputs"] != inputs._asdict():
+            # imported here: a stage that has nothing to do need not wait for torch and transformers
+            from analyze.metrics import measure
+
+            run.report.mkdir(exist_ok=True)
+            write_resolved(config)
+            metrics = plain(measure(config, tokens, inputs, metrics))
+            page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
+            publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        elif page.exists():
+            print(f"{path}: all {len(metrics['dictionaries'])} dictionaries are measured; nothing to do")
+            print_summary(metrics, page)
+            return
+        from analyze.report import write_report
+
+        print_summary(metrics, write_report(metrics, run.report))

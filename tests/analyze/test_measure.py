@@ -1,0 +1,235 @@
+"""The stage on a miniature run: what it writes, what it keeps, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from analyze import metrics as module
+from analyze.cosines import unit
+from analyze.measure import measure_run
+from tests.experiments import ROOT, load, run_stage, write_config
+from winnow.dictionary import Dictionary, save_dictionary
+from winnow.errors import UserError
+
+HOOK = "blocks.1.hook_resid_post"
+
+
+@pytest.fixture(scope="module")
+def harvested(tmp_path_factory, gpt2):
+    """A configuration whose tokens and activations are made."""
+    config = write_config(tmp_path_factory.mktemp("analyze"), gpt2, harvest={"positions": {"skip_first": 1}})
+    for stage in ("data", "harvest"):
+        done = run_stage(stage, config)
+        assert done.returncode == 0, done.stderr
+    return config
+
+
+@pytest.fixture
+def experiment(harvested, tmp_path):
+    """A copy of the run, with dictionaries of two sizes at one hook."""
+    shutil.copytree(harvested.parent / "run", tmp_path / "run")
+    config = load(harvested, "--run", str(tmp_path / "run"))
+    for n_latents in (48, 96):
+        add_dictionary(tmp_path / "run", n_latents)
+    return config
+
+
+@pytest.fixture
+def bare_page(monkeypatch):
+    """Instead of the report with all its figures, an empty page: the report has tests of its own."""
+
+    def write(metrics, folder):
+        (folder / "index.html").write_text("")
+        return folder / "index.html"
+
+    monkeypatch.setattr("analyze.report.write_report", write)
+
+
+def add_dictionary(run, n_latents, seed=0):
+    generator = torch.Generator().manual_seed(n_latents + seed)
+    directions = unit(torch.randn(n_latents, 32, generator=generator))
+    dictionary = Dictionary(
+        directions.T.contiguous(),
+        torch.zeros(n_latents),
+        directions,
+        torch.zeros(32),
+        architecture="topk",
+        k=8,
+        hook=HOOK,
+    )
+    folder = run / "dictionaries" / HOOK / f"topk-{n_latents}-k8-seed{seed}"
+    settings = {"architecture": "topk", "n_latents": n_latents, "k": 8, "seed": seed}
+    save_dictionary(dictionary, folder, {}, {"settings": settings, "rows": 5000})
+    lines = [{"rows": 100 * i, "loss": 1 / i, "mse": 1, "fvu": 0.5, "l0": 8, "dead": 0} for i in (1, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read(config):
+    return json.loads((ROOT / config.run / "report" / "metrics.json").read_text())
+
+
+def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
+    measure_run(experiment)
+    metrics = read(experiment)
+    assert metrics["version"] == 1
+    assert metrics["run"]["positions"] == "all but the first 1"
+    assert metrics["evaluation"] == {"sequences": 4, "rows": 60}
+    small, large = metrics["dictionaries"]
+    assert (small["n_latents"], large["n_latents"]) == (48, 96)
+    assert small["path"] == f"dictionaries/{HOOK}/topk-48-k8-seed0"
+    assert small["sparsity"] == {"k": 8}
+    assert small["rows"] == 5000
+    assert small["l0"] <= 8
+    assert small["curve"]["loss"] == [1.0, 0.5]
+    assert sum(small["density"]["counts"]) + small["density"]["never"] == 48
+    assert small["ce"]["clean"] > 0
+    assert [(p["from"], p["to"]) for p in metrics["pairs"]] == [
+        (small["path"], large["path"]),
+        (large["path"], small["path"]),
+    ]
+    assert [(a["hook"], a["kind"], a["width"]) for a in metrics["activations"]] == [
+        (HOOK, "residual", 32),
+        ("blocks.1.mlp.hook_post", "mlp", 128),
+    ]
+    assert (ROOT / experiment.run / "report" / "index.html").exists()
+    assert "index.html" in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_held_out_rows_are_not_those_harvested(experiment):
+    measure_run(experiment)
+    metrics = read(experiment)
+    harvested = metrics["activations"][0]["rows"]
+    assert metrics["run"]["rows"] == harvested
+    assert metrics["run"]["tokens"] == (harvested + metrics["evaluation"]["rows"]) // 15 * 16
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_running_again_does_nothing_and_says_so(experiment, capsys):
+    measure_run(experiment)
+    path = ROOT / experiment.run / "report" / "metrics.json"
+    before = path.stat().st_mtime_ns
+    capsys.readouterr()
+    measure_run(experiment)
+    assert path.stat().st_mtime_ns == before
+    said = capsys.readouterr().out
+    assert "all 2 dictionaries are measured; nothing to do" in said
+    assert "FVU" in said
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_with_nothing_to_do_no_heavy_library_is_loaded(experiment, harvested):
+    measure_run(experiment)
+    code = (
+        "import sys; from analyze.measure import measure_run; from winnow.config import load_experiment; "
+        f"measure_run(load_experiment('x', ['--config', {str(harvested)!r}, '--run', {experiment.run!r}])); "
+        "assert not {'torch', 'transformers', 'plotly', 'scipy'} & set(sys.modules), sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do" in done.stdout
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_a_new_dictionary_is_added_and_the_others_are_not_measured_again(experiment, monkeypatch):
+    measure_run(experiment)
+    first = read(experiment)
+    add_dictionary(ROOT / experiment.run, 192)
+    asked = []
+    evaluate = module.evaluate
+    monkeypatch.setattr(module, "evaluate", lambda *a: asked.append([d.n_latents for d in a[3]]) or evaluate(*a))
+    measure_run(experiment)
+    metrics = read(experiment)
+    assert asked == [[192]]
+    by_size = {d["n_latents"]: d for d in metrics["dictionaries"]}
+    assert [by_size[48], by_size[96]] == first["dictionaries"]
+    assert len(metrics["pairs"]) == 4
+    assert metrics["pairs"][:2] == first["pairs"]
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_adding_gives_what_measuring_all_at_once_gives(experiment):
+    measure_run(experiment)
+    add_dictionary(ROOT / experiment.run, 192)
+    measure_run(experiment)
+    added = read(experiment)
+    shutil.rmtree(ROOT / experiment.run / "report")
+    measure_run(experiment)
+    assert read(experiment) == added
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_a_dictionary_trained_anew_is_measured_anew(experiment):
+    measure_run(experiment)
+    folder = ROOT / experiment.run / "dictionaries" / HOOK / "topk-48-k8-seed0"
+    record = json.loads((folder / "training.json").read_text())
+    (folder / "training.json").write_text(json.dumps({**record, "rows": 9000}))
+    measure_run(experiment)
+    assert read(experiment)["dictionaries"][0]["rows"] == 9000
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_a_report_that_was_not_finished_is_written_from_the_metrics(experiment, monkeypatch):
+    measure_run(experiment)
+    page = ROOT / experiment.run / "report" / "index.html"
+    page.unlink()
+    monkeypatch.setattr(module, "measure", lambda *a: pytest.fail("measured again"))
+    measure_run(experiment)
+    assert page.exists()
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_without_a_finished_dictionary_the_remedy_is_named(experiment):
+    shutil.rmtree(ROOT / experiment.run / "dictionaries")
+    with pytest.raises(UserError, match=r"dictionaries: no finished dictionary; run make train first$"):
+        measure_run(experiment)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_without_tokens_the_remedy_is_named(experiment):
+    (ROOT / experiment.run / "tokens.h5").unlink()
+    with pytest.raises(UserError, match=r"tokens.h5: no such file; run make tokens first$"):
+        measure_run(experiment)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_without_activations_the_remedy_is_named(experiment):
+    shutil.rmtree(ROOT / experiment.run / "activations")
+    with pytest.raises(UserError, match=r"manifest.json: no such file; run make harvest first$"):
+        measure_run(experiment)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_an_unfinished_harvest_is_refused(experiment):
+    (ROOT / experiment.run / "activations" / "statistics.h5").unlink()
+    with pytest.raises(UserError, match=r"activations: the harvest is not finished; run make harvest$"):
+        measure_run(experiment)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_changed_settings_are_named_with_both_values(experiment, harvested):
+    changed = load(harvested, "--run", experiment.run, "--harvest.positions", "all")
+    with pytest.raises(UserError, match=r"was made with harvest.positions = .*'skip_first': 1.*'skip_first': 0"):
+        measure_run(changed)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_more_evaluation_sequences_than_were_held_out_are_refused(experiment, harvested):
+    changed = load(harvested, "--run", experiment.run, "--analyze.evaluation_sequences", "5")
+    with pytest.raises(
+        UserError, match=r"analyze.evaluation_sequences = 5: 4 of the 40 sequences in .*tokens.h5 were held out"
+    ):
+        measure_run(changed)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_metrics_that_are_no_json_are_named(experiment):
+    folder = ROOT / experiment.run / "report"
+    folder.mkdir()
+    (folder / "metrics.json").write_text("{")
+    with pytest.raises(UserError, match=r"metrics.json: not valid JSON .*; delete it, and run make analyze again$"):
+        measure_run(experiment)
