@@ -8,7 +8,7 @@ import argparse
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
@@ -86,7 +86,7 @@ class PositionPolicy(Section):
     drop_tokens: list[Natural] = Field(default=[], description="leave out positions that hold these token ids")
 
     @model_validator(mode="after")
-    def _one_choice(self) -> Self:
+    def _one_choice(self) -> "PositionPolicy":
         if self.evenly and self.random:
             raise ValueError("choose evenly or random, not both")
         return self
@@ -120,7 +120,7 @@ class Dictionaries(Section):
     learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
 
     @model_validator(mode="after")
-    def _sparsity_fits(self) -> Self:
+    def _sparsity_fits(self) -> "Dictionaries":
         needs, other = ("k", "l1_coefficient") if self.architecture == "topk" else ("l1_coefficient", "k")
         if getattr(self, needs) is None:
             raise ValueError(f"{self.architecture} needs {needs}")
@@ -141,6 +141,9 @@ class Train(Section):
         default=0.2, ge=0, le=1, description="share of the rows, the last, over which the rate falls to 0"
     )
     checkpoint_rows: Count = Field(default=2_000_000, description="rows between checkpoints")
+    window_mib: Count = Field(
+        default=512, description="MiB of rows that are shuffled together; two such windows are held"
+    )
     dictionaries: list[Dictionaries] = Field(default=[], description="grids, each a table [[train.dictionaries]]")
 
 
@@ -170,7 +173,7 @@ class Experiment(BaseSettings):
     analyze: Analyze = Analyze()
 
     @model_validator(mode="after")
-    def _positions_fit(self) -> Self:
+    def _positions_fit(self) -> "Experiment":
         policy = self.harvest.positions
         if isinstance(policy, PositionPolicy):
             left = self.text.context - policy.skip_first

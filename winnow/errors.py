@@ -15,7 +15,7 @@ class UserError(ValueError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Suggest the names that look like `name`: `; did you mean a, b?`, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"; did you mean {', '.join(close)}?" if close else ""
 
 

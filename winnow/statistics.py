@@ -10,7 +10,7 @@ bins, and exact zeros in one of their own.
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -66,7 +66,7 @@ class HookStatistics(NamedTuple):
         return float(self.histogram[:, MAGNITUDES].sum() / self.histogram.sum())
 
     @classmethod
-    def zero(cls, width: int, context: int) -> Self:
+    def zero(cls, width: int, context: int) -> "HookStatistics":
         d = np.zeros(width)
         return cls(
             0,
@@ -78,7 +78,7 @@ class HookStatistics(NamedTuple):
         )
 
     @classmethod
-    def of(cls, x: Float[Tensor, "row d"], positions: Tensor, context: int) -> Self:
+    def of(cls, x: Float[Tensor, "row d"], positions: Tensor, context: int) -> "HookStatistics":
         """Measure rows `x`, the i-th of which stood at position `positions[i]` of its sequence."""
         rows, width = x.shape
         x = x.float()
@@ -96,12 +96,12 @@ class HookStatistics(NamedTuple):
             (square * deviation).sum(0).cpu().numpy(),
             (square * square).sum(0).cpu().numpy(),
             torch.bincount(bins.flatten(), minlength=width * BINS).view(width, BINS).cpu().numpy(),
-            torch.bincount(_bins(norms) - MAGNITUDES - 1, minlength=MAGNITUDES).cpu().numpy(),
+            torch.bincount((_bins(norms) - MAGNITUDES - 1).clamp_(min=0), minlength=MAGNITUDES).cpu().numpy(),
             torch.bincount(where, norms.double(), minlength=context).cpu().numpy(),
             torch.bincount(where, minlength=context).cpu().numpy(),
         )
 
-    def merge(self, other: Self) -> Self:
+    def merge(self, other: "HookStatistics") -> "HookStatistics":
         """Combine with the statistics of other rows of the same hook."""
         if other.rows == 0:
             return self
@@ -121,7 +121,7 @@ class HookStatistics(NamedTuple):
             + 6 * step**2 * (a * a * other.m2 + b * b * self.m2)
             + 4 * step * (a * other.m3 - b * self.m3)
         )
-        return type(self)(n, mean, m2, m3, m4, *(s + o for s, o in zip(self[5:], other[5:], strict=True)))
+        return HookStatistics(n, mean, m2, m3, m4, *(s + o for s, o in zip(self[5:], other[5:], strict=True)))
 
     def write(self, group: h5py.Group) -> None:
         """Store the fields as data sets of `group`."""
@@ -130,7 +130,7 @@ class HookStatistics(NamedTuple):
             group[name] = value
 
     @classmethod
-    def read(cls, group: Any) -> Self:
+    def read(cls, group: Any) -> "HookStatistics":
         """Load what `write` stored in a group."""
         return cls(int(group.attrs["rows"]), *(np.asarray(group[name]) for name in cls._fields[1:]))
 

@@ -1,0 +1,47 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.experiments import ROOT
+from winnow.errors import UserError
+from winnow.lock import run_lock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from winnow.lock import run_lock
+with run_lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_second_process_is_refused_by_the_firsts_id_and_host_until_that_is_killed(tmp_path: Path):
+    run = tmp_path / "run"
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(run)], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError) as refused, run_lock(run):
+            pass
+        assert str(refused.value) == (
+            f"{run} is in use by process {holder.pid} on {socket.gethostname()}; wait for it, or stop it"
+        )
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.communicate()
+    with run_lock(run):
+        assert run.is_dir()
+
+
+def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write here .*; choose another run directory"), run_lock(
+        tmp_path / "file" / "run"
+    ):
+        pass

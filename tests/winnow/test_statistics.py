@@ -1,0 +1,82 @@
+import h5py
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from winnow.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges, merge_all
+
+CONTEXT = 4
+
+
+def sample(rows: int = 500, width: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(rows, width, generator=generator) ** 3 + torch.arange(width)
+    x[::7, 0] = 0
+    return x, torch.arange(rows) % CONTEXT
+
+
+def test_moments_equal_numpy_and_scipy():
+    x, positions = sample()
+    found = HookStatistics.of(x, positions, CONTEXT)
+    exact = x.double().numpy()
+    np.testing.assert_allclose(found.mean, exact.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.variance, exact.var(0), rtol=1e-12)
+    np.testing.assert_allclose(found.skewness, scipy.stats.skew(exact), rtol=1e-10)
+    np.testing.assert_allclose(found.excess_kurtosis, scipy.stats.kurtosis(exact), rtol=1e-10)
+    assert found.mean_norm == pytest.approx(np.linalg.norm(exact, axis=1).mean(), rel=1e-6)
+    assert found.share_of_zeros == pytest.approx((exact == 0).mean())
+
+
+@pytest.mark.parametrize("cuts", [[1], [250], [1, 2, 3, 499], [100, 100, 300]])
+def test_merged_parts_equal_the_whole(cuts: list[int]):
+    x, positions = sample()
+    whole = HookStatistics.of(x, positions, CONTEXT)
+    bounds = [0, *cuts, len(x)]
+    parts = [
+        HookStatistics.of(x[a:b], positions[a:b], CONTEXT)
+        for a, b in zip(bounds, bounds[1:], strict=False)
+        if a < b
+    ]
+    merged = merge_all(parts, x.shape[1], CONTEXT)
+    assert merged.rows == whole.rows
+    for name in ("mean", "m2", "m3", "m4", "norm_sum"):
+        np.testing.assert_allclose(getattr(merged, name), getattr(whole, name), rtol=1e-9, err_msg=name)
+    for name in ("histogram", "norm_histogram", "position_rows"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name), err_msg=name)
+
+
+def test_histogram_equals_numpy_on_its_edges():
+    x, positions = sample()
+    edges = bin_edges()
+    assert len(edges) == BINS + 1
+    assert (np.diff(edges) > 0).all()
+    found = HookStatistics.of(x, positions, CONTEXT).histogram[1]
+    values = x[:, 1].double().numpy()
+    positive = np.histogram(values[values > 0], edges[MAGNITUDES + 1 :])[0]
+    negative = np.histogram(-values[values < 0], edges[MAGNITUDES + 1 :])[0][::-1]
+    np.testing.assert_array_equal(found[MAGNITUDES + 1 :], positive)
+    np.testing.assert_array_equal(found[:MAGNITUDES], negative)
+    assert found[MAGNITUDES] == (values == 0).sum()
+
+
+def test_extreme_magnitudes_count_in_the_outermost_bins():
+    x = torch.tensor([[1e30], [-1e30], [1e-30], [-1e-30], [0.0]])
+    found = HookStatistics.of(x, torch.zeros(5, dtype=torch.int64), 1).histogram[0]
+    assert found[[0, MAGNITUDES - 1, MAGNITUDES, MAGNITUDES + 1, -1]].tolist() == [1, 1, 1, 1, 1]
+
+
+def test_a_constant_dimension_has_no_skewness_and_no_kurtosis():
+    found = HookStatistics.of(torch.ones(10, 2), torch.zeros(10, dtype=torch.int64), 1)
+    assert found.skewness.tolist() == [0, 0]
+    assert found.excess_kurtosis.tolist() == [0, 0]
+
+
+def test_written_and_read_back(tmp_path):
+    x, positions = sample()
+    found = HookStatistics.of(x, positions, CONTEXT)
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        found.write(file.create_group("hook"))
+        read = HookStatistics.read(file["hook"])
+    for name in HookStatistics._fields:
+        np.testing.assert_array_equal(getattr(read, name), getattr(found, name), err_msg=name)

@@ -1,0 +1,177 @@
+"""Shards and the store that reads them: round trip, refusals, damage."""
+
+import json
+import multiprocessing
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from winnow.errors import UserError
+from winnow.shard import RowIndex, read_sidecar, shard_path, write_shard
+from winnow.store import FORMAT_VERSION, ActivationStore
+
+HOOKS = {"blocks.0.hook_resid_post": 5, "blocks.0.mlp.hook_post": 7}
+CONTEXT = 4
+
+
+def rows(start: int, stop: int, width: int) -> torch.Tensor:
+    return torch.arange(start * width, stop * width, dtype=torch.float32).view(-1, width) / 256 - 1
+
+
+def index(start: int, stop: int) -> RowIndex:
+    row = torch.arange(start, stop, dtype=torch.int32)
+    return RowIndex(row // CONTEXT, row % CONTEXT, row + 100)
+
+
+def make_store(folder: Path, shard_rows: Sequence[int] = (12, 12, 4), dtype: str = "float32") -> ActivationStore:
+    folder.mkdir(exist_ok=True)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "hooks": HOOKS,
+        "context": CONTEXT,
+        "shards": len(shard_rows),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    start = 0
+    for number, count in enumerate(shard_rows):
+        stop = start + count
+        with write_shard(
+            shard_path(folder, number), HOOKS, index(start, stop), (start // CONTEXT, stop // CONTEXT), dtype, CONTEXT
+        ) as shard:
+            for first in range(start, stop, 5):
+                last = min(first + 5, stop)
+                shard.append({hook: rows(first, last, width) for hook, width in HOOKS.items()})
+        start = stop
+    return ActivationStore(folder)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_what_is_written_is_read_across_shards(tmp_path: Path, dtype: str):
+    store = make_store(tmp_path, dtype=dtype)
+    assert (store.rows, store.hooks, store.complete) == (28, HOOKS, True)
+    for hook, width in HOOKS.items():
+        expected = rows(0, 28, width).to(getattr(torch, dtype)).float()
+        for start, stop in [(0, 28), (11, 13), (5, 5), (20, 28)]:
+            assert torch.equal(store.read(hook, start, stop), expected[start:stop])
+    for found, expected in zip(store.tokens(3, 27), index(3, 27), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_bfloat16_lies_on_disk_as_its_sixteen_bits(tmp_path: Path):
+    store = make_store(tmp_path, dtype="bfloat16")
+    with h5py.File(tmp_path / "shard-00000.h5") as file:
+        stored = file["activations/blocks.0.hook_resid_post"]
+        assert (stored.dtype, stored.attrs["dtype"], stored.chunks) == (np.dtype("<u2"), "bfloat16", None)
+    out = torch.empty(12, 5, dtype=torch.bfloat16)
+    store.read_into(out, "blocks.0.hook_resid_post", 0)
+    assert torch.equal(out, rows(0, 12, 5).bfloat16())
+
+
+def test_an_unfinished_harvest_reads_as_far_as_it_has_come(tmp_path: Path):
+    make_store(tmp_path)
+    (tmp_path / "shard-00001.json").unlink()
+    store = ActivationStore(tmp_path)
+    assert (store.rows, store.complete) == (16, False)
+    assert torch.equal(store.read("blocks.0.hook_resid_post", 12, 16), rows(24, 28, 5))
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan"), 70000.0])
+def test_a_value_that_does_not_fit_is_named_and_no_shard_appears(tmp_path: Path, bad: float):
+    path = shard_path(tmp_path, 0)
+    values = rows(0, 8, 5)
+    values[6, 3] = bad
+    with (
+        pytest.raises(UserError) as refused,
+        write_shard(path, {"hook": 5}, index(0, 8), (0, 2), "float16", CONTEXT) as shard,
+    ):
+        shard.append({"hook": values})
+    assert str(refused.value) == (
+        f"hook: {bad:g} at sequence 1, position 2, dimension 3 does not fit float16; "
+        "set harvest.storage_dtype to bfloat16 or float32"
+    )
+    assert not path.exists()
+    assert read_sidecar(path) is None
+
+
+def test_a_shard_is_the_same_bytes_each_time(tmp_path: Path):
+    make_store(tmp_path / "a")
+    make_store(tmp_path / "b")
+    for name in ("shard-00000.h5", "shard-00002.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_verify_passes_and_finds_one_flipped_bit(tmp_path: Path):
+    store = make_store(tmp_path)
+    store.verify()
+    path = tmp_path / "shard-00001.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"shard-00001\.h5: sha256 is .*, its sidecar says .*; delete both"):
+        store.verify()
+
+
+def test_a_truncated_shard_is_named_by_reader_and_verify(tmp_path: Path):
+    store = make_store(tmp_path)
+    path = tmp_path / "shard-00001.h5"
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(whole - 100)
+    message = rf"shard-00001\.h5: {whole - 100} bytes, its sidecar says {whole}"
+    with pytest.raises(UserError, match=message):
+        store.read("blocks.0.hook_resid_post", 0, 28)
+    with pytest.raises(UserError, match=message):
+        store.verify()
+
+
+def test_a_missing_shard_is_named(tmp_path: Path):
+    store = make_store(tmp_path)
+    (tmp_path / "shard-00002.h5").unlink()
+    with pytest.raises(UserError, match=r"shard-00002\.h5: missing"):
+        store.verify()
+
+
+def test_unknown_hook_names_the_nearest(tmp_path: Path):
+    store = make_store(tmp_path)
+    with pytest.raises(UserError, match=r"no hook blocks\.0\.hook_resid_pos; did you mean blocks\.0\.hook_resid_post"):
+        store.read("blocks.0.hook_resid_pos", 0, 1)
+
+
+def test_rows_that_do_not_exist(tmp_path: Path):
+    with pytest.raises(IndexError, match="rows 20 to 29 of 28"):
+        make_store(tmp_path).read("blocks.0.hook_resid_post", 20, 29)
+
+
+def test_a_folder_without_manifest(tmp_path: Path):
+    with pytest.raises(UserError, match=r"manifest\.json: no such file; is .* a folder of activations"):
+        ActivationStore(tmp_path)
+
+
+def test_a_manifest_of_another_version(tmp_path: Path):
+    (tmp_path / "manifest.json").write_text('{"format_version": 99}')
+    with pytest.raises(UserError, match="format version 99, this winnow reads 1"):
+        ActivationStore(tmp_path)
+
+
+def _sum(store: ActivationStore) -> float:
+    return store.read("blocks.0.hook_resid_post", 0, 28).sum().item()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_store_may_be_handed_to_workers_after_it_was_read(tmp_path: Path, method: str):
+    store = make_store(tmp_path)
+    expected = _sum(store)
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(_sum, [store, store]) == [expected, expected]
+
+
+def test_a_pickled_store_opens_its_files_anew(tmp_path: Path):
+    store = make_store(tmp_path)
+    expected = _sum(store)
+    assert _sum(pickle.loads(pickle.dumps(store))) == expected
