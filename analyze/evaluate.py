@@ -15,7 +15,9 @@ from analyze.loss import Clean, Sums, loss_metrics, substitute
 from analyze.quality import Quality
 from winnow.dictionary import Dictionary
 
-LOGITS = 2**25  # of one batch, at most: 128 MiB in float32, a few times over while they are compared
+LOGITS_ON_CPU = 2**23  # of one batch: larger ones leave the caches and cost a third more time
+LOGITS_ON_DEVICE = 2**28  # 1 GiB in float32, held a few times over while passes are compared
+FEWEST = 8  # sequences of a batch, however many logits they have
 
 
 @runtime_checkable
@@ -45,11 +47,13 @@ def evaluate(
     dictionaries: Sequence[Dictionary],
     centres: Mapping[str, Float[Tensor, " width"]],
     advance: Callable[[int], None] = lambda sequences: None,
+    sequences_per_batch: int | None = None,
 ) -> list[Measured]:
     """Measure each dictionary at the `kept` positions of `tokens`.
 
     `centres` holds each hook's mean activation, which `ce_mean` puts in the activations' place. `advance` is
-    called with the number of sequences done.
+    called with the number of sequences done. The batch does not change the results; by default it follows from
+    the size of the logits.
     """
     hooks = list(dict.fromkeys(dictionary.hook for dictionary in dictionaries))
     qualities = [Quality(d.n_latents, centres[d.hook].to(model.device)) for d in dictionaries]
@@ -57,7 +61,7 @@ def evaluate(
     patched = [Sums()] * len(dictionaries)
     zero = dict.fromkeys(hooks, Sums())
     mean = dict.fromkeys(hooks, Sums())
-    size = max(1, LOGITS // (tokens.shape[1] * model.d_vocab))
+    size = sequences_per_batch or _batch(model, tokens.shape[1])
     for batch, keep in zip(tokens.split(size), kept.split(size), strict=True):
         batch, keep = batch.to(model.device), keep.to(model.device)
         seen = model.activations(batch, hooks)
@@ -81,3 +85,8 @@ def evaluate(
         Measured(quality, loss_metrics(clean, patched[i], zero[d.hook], mean[d.hook]))
         for i, (d, quality) in enumerate(zip(dictionaries, qualities, strict=True))
     ]
+
+
+def _batch(model: Model, context: int) -> int:
+    logits = LOGITS_ON_CPU if model.device.type == "cpu" else LOGITS_ON_DEVICE
+    return max(FEWEST, logits // (context * model.d_vocab))

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from analyze import evaluate as module
 from analyze.evaluate import evaluate
 from winnow.dictionary import Dictionary
 
@@ -76,11 +75,10 @@ def test_losses_equal_those_of_a_model_patched_by_hand(tokens, kept):
     assert found["mean"] == pytest.approx(patched(mean.expand_as(x)), rel=1e-6)
 
 
-def test_results_do_not_depend_on_the_batch(tokens, kept, monkeypatch):
+def test_results_do_not_depend_on_the_batch(tokens, kept):
     dictionaries, centres, done = [identity(0.5), identity(0.9)], {"x": torch.zeros(WIDTH)}, []
     whole = evaluate(Bigram(), tokens, kept, dictionaries, centres)
-    monkeypatch.setattr(module, "LOGITS", 3 * 8 * VOCAB)
-    cut = evaluate(Bigram(), tokens, kept, dictionaries, centres, done.append)
+    cut = evaluate(Bigram(), tokens, kept, dictionaries, centres, done.append, sequences_per_batch=3)
     assert done == [3, 3, 3, 1]
     for a, b in zip(whole, cut, strict=True):
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
