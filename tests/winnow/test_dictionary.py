@@ -1,0 +1,222 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import winnow
+from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary, save_dictionary
+from winnow.errors import UserError
+
+D, N = 6, 10
+
+
+def tensors(*names: str, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"W_enc": (D, N), "W_dec": (N, D), "b_dec": (D,)}
+    return {name: torch.randn(shapes.get(name, (N,)), generator=generator) for name in (*shapes, *names)}
+
+
+def rows(*shape: int) -> Tensor:
+    return torch.randn(*shape, D, generator=torch.Generator().manual_seed(9))
+
+
+def write_saelens(folder: Path, weights: dict[str, Tensor], **config: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / "sae_weights.safetensors")
+    written = {"architecture": "standard", "d_in": D, "d_sae": N, "metadata": {"hook_name": "h"}, **config}
+    (folder / "cfg.json").write_text(json.dumps(written))
+    return folder
+
+
+def dictionary(**options: Any) -> Dictionary:
+    return Dictionary(**tensors("b_enc"), hook="blocks.0.hook_resid_post", **options)
+
+
+def test_relu_encodes_what_its_formula_says() -> None:
+    d, x = dictionary(), rows(3, 4)
+    torch.testing.assert_close(d.encode(x), torch.relu((x - d.b_dec) @ d.W_enc + d.b_enc), rtol=0, atol=0)
+    torch.testing.assert_close(d(x), d.encode(x) @ d.W_dec + d.b_dec, rtol=0, atol=0)
+
+
+def test_topk_keeps_the_k_largest() -> None:
+    d, x = dictionary(architecture="topk", k=3), rows(50)
+    f, relu = d.encode(x), dictionary().encode(x)
+    for i in range(50):
+        largest = relu[i].sort(descending=True).indices[:3]
+        expected = torch.zeros(N)
+        expected[largest] = relu[i, largest]
+        torch.testing.assert_close(f[i], expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"architecture": "relu"},
+        {"architecture": "topk", "k": 3},
+        {"architecture": "jumprelu", "threshold": torch.linspace(0, 1, N)},
+        {"architecture": "gated", "r_mag": torch.linspace(-1, 1, N), "b_mag": torch.linspace(-1, 1, N)},
+    ],
+    ids=lambda options: options["architecture"],
+)
+def test_saved_dictionary_comes_back(options: dict[str, Any], tmp_path: Path) -> None:
+    d = dictionary(**options)
+    record = {"settings": {"architecture": options["architecture"]}, "rows": 5}
+    save_dictionary(d, tmp_path / "d", {"model_name": "gpt2"}, record)
+    back = load_dictionary(tmp_path / "d")
+    x = rows(20)
+    assert torch.equal(back.encode(x), d.encode(x))
+    assert torch.equal(back(x), d(x))
+    assert (back.architecture, back.hook, back.k, back.n_latents, back.d_model) == (
+        options["architecture"],
+        "blocks.0.hook_resid_post",
+        options.get("k"),
+        N,
+        D,
+    )
+    assert back.provenance == record
+    assert back.path == tmp_path / "d"
+
+
+def test_batchtopk_is_a_jumprelu_on_disk_and_keeps_its_name(tmp_path: Path) -> None:
+    d = dictionary(architecture="batchtopk", threshold=torch.full((N,), 0.5))
+    save_dictionary(d, tmp_path, {}, {"settings": {"architecture": "batchtopk"}})
+    assert json.loads((tmp_path / "cfg.json").read_text())["architecture"] == "jumprelu"
+    assert load_dictionary(tmp_path).architecture == "batchtopk"
+
+
+def test_cfg_json_holds_what_saelens_expects(tmp_path: Path) -> None:
+    save_dictionary(
+        dictionary(architecture="topk", k=3), tmp_path, {"model_name": "gpt2", "context_size": 128}, {"rows": 1}
+    )
+    config = json.loads((tmp_path / "cfg.json").read_text())
+    assert config.pop("metadata") == {
+        "sae_lens_version": "6.54.0",
+        "sae_lens_training_version": None,
+        "hook_name": "blocks.0.hook_resid_post",
+        "model_name": "gpt2",
+        "context_size": 128,
+    }
+    assert config == {
+        "architecture": "topk",
+        "d_in": D,
+        "d_sae": N,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "k": 3,
+        "rescale_acts_by_decoder_norm": False,
+    }
+
+
+def test_input_without_b_dec_is_the_same_function(tmp_path: Path) -> None:
+    w, x = tensors("b_enc"), rows(20)
+    d = load_dictionary(write_saelens(tmp_path, w, apply_b_dec_to_input=False))
+    torch.testing.assert_close(d.encode(x), torch.relu(x @ w["W_enc"] + w["b_enc"]), rtol=1e-5, atol=1e-5)
+
+
+def test_gated_input_without_b_dec_is_the_same_function(tmp_path: Path) -> None:
+    w, x = tensors("b_gate", "b_mag", "r_mag"), rows(20)
+    d = load_dictionary(write_saelens(tmp_path, w, architecture="gated", apply_b_dec_to_input=False))
+    gate = x @ w["W_enc"] + w["b_gate"] > 0
+    expected = gate * torch.relu(x @ (w["W_enc"] * w["r_mag"].exp()) + w["b_mag"])
+    torch.testing.assert_close(d.encode(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_rank_by_decoder_norm_is_the_same_function(tmp_path: Path) -> None:
+    w, x = tensors("b_enc"), rows(50)
+    d = load_dictionary(write_saelens(tmp_path, w, architecture="topk", k=3, rescale_acts_by_decoder_norm=True))
+    norm = w["W_dec"].norm(dim=1)
+    pre = ((x - w["b_dec"]) @ w["W_enc"] + w["b_enc"]) * norm
+    kept = torch.zeros_like(pre).scatter(1, pre.topk(3).indices, 1) * pre.relu()
+    torch.testing.assert_close(d.encode(x), kept, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(d(x), (kept / norm) @ w["W_dec"] + w["b_dec"], rtol=1e-5, atol=1e-5)
+
+
+def test_file_from_before_saelens_6_is_read(tmp_path: Path) -> None:
+    old = {"d_in": D, "d_sae": N, "hook_point": "blocks.1.hook_resid_pre", "normalize_activations": False}
+    save_file(tensors("b_enc") | {"scaling_factor": torch.ones(N)}, tmp_path / "sae_weights.safetensors")
+    config = {**old, "activation_fn_str": "topk", "activation_fn_kwargs": {"k": 4}}
+    (tmp_path / "cfg.json").write_text(json.dumps(config))
+    d = load_dictionary(tmp_path)
+    assert (d.architecture, d.k, d.hook) == ("topk", 4, "blocks.1.hook_resid_pre")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"architecture": "temporal"}, "architecture 'temporal' is none of standard, topk, jumprelu, gated"),
+        ({"normalize_activations": "layer_norm"}, "normalize_activations = 'layer_norm' needs a scale"),
+        ({"normalize_activations": "expected_average_only_in"}, "normalize_activations = 'expected_average_only_in'"),
+        ({"architecture": "topk"}, "k should be a positive integer, found None"),
+        ({"architecture": "topk", "k": 11}, "k = 11 is more than d_sae = 10"),
+        ({"d_sae": 12}, "W_enc has shape (6, 10), cfg.json says (6, 12)"),
+        ({"d_in": "six"}, "d_in should be a positive integer, found 'six'"),
+        ({"architecture": "jumprelu"}, "no tensor threshold; there are W_dec, W_enc, b_dec, b_enc"),
+        ({"finetuning_scaling_factor": True}, "finetuning_scaling_factor is set"),
+    ],
+    ids=str,
+)
+def test_malformed_dictionary_is_named(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write_saelens(tmp_path, tensors("b_enc"), **change)
+    with pytest.raises(UserError, match=re.escape(message)):
+        load_dictionary(tmp_path)
+
+
+def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cfg\.json: no such file; is .* a finished dictionary\?"):
+        load_dictionary(tmp_path)
+    write_saelens(tmp_path, tensors("b_enc"))
+    weights = tmp_path / "sae_weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    with pytest.raises(UserError, match=r"sae_weights\.safetensors: cannot be read as safetensors"):
+        load_dictionary(tmp_path)
+    weights.unlink()
+    with pytest.raises(UserError, match=r"sae_weights\.safetensors: no such file; the dictionary is incomplete"):
+        load_dictionary(tmp_path)
+    (tmp_path / "cfg.json").write_text("[1]")
+    with pytest.raises(UserError, match=r"cfg\.json: expected a JSON object, found list"):
+        load_dictionary(tmp_path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    w = tensors("b_enc")
+    w["b_enc"][3] = torch.nan
+    with pytest.raises(UserError, match="b_enc holds values that are not finite numbers"):
+        load_dictionary(write_saelens(tmp_path, w))
+
+
+def test_unreachable_hub_address_says_what_was_expected() -> None:
+    with pytest.raises(UserError, match=r"hf:owner/none/sub: cannot be fetched .*expected hf:owner/name/folder"):
+        load_dictionary("hf:owner/none/sub")
+
+
+def test_every_finished_dictionary_of_a_run_is_found_in_order(tmp_path: Path) -> None:
+    for name, options in {
+        "topk-10-k10-seed0": {"architecture": "topk", "k": 10},
+        "topk-10-k2-seed0": {"architecture": "topk", "k": 2},
+        "relu-10-l1_10-seed0": {},
+        "relu-10-l1_2-seed0": {},
+    }.items():
+        d = dictionary(**options)
+        save_dictionary(d, tmp_path / "dictionaries" / d.hook / name, {}, {})
+    (tmp_path / "dictionaries" / "blocks.0.hook_resid_post" / "unfinished").mkdir()
+    names = [d.path.name for d in winnow.load_dictionaries(tmp_path) if d.path]
+    assert names == ["relu-10-l1_2-seed0", "relu-10-l1_10-seed0", "topk-10-k2-seed0", "topk-10-k10-seed0"]
+    assert len(load_dictionaries(tmp_path, hook="blocks.0.hook_resid_post")) == 4
+    with pytest.raises(UserError, match=r"at hook blocks\.0\.hook_resid_pre; did you mean blocks\.0\.hook_resid_post"):
+        load_dictionaries(tmp_path, hook="blocks.0.hook_resid_pre")
+    with pytest.raises(UserError, match="no such folder; give the folder of a run"):
+        load_dictionaries(tmp_path / "none")
+
+
+def test_repr_says_what_it_is() -> None:
+    assert repr(dictionary(architecture="topk", k=3)) == (
+        "Dictionary(topk, d_model=6, n_latents=10, k=3, hook='blocks.0.hook_resid_post')"
+    )

@@ -1,0 +1,186 @@
+"""A trained dictionary (sparse autoencoder): encode, decode, load, save.
+
+    d = winnow.load_dictionary("runs/demo/dictionaries/blocks.2.hook_resid_post/topk-1024-k32-seed0")
+    f = d.encode(x)                 # [..., n_latents] >= 0
+    y = d.decode(f)                 # [..., d_model], in the activations' own units
+
+On disk it is a folder in SAELens' layout (winnow/saelens.py), which SAELens opens, with `training.json` beside
+it: how it came to be. `cfg.json` is written last; a folder without it is no finished dictionary.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from winnow import saelens
+from winnow.errors import UserError, nearest
+from winnow.publish import publish_file, publish_text
+
+TRAINING = "training.json"
+
+
+class Dictionary(nn.Module):
+    """Latents f(x) >= 0 of pre = (x - b_dec) @ W_enc + b_enc, and the reconstruction f @ W_dec + b_dec.
+
+    relu: f = ReLU(pre). topk: the k largest of ReLU(pre), the others zero. With `threshold` (jumprelu; batchtopk
+    and matryoshka once trained): f = ReLU(pre) where pre > threshold. With `r_mag` and `b_mag` (gated): where
+    pre > 0, f = ReLU((x - b_dec) @ (W_enc * exp(r_mag)) + b_mag).
+
+    path: the folder it was loaded from. hook: where its activations come from. provenance: what `training.json`
+    says of how it came to be, empty where there is none.
+    """
+
+    r_mag: Tensor | None
+    b_mag: Tensor | None
+    threshold: Tensor | None
+
+    def __init__(
+        self,
+        W_enc: Float[Tensor, "d_model n_latents"],
+        b_enc: Float[Tensor, " n_latents"],
+        W_dec: Float[Tensor, "n_latents d_model"],
+        b_dec: Float[Tensor, " d_model"],
+        *,
+        architecture: str = "relu",
+        k: int | None = None,
+        threshold: Float[Tensor, " n_latents"] | None = None,
+        r_mag: Float[Tensor, " n_latents"] | None = None,
+        b_mag: Float[Tensor, " n_latents"] | None = None,
+        hook: str = "",
+        path: Path | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.W_enc = nn.Parameter(W_enc, requires_grad=False)
+        self.b_enc = nn.Parameter(b_enc, requires_grad=False)
+        self.W_dec = nn.Parameter(W_dec, requires_grad=False)
+        self.b_dec = nn.Parameter(b_dec, requires_grad=False)
+        for name, value in (("threshold", threshold), ("r_mag", r_mag), ("b_mag", b_mag)):
+            self.register_parameter(name, None if value is None else nn.Parameter(value, requires_grad=False))
+        self.d_model, self.n_latents = W_enc.shape
+        self.architecture = architecture
+        self.k = k
+        self.hook = hook
+        self.path = path
+        self.provenance: dict[str, Any] = dict(provenance or {})
+
+    def encode(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows n_latents"]:
+        """Compute the latents of activations `x`."""
+        centred = x - self.b_dec
+        pre = centred @ self.W_enc + self.b_enc
+        if self.k is not None:
+            values, latents = pre.topk(self.k, dim=-1, sorted=False)
+            return torch.zeros_like(pre).scatter_(-1, latents, values.relu_())
+        if self.r_mag is not None and self.b_mag is not None:
+            magnitude = centred @ (self.W_enc * self.r_mag.exp()) + self.b_mag
+            return magnitude.relu_() * (pre > 0)
+        if self.threshold is not None:
+            return pre.relu() * (pre > self.threshold)
+        return pre.relu_()
+
+    def decode(self, f: Float[Tensor, "*rows n_latents"]) -> Float[Tensor, "*rows d_model"]:
+        """Reconstruct activations from latents."""
+        return f @ self.W_dec + self.b_dec
+
+    def forward(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
+        """Reconstruct activations: decode what `encode` finds."""
+        return self.decode(self.encode(x))
+
+    def extra_repr(self) -> str:
+        k = "" if self.k is None else f", k={self.k}"
+        return f"{self.architecture}, d_model={self.d_model}, n_latents={self.n_latents}{k}, hook={self.hook!r}"
+
+    def __repr__(self) -> str:
+        path = "" if self.path is None else f", path={str(self.path)!r}"
+        return f"Dictionary({self.extra_repr()}{path})"
+
+
+def load_dictionary(path: str | Path) -> Dictionary:
+    """Open a dictionary: a folder in SAELens' layout, or `hf:owner/name/folder` on the Hugging Face Hub.
+
+    Raises `UserError` naming the file and what is missing or misshapen in it.
+    """
+    folder = _download(str(path)) if str(path).startswith("hf:") else Path(path)
+    contents = saelens.read(folder)
+    provenance = saelens.read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
+    return Dictionary(
+        **contents.tensors,
+        # a batchtopk dictionary is a jumprelu one to SAELens; here it keeps its name
+        architecture=provenance.get("settings", {}).get("architecture", contents.architecture),
+        k=contents.k,
+        hook=contents.metadata.get("hook_name") or "",
+        path=folder,
+        provenance=provenance,
+    )
+
+
+def load_dictionaries(run: str | Path, hook: str | None = None) -> list[Dictionary]:
+    """Open every finished dictionary of a run, or of one hook, by hook, architecture, size, sparsity and seed.
+
+    Raises `UserError` where there is no such run, or no finished dictionary at `hook`.
+    """
+    folder = Path(run) / "dictionaries"
+    if not Path(run).is_dir():
+        raise UserError(f"{run}: no such folder; give the folder of a run, for instance runs/demo")
+    finished = [path.parent for path in folder.glob(f"*/*/{saelens.CONFIG}")]
+    hooks = {path.parent.name for path in finished}
+    if hook is not None and hook not in hooks:
+        known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
+        raise UserError(f"{folder}: no finished dictionary at hook {hook}{nearest(hook, hooks)}{known}")
+    loaded = [load_dictionary(path) for path in finished if hook in (None, path.parent.name)]
+    return sorted(loaded, key=lambda d: (d.hook, d.architecture, d.n_latents, d.k or 0, _numbers_apart(d.path)))
+
+
+def save_dictionary(
+    dictionary: Dictionary, folder: str | Path, metadata: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> None:
+    """Write a dictionary to `folder`; a reader finds it there complete or not at all.
+
+    metadata: what SAELens calls by the same name (model_name, context_size, prepend_bos, …); the hook's name is
+    added. provenance: the content of `training.json`.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rule = "topk" if dictionary.k is not None else "gated" if dictionary.r_mag is not None else "relu"
+    rule = "jumprelu" if dictionary.threshold is not None else rule
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in dictionary.named_parameters()}
+    if rule == "gated":
+        tensors["b_gate"] = tensors.pop("b_enc")
+    config = saelens.describe(
+        rule, dictionary.d_model, dictionary.n_latents, dictionary.k, {"hook_name": dictionary.hook, **metadata}
+    )
+    with publish_file(folder / saelens.WEIGHTS) as partial:
+        save_file(tensors, partial)
+    publish_text(folder / TRAINING, json.dumps(provenance, indent=1) + "\n")
+    publish_text(folder / saelens.CONFIG, json.dumps(config, indent=1) + "\n")
+
+
+def _numbers_apart(path: Path | None) -> list[tuple[bool, float, str]]:
+    """Split a name so that l1_2 comes before l1_10."""
+    pieces = re.split(r"(\d+(?:\.\d+)?)", "" if path is None else path.name)
+    return [(i % 2 == 1, float(piece), "") if i % 2 else (False, 0.0, piece) for i, piece in enumerate(pieces)]
+
+
+def _download(address: str) -> Path:
+    """Fetch `hf:owner/name/folder` into the hub's cache, and name the folder there."""
+    owner, _, rest = address.removeprefix("hf:").partition("/")
+    name, _, inside = rest.partition("/")
+    prefix = f"{inside.rstrip('/')}/" if inside else ""
+    try:
+        config = hf_hub_download(f"{owner}/{name}", f"{prefix}{saelens.CONFIG}")
+        hf_hub_download(f"{owner}/{name}", f"{prefix}{saelens.WEIGHTS}")
+    except (EntryNotFoundError, LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
+        raise UserError(
+            f"{address}: cannot be fetched ({str(error).splitlines()[0]}); expected hf:owner/name/folder with "
+            f"{saelens.CONFIG} and {saelens.WEIGHTS} in it, or a local folder"
+        ) from error
+    return Path(config).parent
