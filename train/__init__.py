@@ -1,1 +1,1 @@
-"""Activation shards to dictionaries: sparse autoencoders, a sweep in one pass."""
+"""Activation shards -> dictionaries (sparse autoencoders)."""

@@ -1,0 +1,63 @@
+"""Small activation stores for tests: planted features, written as a harvest writes them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from winnow.publish import publish_text
+from winnow.shard import RowIndex, shard_path, write_shard
+from winnow.statistics import merge_all
+from winnow.store import FORMAT_VERSION, ActivationStore
+
+
+def write_store(
+    folder: Path,
+    activations: Mapping[str, Float[Tensor, "row width"]],
+    *,
+    context: int = 16,
+    rows_per_shard: int = 512,
+    dtype: str = "float32",
+    settings: Mapping[str, object] | None = None,
+) -> ActivationStore:
+    """Write rows of hooks as a finished harvest of sequences of `context` tokens, every position kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hooks = {hook: values.shape[1] for hook, values in activations.items()}
+    rows = len(next(iter(activations.values())))
+    starts = range(0, rows, rows_per_shard)
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "model": {"name": "planted", "revision": "main", "dtype": "float32", "weights_sha256": "0" * 64},
+        "tokens": {"fingerprint": "planted", "sequences": -(-rows // context), "bos": 0},
+        "hooks": hooks,
+        "context": context,
+        "storage_dtype": dtype,
+        "shards": len(starts),
+        "settings": dict(settings or {}),
+    }
+    publish_text(folder / "manifest.json", json.dumps(manifest))
+    place = torch.arange(rows, dtype=torch.int32)
+    for number, start in enumerate(starts):
+        part = slice(start, min(rows, start + rows_per_shard))
+        index = RowIndex(place[part] // context, place[part] % context, place[part])
+        sequences = (start // context, -(-part.stop // context))
+        with write_shard(shard_path(folder, number), hooks, index, sequences, dtype, context) as shard:
+            shard.append({hook: values[part] for hook, values in activations.items()})
+    store = ActivationStore(folder)
+    with h5py.File(folder / "statistics.h5", "w") as file:
+        for hook, width in hooks.items():
+            merge_all(store.shard_statistics(hook), width, context).write(file.create_group(hook))
+    return store
+
+
+def planted(rows: int, d: int, features: int, active: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Draw rows [row, d] of `active` features on average, each with its unit direction [features, d]."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(torch.randn(features, d, generator=generator), dim=1)
+    fires = torch.rand(rows, features, generator=generator) < active / features
+    magnitudes = fires * (0.5 + torch.rand(rows, features, generator=generator))
+    return magnitudes @ directions + 0.1, directions

@@ -1,0 +1,137 @@
+"""A training that was stopped or killed, and started again, ends with the bits of one that was not."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.experiments import ROOT
+from tests.train.experiments import HOOK, load, weights, write_run
+from train import sweep
+from train.checkpoint import checkpoint_rows, group_by_start, write_checkpoint
+from train.plan import Planned
+from train.stage import train
+from winnow.errors import UserError
+from winnow.stage import INTERRUPTED, Interrupted
+
+GRIDS: list[dict[str, Any]] = [
+    {"architecture": "topk", "n_latents": [32, 64], "k": 4},
+    {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5},
+]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(load(write_run(folder, GRIDS)))
+    return weights(folder / "run")
+
+
+@pytest.mark.parametrize("when", [1, 7, 23])
+def test_stopped_training_goes_on_to_equal_bits(
+    when: int, uninterrupted: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_run(tmp_path, GRIDS)
+    steps = 0
+    original = sweep.Member.train_on
+
+    def stop_in_step(*arguments: Any, **named: Any) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3 * when:
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(*arguments, **named)
+
+    monkeypatch.setattr(sweep.Member, "train_on", stop_in_step)
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM at row [\d,]+, state saved"):
+        train(load(path))
+    assert weights(tmp_path / "run") == {}
+    train(load(path))
+    assert weights(tmp_path / "run") == uninterrupted
+
+
+def test_curve_of_resumed_training_has_every_point_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_run(tmp_path, GRIDS[1:])
+    original = sweep.write_checkpoint
+
+    def fail_after_writing(folder: Path, tensors: Any, numbers: dict[str, Any]) -> None:
+        original(folder, tensors, numbers)
+        if numbers["rows"] == 3000:
+            raise OSError("pulled the plug")
+
+    monkeypatch.setattr(sweep, "write_checkpoint", fail_after_writing)
+    with pytest.raises(OSError, match="pulled the plug"):
+        train(load(path))
+    monkeypatch.undo()
+    curve = tmp_path / "run" / "dictionaries" / HOOK / "relu-48-l1_0.5-seed0" / "metrics.jsonl"
+    with curve.open("a") as file:
+        file.write('{"rows": 3250, "loss": 1.0}\n{"rows": 34')  # behind the checkpoint, and torn
+    train(load(path))
+    points = [json.loads(line) for line in curve.read_text().splitlines()]
+    assert [point["rows"] for point in points] == list(range(250, 6001, 250))
+
+
+def test_killed_training_goes_on_to_equal_bits(uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
+    path = write_run(tmp_path, GRIDS, batch_rows=250)
+    command = [sys.executable, "-m", "train", "--config", str(path)]
+    kills = 0
+    for pause in (0.0, 0.05, 0.2):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not _started(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(pause)
+        kills += process.poll() is None
+        process.kill()
+        process.communicate()
+    assert kills
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert weights(tmp_path / "run") == uninterrupted
+
+
+def _started(folder: Path) -> bool:
+    return any(folder.glob("run/dictionaries/*/*/metrics.jsonl"))
+
+
+def test_signal_ends_the_stage_with_its_own_status(tmp_path: Path) -> None:
+    path = write_run(tmp_path, GRIDS, rows=5_000_000)
+    command = [sys.executable, "-m", "train", "--config", str(path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any(tmp_path.glob("run/dictionaries/*/*/checkpoints/rows-*")):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED
+    assert f"train: {HOOK}: stopped by SIGINT at row" in said
+    assert "Traceback" not in said
+
+
+def test_changed_setting_is_refused_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_run(tmp_path, GRIDS)
+    monkeypatch.setattr(sweep._Sweep, "_finish", _pull_the_plug)
+    with pytest.raises(OSError, match="pulled the plug"):
+        train(load(path))
+    with pytest.raises(UserError, match="was made with batch_rows = 250, now batch_rows = 300 is asked for"):
+        train(load(path, "--train.batch_rows", "300"))
+
+
+def _pull_the_plug(*arguments: Any) -> None:
+    raise OSError("pulled the plug")
+
+
+def test_members_that_share_a_checkpoint_go_on_together(tmp_path: Path) -> None:
+    planned = [Planned("h", tmp_path / name, {}) for name in "abc"]
+    for name, rows in {"a": (1000, 2000), "b": (1000,)}.items():
+        for row in rows:
+            write_checkpoint(tmp_path / name, {}, {"rows": row})
+    (tmp_path / "a" / "checkpoints" / "rows-0000000003000.77.partial").mkdir()
+    a, b, c = planned
+    assert checkpoint_rows(a.folder) == {1000, 2000}
+    assert group_by_start(planned) == [(1000, [a, b]), (0, [c])]

@@ -1,0 +1,165 @@
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import winnow
+from tests.experiments import ROOT, run_stage
+from tests.stores import planted, write_store
+from tests.train.experiments import HOOK, load, weights, write_run
+from train.member import Member
+from train.stage import train
+from winnow.errors import UserError
+
+TOPK: dict[str, Any] = {"architecture": "topk", "n_latents": 48, "k": 3}
+RELU: dict[str, Any] = {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5}
+
+
+def test_planted_features_are_found(tmp_path: Path) -> None:
+    x, directions = planted(4000, 24, 32, 2)
+    write_store(tmp_path / "run" / "activations", {HOOK: x})
+    grids = [grid | {"learning_rate": 1e-2} for grid in ({**TOPK, "k": 5}, {**RELU, "l1_coefficient": 1.0})]
+    train(load(write_run(tmp_path, grids, rows=100_000, checkpoint_rows=100_000), "--train.warmup", "0.2"))
+    for d in winnow.load_dictionaries(tmp_path / "run"):
+        f = d.encode(x)
+        fvu = float((d.decode(f) - x).square().sum() / (x - x.mean(0)).square().sum())
+        found = float(((directions @ d.W_dec.T).amax(1) > 0.9).float().mean())
+        assert (fvu < 0.1, found > 0.9) == (True, True), (d, fvu, found, float((f > 0).float().sum(1).mean()))
+
+
+def test_scale_is_folded_into_the_weights(tmp_path: Path) -> None:
+    """What is saved does to raw activations what training did to scaled ones."""
+    path = write_run(tmp_path, [TOPK, RELU])
+    members: list[Member] = []
+    original = Member.dictionary
+
+    def remember(self: Member, scale: float) -> winnow.Dictionary:
+        members.append(self)
+        return original(self, scale)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Member, "dictionary", remember)
+        train(load(path))
+    x, _ = planted(100, 16, 40, 3)
+    for member in members:
+        d = winnow.load_dictionary(member.planned.folder)
+        scale = d.provenance["scale folded into the weights"]
+        p = member.parameters
+        pre = (scale * x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"]
+        f = pre.relu()
+        if d.k:
+            f = torch.zeros_like(f).scatter(1, f.topk(d.k).indices, 1) * f
+        torch.testing.assert_close(d.encode(x) * scale, f, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(d(x) * scale, f @ p["W_dec"] + p["b_dec"], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(d.W_dec.norm(dim=1), torch.ones(48))
+
+
+def test_member_of_a_sweep_equals_the_dictionary_alone(tmp_path: Path) -> None:
+    train(load(write_run(tmp_path / "sweep", [TOPK, RELU, {**TOPK, "seed": [1]}])))
+    train(load(write_run(tmp_path / "alone", [RELU])))
+    name = f"{HOOK}/relu-48-l1_0.5-seed0"
+    assert weights(tmp_path / "alone" / "run")[name] == weights(tmp_path / "sweep" / "run")[name]
+
+
+def test_loss_that_is_not_finite_stops_that_dictionary_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_run(tmp_path, [TOPK, {**RELU, "learning_rate": 1e30}])
+    train(load(path))
+    assert list(weights(tmp_path / "run")) == [f"{HOOK}/topk-48-k3-seed0"]
+    out, err = capsys.readouterr()
+    assert re.search(r"relu-48-l1_0.5-lr1e\+30-seed0: loss (nan|inf) by row [\d,]+; stopped", err)
+    assert "choose a lower learning_rate" in out
+    train(load(path))
+    out, err = capsys.readouterr()
+    assert "1 dictionaries are there; nothing to do" in out
+    assert "stopped" not in err
+
+
+def test_finished_training_says_so_without_torch(tmp_path: Path) -> None:
+    path = write_run(tmp_path, [TOPK])
+    train(load(path))
+    before = weights(tmp_path / "run")
+    start = time.perf_counter()
+    done = run_stage("train", path)
+    assert time.perf_counter() - start < 5
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 dictionaries are there; nothing to do" in done.stdout
+    assert weights(tmp_path / "run") == before
+    code = "import sys, train.stage, winnow.stage; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_provenance_and_curve_stand_beside_the_weights(tmp_path: Path) -> None:
+    train(load(write_run(tmp_path, [TOPK])))
+    folder = tmp_path / "run" / "dictionaries" / HOOK / "topk-48-k3-seed0"
+    record = json.loads((folder / "training.json").read_text())
+    assert record["rows"] == 6000
+    assert record["settings"]["learning_rate"] == 1e-3
+    assert record["activations"]["model"]["name"] == "planted"
+    assert record["versions"]["torch"] == torch.__version__
+    points = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert set(points[0]) == {"rows", "loss", "mse", "fvu", "l0", "dead", "rows_per_second"}
+    assert points[-1]["fvu"] < points[0]["fvu"]
+    assert points[-1]["l0"] <= 3
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "cfg.json",
+        "metrics.jsonl",
+        "sae_weights.safetensors",
+        "training.json",
+    ]
+
+
+def test_settings_under_finished_dictionaries_are_refused(tmp_path: Path) -> None:
+    path = write_run(tmp_path, [TOPK])
+    train(load(path))
+    with pytest.raises(UserError, match="was made with rows = 6000, now rows = 7000 is asked for; choose a new run"):
+        train(load(path, "--train.rows", "7000"))
+
+
+def test_new_dictionaries_are_added_to_finished_ones(tmp_path: Path) -> None:
+    train(load(write_run(tmp_path, [TOPK])))
+    before = weights(tmp_path / "run")
+    train(load(write_run(tmp_path, [TOPK, RELU])))
+    after = weights(tmp_path / "run")
+    assert len(after) == 2
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize(
+    ("dictionaries", "message"),
+    [
+        ([], "train.dictionaries: none is asked for; add a table [[train.dictionaries]]"),
+        (
+            [{**TOPK, "hooks": "blocks.0.hook_resid_pst"}],
+            f"train.dictionaries.0.hooks: no harvested hook blocks.0.hook_resid_pst; did you mean {HOOK}?",
+        ),
+        ([TOPK, {**TOPK, "n_latents": [32, 48]}], f"train.dictionaries.1: {HOOK}/topk-48-k3-seed0 is asked for twice"),
+    ],
+    ids=["none", "hook", "twice"],
+)
+def test_impossible_request_is_named(dictionaries: list[dict[str, Any]], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        train(load(write_run(tmp_path, dictionaries)))
+
+
+def test_unfinished_harvest_is_named(tmp_path: Path) -> None:
+    path = write_run(tmp_path, [TOPK])
+    (tmp_path / "run" / "activations" / "shard-00002.json").unlink()
+    with pytest.raises(UserError, match=r"activations: the harvest is not finished; run make harvest"):
+        train(load(path))
+    (tmp_path / "run" / "activations" / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"manifest\.json: no such file; .* run make harvest"):
+        train(load(path))
+
+
+def test_activations_of_zero_are_named(tmp_path: Path) -> None:
+    write_store(tmp_path / "run" / "activations", {HOOK: torch.zeros(500, 4)})
+    with pytest.raises(UserError, match=r"the activations at .* are all zero; choose another hook"):
+        train(load(write_run(tmp_path, [{**TOPK, "k": 1}])))

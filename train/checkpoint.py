@@ -1,0 +1,82 @@
+"""The state of dictionaries in training, from which they go on to equal bits.
+
+dictionaries/<hook>/<name>/checkpoints/rows-0000002000000/
+  state.safetensors    parameters, optimiser, counters
+  state.json           rows, steps, settings
+metrics.jsonl          the curve up to there, beside checkpoints/
+
+A checkpoint appears as a whole, and the one before stays until the whole sweep has the new one. After a kill in
+between, members hold different checkpoints: those with one in common go on together.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from train.plan import Planned
+from winnow.errors import UserError
+from winnow.publish import publish_directory
+
+CHECKPOINTS = "checkpoints"
+
+
+def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    """Add the checkpoint of one dictionary; older ones stay."""
+    path = _path(folder, numbers["rows"])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with publish_directory(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / "state.safetensors")
+        (partial / "state.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+
+
+def read_checkpoint(folder: Path, rows: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `write_checkpoint` wrote."""
+    path = _path(folder, rows)
+    try:
+        return load_file(path / "state.safetensors"), json.loads((path / "state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); delete it to go on from the one before") from error
+
+
+def drop_checkpoints(folder: Path, but: int | None = None) -> None:
+    """Delete a dictionary's checkpoints, except the one at `but` rows."""
+    for rows in checkpoint_rows(folder):
+        if rows != but:
+            shutil.rmtree(_path(folder, rows))
+    leftovers = [*(folder / CHECKPOINTS).glob("*.partial")]
+    for leftover in leftovers:
+        shutil.rmtree(leftover)
+    if but is None:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def checkpoint_rows(folder: Path) -> set[int]:
+    """List the rows at which a dictionary has a checkpoint."""
+    found = (folder / CHECKPOINTS).glob("rows-*")
+    return {int(path.name.removeprefix("rows-")) for path in found if not path.name.endswith(".partial")}
+
+
+def group_by_start(planned: Iterable[Planned]) -> list[tuple[int, list[Planned]]]:
+    """Split dictionaries into groups that can go on together, each from the rows that come first."""
+    waiting: Sequence[Planned] = list(planned)
+    groups: list[tuple[int, list[Planned]]] = []
+    while waiting:
+        options = {p.folder: checkpoint_rows(p.folder) or {0} for p in waiting}
+        counts: dict[int, int] = {}
+        for rows in options.values():
+            for row in rows:
+                counts[row] = counts.get(row, 0) + 1
+        start = max(counts, key=lambda row: (counts[row], row))
+        groups.append((start, [p for p in waiting if start in options[p.folder]]))
+        waiting = [p for p in waiting if start not in options[p.folder]]
+    return groups
+
+
+def _path(folder: Path, rows: int) -> Path:
+    return folder / CHECKPOINTS / f"rows-{rows:013d}"

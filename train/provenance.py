@@ -1,0 +1,41 @@
+"""How a dictionary came to be, as it stands in its training.json and cfg.json."""
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from typing import Any
+
+import torch
+
+from train.plan import Planned
+from winnow.store import ActivationStore
+
+
+def provenance(
+    store: ActivationStore, planned: Planned, rows: int, scale: float, device: torch.device
+) -> dict[str, Any]:
+    """Compose the content of training.json."""
+    return {
+        "settings": planned.settings,
+        "hook": planned.hook,
+        "rows": rows,
+        "scale folded into the weights": scale,
+        "activations": {"path": str(store.path), "rows": store.rows, **store.manifest},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": str(device),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "winnow": next((found.version for found in distributions(name="winnow")), None),  # None: not installed
+        },
+    }
+
+
+def metadata(store: ActivationStore) -> dict[str, Any]:
+    """Compose what SAELens keeps of the model and its text in cfg.json."""
+    model, tokens = store.manifest.get("model", {}), store.manifest.get("tokens", {})
+    return {
+        "model_name": model.get("name"),
+        "context_size": store.context,
+        "prepend_bos": tokens.get("bos") is not None,
+    }
