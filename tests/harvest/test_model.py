@@ -81,7 +81,7 @@ def test_replaced_activations_change_the_logits_as_transformer_lens_changes_them
 
 
 def test_a_point_without_positions_is_refused(model: LanguageModel):
-    with pytest.raises(UserError, match="hook_pattern: its value is .*, not one vector per sequence and position"):
+    with pytest.raises(UserError, match=r"hook_pattern: its value is .*, not one vector per sequence and position"):
         model.activations(some_tokens(model), ["blocks.0.attn.hook_pattern"])
 
 

@@ -41,7 +41,8 @@ def test_second_process_is_refused_by_the_firsts_id_and_host_until_that_is_kille
 
 def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write here .*; choose another run directory"), run_lock(
-        tmp_path / "file" / "run"
+    with (
+        pytest.raises(UserError, match=r"cannot write here .*; choose another run directory"),
+        run_lock(tmp_path / "file" / "run"),
     ):
         pass

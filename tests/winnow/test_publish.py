@@ -5,11 +5,16 @@ import pytest
 from winnow.publish import publish_directory, publish_file, publish_text
 
 
-def test_a_file_appears_only_when_its_block_succeeds(tmp_path: Path):
-    path = tmp_path / "a"
-    with pytest.raises(RuntimeError), publish_file(path) as partial:
+def write_half(path: Path) -> None:
+    with publish_file(path) as partial:
         partial.write_text("half")
         raise RuntimeError
+
+
+def test_a_file_appears_only_when_its_block_succeeds(tmp_path: Path):
+    path = tmp_path / "a"
+    with pytest.raises(RuntimeError):
+        write_half(path)
     assert not path.exists()
     with publish_file(path) as partial:
         partial.write_text("whole")
@@ -21,9 +26,8 @@ def test_a_file_appears_only_when_its_block_succeeds(tmp_path: Path):
 def test_a_failed_block_leaves_the_previous_file(tmp_path: Path):
     path = tmp_path / "a"
     publish_text(path, "before")
-    with pytest.raises(RuntimeError), publish_file(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+    with pytest.raises(RuntimeError):
+        write_half(path)
     assert path.read_text() == "before"
 
 

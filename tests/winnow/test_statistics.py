@@ -1,3 +1,5 @@
+import itertools
+
 import h5py
 import numpy as np
 import pytest
@@ -33,11 +35,7 @@ def test_merged_parts_equal_the_whole(cuts: list[int]):
     x, positions = sample()
     whole = HookStatistics.of(x, positions, CONTEXT)
     bounds = [0, *cuts, len(x)]
-    parts = [
-        HookStatistics.of(x[a:b], positions[a:b], CONTEXT)
-        for a, b in zip(bounds, bounds[1:], strict=False)
-        if a < b
-    ]
+    parts = [HookStatistics.of(x[a:b], positions[a:b], CONTEXT) for a, b in itertools.pairwise(bounds) if a < b]
     merged = merge_all(parts, x.shape[1], CONTEXT)
     assert merged.rows == whole.rows
     for name in ("mean", "m2", "m3", "m4", "norm_sum"):

@@ -1,0 +1,128 @@
+"""Harvests that are killed, again and again, in children of a process that has everything loaded.
+
+    python -m tests.harvest.doomed CONFIG FOLDER [--random N]
+
+First an uninterrupted harvest. Then one that dies before the n-th step of publishing (a sync or a rename),
+for every n there is, and N that die at a random instant; after each, the same harvest again to the end.
+Prints one JSON object: how many were killed, and each case in which a byte differs.
+
+Loading torch and a model takes seconds, a miniature harvest hundredths: hence the children are forked, from
+a process that has only ever computed in one thread.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import harvest.harvest
+import winnow.publish
+from harvest.model import open_model
+from harvest.stage import harvest as run_harvest
+from winnow.config import load_experiment
+
+
+def in_child(work: Callable[[], None], kill_after: float | None = None) -> bool:
+    """Run `work` in a fork, killing it after some seconds; say whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        work()
+        os._exit(0)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(child, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"a harvest ended with status {status}")
+    return status == -signal.SIGKILL
+
+
+def die_before_step(step: int) -> None:
+    """Kill this process before its `step`-th sync or rename."""
+    steps = 0
+
+    def counted(inner: Callable) -> Callable:
+        def call(*arguments):
+            nonlocal steps
+            steps += 1
+            if steps == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return inner(*arguments)
+
+        return call
+
+    winnow.publish.sync = counted(winnow.publish.sync)
+    Path.replace = counted(Path.replace)
+
+
+def contents(run: Path) -> dict[str, str]:
+    folder = run / "activations"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("config")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--random", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    base = load_experiment("doomed", ["--config", arguments.config])
+    model = open_model(base.model)
+    harvest.harvest.open_model = lambda settings: model
+
+    def case(name: str) -> tuple[Path, Callable[[], None]]:
+        run = arguments.folder / name
+        run.mkdir(parents=True)
+        shutil.copy(Path(base.run) / "tokens.h5", run)
+        config = load_experiment("doomed", ["--config", arguments.config, "--run", str(run)])
+        return run, lambda: run_harvest(config)
+
+    run, work = case("whole")
+    started = time.monotonic()
+    in_child(work)
+    duration = time.monotonic() - started
+    expected = contents(run)
+    killed = 0
+    different: list[str] = []
+
+    def finish_and_compare(name: str, run: Path, work: Callable[[], None]) -> None:
+        in_child(work)
+        if contents(run) != expected:
+            different.append(name)
+        shutil.rmtree(run)
+
+    step = 0
+    alive = False
+    while not alive:
+        step += 1
+        run, work = case(f"step-{step}")
+
+        def doomed(work: Callable[[], None] = work, step: int = step) -> None:
+            die_before_step(step)
+            work()
+
+        alive = not in_child(doomed)
+        killed += not alive
+        finish_and_compare(f"step-{step}", run, work)
+    draw = np.random.default_rng(0)
+    for number in range(arguments.random):
+        run, work = case(f"random-{number}")
+        killed += in_child(work, kill_after=draw.uniform(0, duration))
+        finish_and_compare(f"random-{number}", run, work)
+    print(json.dumps({"killed": killed, "steps": step - 1, "files": len(expected), "different": different}))
+
+
+if __name__ == "__main__":
+    main()
