@@ -1,0 +1,164 @@
+"""Draw a chart for the page: one plotly figure per panel.
+
+Panels are separate figures, and titles and legends are the page's own: so a narrow screen wraps them.
+plotly reads a little HTML in every text, so names are escaped here.
+"""
+
+from html import escape
+from math import log10
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analyze.chart import HEAT_COLOURS, REFERENCE_COLOUR, Axis, Chart, HeatMap, Number, Panel, Series, Values
+
+FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', sans-serif"
+INK, LINE, GRID = "#2b2b2b", "#9a9a9a", "#ececec"
+SYMBOLS = ("circle", "diamond-open", "square", "triangle-up-open", "x", "star-open")
+GLYPHS = "●◇■△✖☆"  # the same symbols in a line of text
+PANEL_HEIGHT = 300  # pixels
+CELL_HEIGHT = 56
+
+
+def plotly_figures(chart: Chart) -> list[go.Figure]:
+    """Make one plotly figure of each panel; each trace is named after its series."""
+    colours = chart.colours()
+    return [_heat_map(p) if isinstance(p, HeatMap) else _panel(p, colours) for p in chart.panels]
+
+
+def glyph_of(series: Series) -> str:
+    """Return the character that stands for a series' marks in a legend, "" for a line."""
+    return GLYPHS[series.symbol % len(GLYPHS)] if series.mark in ("points", "linked") else ""
+
+
+def _panel(panel: Panel, colours: dict[str, str]) -> go.Figure:
+    figure = go.Figure(layout=_layout(PANEL_HEIGHT))
+    filled = not panel.y.log and sum(s.mark == "bins" and not s.reference for s in panel.series) == 1
+    for series in panel.series:
+        colour = REFERENCE_COLOUR if series.reference else colours[series.name]
+        figure.add_trace(_trace(series, panel, colour, filled))
+    figure.update_layout(
+        xaxis=_axis(panel.x, [x for series in panel.series for x in series.x]),
+        yaxis=_axis(panel.y, [y for series in panel.series for y in series.y]),
+    )
+    return figure
+
+
+def _trace(series: Series, panel: Panel, colour: str, filled: bool) -> go.Scatter:
+    bins = series.mark == "bins"
+    line: dict[str, Any] = {"color": colour, "width": 1.75, "dash": "dash" if series.reference else "solid"}
+    if bins:
+        line["shape"] = "hv"
+    where = "%{text}" if bins else "%{x:.4~g}"
+    about = "<br>%{text}" if series.notes and not bins else ""
+    return go.Scatter(
+        name=escape(series.name),
+        x=list(series.x),
+        y=[*series.y, series.y[-1]] if bins and series.y else list(series.y),
+        text=_bin_names(series) if bins else [escape(note) for note in series.notes],
+        mode={"line": "lines", "bins": "lines", "points": "markers", "linked": "lines+markers"}[series.mark],
+        line=line,
+        marker={
+            "color": colour,
+            "size": 8,
+            "symbol": SYMBOLS[series.symbol % len(SYMBOLS)],
+            "line": {"width": 1.5, "color": colour},
+        },
+        fill="tozeroy" if bins and filled and not series.reference else "none",
+        connectgaps=False,
+        hovertemplate=(
+            f"<b>{escape(series.name)}</b>{about}<br>{escape(panel.x.title)}: {where}"
+            f"<br>{escape(panel.y.title)}: %{{y:.4~g}}<extra></extra>"
+        ),
+        showlegend=False,
+    )
+
+
+def _bin_names(series: Series) -> list[str]:
+    names = [
+        f"{a:.3g} to {b:.3g}" if a is not None and b is not None else ""
+        for a, b in zip(series.x[:-1], series.x[1:], strict=True)
+    ]
+    return [*names, *names[-1:]]  # the last edge repeats the last bin
+
+
+def _heat_map(heat: HeatMap) -> go.Figure:
+    rows = [escape(row) for row in heat.rows]
+    columns = [escape(column) for column in heat.columns]
+    figure = go.Figure(layout=_layout(90 + CELL_HEIGHT * len(rows)))
+    figure.add_trace(
+        go.Heatmap(
+            x=columns,
+            y=rows,
+            z=[list(row) for row in heat.values],
+            text=[[escape(note).replace("\n", "<br>") for note in row] for row in heat.notes],
+            texttemplate="%{text}",
+            zmin=heat.range[0],
+            zmax=heat.range[1],
+            colorscale=[[i / (len(HEAT_COLOURS) - 1), colour] for i, colour in enumerate(HEAT_COLOURS)],
+            showscale=False,
+            xgap=2,
+            ygap=2,
+            hoverongaps=False,
+            hovertemplate=(
+                f"<b>{escape(heat.title)}</b><br>{escape(heat.y)} %{{y}}<br>"
+                f"{escape(heat.x)} %{{x}}<br>%{{text}}<extra></extra>"
+            ),
+        )
+    )
+    category = {"type": "category", "showgrid": False, "automargin": True, "fixedrange": True}
+    figure.update_layout(
+        xaxis={**category, "title": {"text": escape(heat.x)}},
+        yaxis={**category, "title": {"text": escape(heat.y)}, "autorange": "reversed"},
+    )
+    return figure
+
+
+def _layout(height: int) -> dict[str, Any]:
+    return {
+        "template": None,
+        "height": height,
+        "margin": {"l": 60, "r": 14, "t": 12, "b": 48},
+        "font": {"family": FONT, "size": 12, "color": INK},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": LINE, "font": {"color": INK}},
+        "dragmode": "zoom",
+        "modebar": {"bgcolor": "rgba(255,255,255,0.85)", "color": LINE, "activecolor": INK},
+    }
+
+
+def _axis(axis: Axis, values: Values) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "title": {"text": escape(axis.title), "standoff": 8},
+        "type": "log" if axis.log else "linear",
+        "showline": True,
+        "linecolor": LINE,
+        "gridcolor": GRID,
+        "zeroline": False,
+        "ticks": "outside",
+        "tickcolor": LINE,
+        "automargin": True,
+    }
+    if axis.log:
+        described |= {"minor": {"ticks": "outside", "ticklen": 3, "tickcolor": LINE}, **_log_labels(values)}
+    elif axis.from_zero:
+        described["rangemode"] = "tozero"
+    if axis.ticks is not None:
+        described |= {"tickvals": list(axis.ticks), "ticktext": [f"{tick:,.10g}" for tick in axis.ticks]}
+    if axis.range is not None:
+        described["range"] = [_place(axis, value) for value in axis.range]
+    return described
+
+
+def _log_labels(values: Values) -> dict[str, Any]:
+    """Choose how a logarithmic axis writes its numbers: left alone, plotly mixes 10², 2 and 5 in three sizes."""
+    known = [abs(value) for value in values if value]
+    if min(known, default=1) < 1e-3:
+        return {"dtick": 1, "exponentformat": "power"}
+    return {"tickformat": "~s" if max(known, default=1) >= 1e4 else ",~r"}
+
+
+def _place(axis: Axis, value: Number) -> float:
+    return log10(value) if axis.log else value

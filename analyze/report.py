@@ -1,0 +1,120 @@
+"""Write the report of a run: a page that opens from disk without a network, and every figure as files.
+
+    index.html             everything the page needs is inside it
+    figures/NAME.svg .pdf  fit for a paper
+    figures/NAME.csv       the same numbers
+
+It is a pure function of the metrics, the content of `metrics.json`: the same metrics give the same bytes.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+from plotly.utils import PlotlyJSONEncoder
+
+from analyze.chart import REFERENCE_COLOUR, Chart, Series, to_csv
+from analyze.figure_interactive import glyph_of, plotly_figures
+from analyze.figure_paper import paper_figure, save_paper
+from analyze.section import Section
+from analyze.section_activations import activations_section
+from analyze.section_overview import overview_section
+from analyze.section_quality import quality_section
+from analyze.section_sizes import sizes_section
+from analyze.section_training import training_section
+from winnow.publish import publish_file, publish_text
+
+TEMPLATES = Path(__file__).with_name("templates")
+FORMATS = ("svg", "pdf", "csv")
+SIDE_BY_SIDE = 4  # panels of one family that are shown at once; more are chosen from a list
+
+
+def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
+    """Write `index.html` and `figures/` into `folder`, and return the page's path.
+
+    Every file appears complete or not at all, the page last; figures of an earlier report that this one does
+    not have are removed.
+    """
+    sections = report_sections(metrics)
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    charts = [chart for section in sections for chart in section.charts]
+    for chart in charts:
+        _write_figure(chart, figures)
+    page = folder / "index.html"
+    publish_text(page, render_page(metrics, sections))
+    current = {f"{chart.name}.{kind}" for chart in charts for kind in FORMATS}
+    for file in figures.iterdir():
+        if file.suffix.lstrip(".") in FORMATS and file.name not in current:
+            file.unlink()
+    return page
+
+
+def report_sections(metrics: Mapping[str, Any]) -> list[Section]:
+    """Make the sections of the report; what was not measured is left out."""
+    makers = (overview_section, quality_section, sizes_section, activations_section, training_section)
+    return [section for make in makers if not (section := make(metrics)).is_empty]
+
+
+def render_page(metrics: Mapping[str, Any], sections: list[Section]) -> str:
+    """Render the page as one HTML text; every name in it is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["broken"] = _broken
+    return environment.get_template("report.html").render(
+        run=(metrics.get("run") or {}).get("path", "a run"),
+        sections=sections,
+        families={section.name: _families(section) for section in sections},
+        formats=FORMATS,
+        panels_of=_panels_of,
+        legend_of=_legend_of,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _families(section: Section) -> list[tuple[list[Chart], bool]]:
+    """Group the charts of a section into families, each with whether one is shown at a time."""
+    families = [list(charts) for _, charts in groupby(section.charts, key=lambda c: c.family or c.name)]
+    return [(charts, len(charts) > 1 and sum(len(c.panels) for c in charts) > SIDE_BY_SIDE) for charts in families]
+
+
+def _panels_of(chart: Chart) -> list[tuple[str, int, Markup]]:
+    """Return title, height and plotly's JSON of each panel."""
+    panels = []
+    for panel, figure in zip(chart.panels, plotly_figures(chart), strict=True):
+        text = json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder, separators=(",", ":"), ensure_ascii=False)
+        # inside a script element only "<" could end it
+        panels.append((panel.title, figure.layout.height, Markup(text.replace("<", "\\u003c"))))
+    return panels
+
+
+def _legend_of(chart: Chart) -> list[tuple[Series, str, str]]:
+    """Return each named series with its colour and the character of its marks."""
+    colours = chart.colours()
+    return [(s, REFERENCE_COLOUR if s.reference else colours[s.name], glyph_of(s)) for s in chart.legend()]
+
+
+def _broken(text: str) -> Markup:
+    """Let a long dotted name break at its dots, and a number not at its point."""
+    return Markup(re.sub(r"(?<=[A-Za-z_])\.|\.(?=[A-Za-z_])", ".<wbr>", str(escape(text))))
+
+
+def _write_figure(chart: Chart, folder: Path) -> None:
+    publish_text(folder / f"{chart.name}.csv", to_csv(chart))
+    with paper_figure(chart) as figure:
+        for kind in ("svg", "pdf"):
+            with publish_file(folder / f"{chart.name}.{kind}") as partial:
+                save_paper(figure, partial, kind)

@@ -1,0 +1,93 @@
+"""Order the dictionaries of a run: a ladder is the dictionaries that differ only in their size.
+
+Sizes are compared within a ladder: same hook, architecture, sparsity and seed.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from analyze.chart import Number
+from analyze.section import count, measured
+
+ACROSS = "Between different settings"
+
+
+class Ladder(NamedTuple):
+    """What the dictionaries of one ladder have in common; sorts and prints sensibly."""
+
+    hook: str
+    architecture: str
+    sparsity: tuple[tuple[str, Number], ...]
+    seed: int
+
+    @property
+    def settings(self) -> str:
+        """Name what was set as the configuration does: `topk · k 32 · seed 0`."""
+        sparsity = [f"{key} {value:g}" for key, value in self.sparsity]
+        return " · ".join([self.architecture, *sparsity, f"seed {self.seed}"])
+
+    @property
+    def label(self) -> str:
+        return f"{self.hook} · {self.settings}"
+
+
+def ladder_of(dictionary: Mapping[str, Any]) -> Ladder:
+    sparsity = tuple(sorted((measured(dictionary, "sparsity") or {}).items()))
+    return Ladder(dictionary["hook"], dictionary["architecture"], sparsity, measured(dictionary, "seed") or 0)
+
+
+def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:
+    """Sort the dictionaries into ladders, each from the smallest to the largest; hooks keep their order."""
+    dictionaries = metrics.get("dictionaries") or []
+    hooks = {hook: i for i, hook in enumerate(dict.fromkeys(d["hook"] for d in dictionaries))}
+    found: dict[Ladder, list[Mapping[str, Any]]] = {}
+    for dictionary in sorted(dictionaries, key=lambda d: (hooks[d["hook"]], ladder_of(d), d["n_latents"])):
+        found.setdefault(ladder_of(dictionary), []).append(dictionary)
+    return found
+
+
+class Pair(NamedTuple):
+    """A comparison of two dictionaries: how well the latents of `source` are present in `target`."""
+
+    scores: Mapping[str, Any]
+    source: Mapping[str, Any]
+    target: Mapping[str, Any]
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Name both ends by their size, and by more where they differ in more."""
+        if ladder_of(self.source) == ladder_of(self.target):
+            return count(self.source["n_latents"]), count(self.target["n_latents"])
+        return full_name(self.source), full_name(self.target)
+
+    @property
+    def label(self) -> str:
+        return " → ".join(self.ends)
+
+
+def names(dictionaries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Name dictionaries ladder by ladder: `blocks.2.hook_resid_post · topk · k 32 · seed 0 (256, 512)`."""
+    sizes: dict[Ladder, list[str]] = {}
+    for dictionary in dictionaries:
+        sizes.setdefault(ladder_of(dictionary), []).append(count(dictionary["n_latents"]))
+    return [f"{ladder.label} ({', '.join(found)})" for ladder, found in sizes.items()]
+
+
+def full_name(dictionary: Mapping[str, Any]) -> str:
+    return f"{ladder_of(dictionary).label} · {count(dictionary['n_latents'])} latents"
+
+
+def pairs_by_ladder(metrics: Mapping[str, Any]) -> dict[str, list[Pair]]:
+    """Sort the comparisons by the label of the ladder that both ends stand on, in the ladders' order."""
+    by_path = {dictionary["path"]: dictionary for dictionary in metrics.get("dictionaries") or []}
+    pairs = [Pair(scores, by_path[scores["from"]], by_path[scores["to"]]) for scores in metrics.get("pairs") or []]
+    found: dict[str, list[Pair]] = {ladder.label: [] for ladder in ladders(metrics)} | {ACROSS: []}
+    for pair in sorted(pairs, key=_order):
+        same = ladder_of(pair.source) == ladder_of(pair.target)
+        found[ladder_of(pair.source).label if same else ACROSS].append(pair)
+    return {label: group for label, group in found.items() if group}
+
+
+def _order(pair: Pair) -> tuple[Any, ...]:
+    low, high = sorted([pair.source["n_latents"], pair.target["n_latents"]])
+    return low, high, pair.source["n_latents"], pair.ends
