@@ -5,7 +5,7 @@ stream is cut every `context` tokens. Where the model was trained so, every sequ
 which then takes one of its `context` places.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,16 +14,21 @@ class Packer:
     """Cut a stream of documents into int32 sequences [sequence, context], holding back less than one.
 
     `separator` is what stands between two documents; `bos` is the token that starts every sequence, or
-    None.
+    None; `held` is what an earlier packer of the same stream held back.
     """
 
-    def __init__(self, context: int, separator: list[int], bos: int | None) -> None:
+    def __init__(self, context: int, separator: Sequence[int], bos: int | None, held: Sequence[int] = ()) -> None:
         self.context = context
         self.separator = np.asarray(separator, dtype=np.int32)
         self.bos = bos
-        self._held = np.empty(0, dtype=np.int32)
+        self._held = np.asarray(held, dtype=np.int32)
 
-    def add(self, documents: Iterable[list[int]]) -> np.ndarray:
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The tokens at the end of the stream that fill no sequence yet."""
+        return tuple(self._held.tolist())
+
+    def add(self, documents: Iterable[Sequence[int]]) -> np.ndarray:
         """Append documents, and return the sequences [sequence, context] that are now full."""
         pieces = [self._held]
         for document in documents:

@@ -18,17 +18,19 @@ Document = str | list[int]
 _BUILDERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
 
 
-def documents(settings: Text) -> Iterator[Document]:
-    """Yield the documents of the configured source: strings, or lists of token ids where the column holds those.
+def documents(settings: Text, skip: int = 0) -> Iterator[Document]:
+    """Yield the documents of the configured source after the first `skip`.
 
-    Raises `UserError` naming the source, split or column that is not there.
+    They are strings, or lists of token ids where the column holds those. Raises `UserError` naming the source,
+    split or column that is not there.
     """
     disable_progress_bar()
-    rows = iter(_rows(settings))
-    try:
-        first = next(rows)
-    except StopIteration:
-        raise UserError(f"text.source = {settings.source}: split {settings.split} is empty") from None
+    rows = iter(_rows(settings).skip(skip))
+    first = next(rows, None)
+    if first is None:
+        if skip:
+            return
+        raise UserError(f"text.source = {settings.source}: split {settings.split} is empty")
     if settings.column not in first:
         raise UserError(
             f"text.column = {settings.column}: {settings.source} has no such column"

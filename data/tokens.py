@@ -1,7 +1,7 @@
 """The first stage: text in, packed token sequences out, on disk, once.
 
 runs/NAME/tokens.h5    /tokens int32 [sequence, context]
-                       attrs: settings (JSON), fingerprint, tokenizer, text, tokens_wanted, bos
+                       attrs: settings (JSON), fingerprint, tokenizer, text, bos
 """
 
 import json
@@ -13,7 +13,6 @@ import h5py
 from winnow.config import Experiment
 from winnow.errors import refuse_changed
 from winnow.lock import run_lock
-from winnow.publish import publish_file
 from winnow.run import Run, write_resolved
 from winnow.tokens import open_tokens
 
@@ -34,8 +33,7 @@ def make_tokens(config: Experiment) -> None:
         from data.write_tokens import write_tokens
 
         write_resolved(config)
-        with publish_file(path) as partial:
-            write_tokens(partial, config, token_settings(config))
+        write_tokens(path, config, token_settings(config))
         print(_describe(path))
 
 

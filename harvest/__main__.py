@@ -4,4 +4,4 @@ from harvest.stage import harvest
 from winnow.stage import run_stage
 
 if __name__ == "__main__":
-    run_stage("harvest", harvest)
+    run_stage("harvest", harvest, {"repair": "hash every shard first, and make those again that are damaged"})

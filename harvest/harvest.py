@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 
@@ -19,21 +18,25 @@ from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
 from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.positions import kept_positions
+from harvest.ranks import Ranks
 from winnow.config import Experiment
 from winnow.errors import UserError, refuse_changed
+from winnow.lock import claim
 from winnow.progress import Bar, progress_bar
 from winnow.publish import publish_file, publish_text
 from winnow.shard import RowIndex, ShardFile, read_sidecar, shard_path, write_shard
-from winnow.statistics import merge_all
+from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.tokens import TokenFile
 
 BATCHES_IN_FLIGHT = 2
 
 
-def make_shards(config: Experiment, tokens: TokenFile, plan: Plan, settings: dict[str, Any], folder: Path) -> None:
-    """Make every shard of the plan that is missing, then merge the statistics of all."""
-    model = open_model(config.model)
+def make_shards(
+    config: Experiment, tokens: TokenFile, plan: Plan, settings: dict[str, Any], folder: Path, ranks: Ranks
+) -> None:
+    """Make every shard of the plan that is missing and this rank's; whoever sees them all merges the statistics."""
+    model = open_model(config.model, ranks.local if ranks.total > 1 else None)
     hooks = resolve_hooks(config.harvest.hooks, model.hooks)
     if tokens.context > model.context:
         raise UserError(
@@ -41,17 +44,25 @@ def make_shards(config: Experiment, tokens: TokenFile, plan: Plan, settings: dic
             "set text.context in a new run"
         )
     width = widths(model, hooks)
-    _write_manifest(config, tokens, plan, settings, folder, model, width)
-    missing = [n for n in range(plan.shards) if read_sidecar(shard_path(folder, n)) is None]
+    with claim(folder / "manifest.json", wait=True):
+        _write_manifest(config, tokens, plan, settings, folder, model, width)
+    mine = [n for n in range(plan.shards) if ranks.owns(n)]
+    missing = [n for n in mine if read_sidecar(shard_path(folder, n)) is None]
     kept = {n: _rows(config, tokens, plan, n) for n in missing}
     refuse_without_space(
         folder, bytes_per_row(width, config.harvest.storage_dtype), sum(len(i.token) for i in kept.values())
     )
-    done = sum(stop - start for n in range(plan.shards) if n not in kept for start, stop in [plan.span(n)])
-    with progress_bar("harvest", plan.sequences * tokens.context, "tokens", done * tokens.context) as bar:
+    title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
+    total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
+    with progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar:
         for number in missing:
-            _make_shard(model, width, config, tokens, plan, number, kept[number], folder, bar)
-    _merge_statistics(folder)
+            with claim(shard_path(folder, number)) as free:
+                # not free: a rank of another count is at it; there: such a rank was faster
+                if free and read_sidecar(shard_path(folder, number)) is None:
+                    _make_shard(model, width, config, tokens, plan, number, kept[number], folder, bar)
+    with claim(folder / "statistics.h5", wait=True):
+        if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
+            _merge_statistics(folder)
 
 
 def _make_shard(
@@ -141,6 +152,8 @@ def _write_manifest(
 
 def _merge_statistics(folder: Path) -> None:
     store = ActivationStore(folder)
-    with publish_file(folder / "statistics.h5") as partial, h5py.File(partial, "w") as file:
-        for hook, width in store.hooks.items():
-            merge_all(store.shard_statistics(hook), width, store.context).write(file.create_group(hook))
+    merged = {
+        hook: merge_all(store.shard_statistics(hook), width, store.context) for hook, width in store.hooks.items()
+    }
+    with publish_file(folder / "statistics.h5") as partial:
+        write_statistics(partial, merged)

@@ -122,13 +122,15 @@ class LanguageModel:
             return self.bridge(tokens, return_type="logits")
 
 
-def open_model(settings: Model) -> LanguageModel:
-    """Load a model by hub name or from a local folder.
+def open_model(settings: Model, gpu: int | None = None) -> LanguageModel:
+    """Load a model by hub name or from a local folder; `gpu` chooses among several where the settings do not.
 
     Raises `UserError` naming what was tried where there is none, or where it is no language model.
     """
     transformers.logging.disable_progress_bar()
     device = resolve_device(settings.device)
+    if gpu is not None and device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", gpu % torch.cuda.device_count())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about themselves
         plain, tokenizer = _load(settings, device)

@@ -8,7 +8,8 @@ from typing import Any
 
 import tomli_w
 
-from winnow.config import Experiment, load_experiment
+from winnow.command_line import load_experiment
+from winnow.config import Experiment
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,11 +37,11 @@ def write_config(folder: Path, model: Path, **sections: dict[str, Any]) -> Path:
 
 
 def write_text(folder: Path) -> None:
-    """Write a few files of text, 12 kB in all."""
+    """Write a few files of text, 7 kB in all."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(4):
-        words = [f"{name} {number} of row {row}." for row in range(40) for name in ("shape", "array", "tensor")]
-        (folder / f"{number}.txt").write_text(" ".join(words))
+    for number in range(16):
+        words = [f"{name} {number} of row {row}." for row in range(8) for name in ("shape", "array", "tensor")]
+        (folder / f"{number:02d}.txt").write_text(" ".join(words))
 
 
 def load(path: Path, *arguments: str) -> Experiment:

@@ -4,14 +4,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from winnow.publish import publish_text
 from winnow.shard import RowIndex, shard_path, write_shard
-from winnow.statistics import merge_all
+from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 
 
@@ -48,9 +47,8 @@ def write_store(
         with write_shard(shard_path(folder, number), hooks, index, sequences, dtype, context) as shard:
             shard.append({hook: values[part] for hook, values in activations.items()})
     store = ActivationStore(folder)
-    with h5py.File(folder / "statistics.h5", "w") as file:
-        for hook, width in hooks.items():
-            merge_all(store.shard_statistics(hook), width, context).write(file.create_group(hook))
+    merged = {hook: merge_all(store.shard_statistics(hook), width, context) for hook, width in hooks.items()}
+    write_statistics(folder / "statistics.h5", merged)
     return store
 
 

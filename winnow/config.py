@@ -1,28 +1,16 @@
-"""The configuration of one experiment: one TOML file, single keys overridden on the command line.
+"""The settings of one experiment.
 
 Strict: an unknown key, a wrong type or an impossible combination is refused by name before any work
 starts. Each setting is described where it is defined; `--help` prints these descriptions.
 """
 
-import argparse
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    CliSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
-
-from winnow.errors import UserError, nearest
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 DType = Literal["float32", "bfloat16", "float16"]
-Architecture = Literal["relu", "topk"]
+Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -109,23 +97,44 @@ class Harvest(Section):
 class Dictionaries(Section):
     """A grid of dictionaries: every combination of the lists is one."""
 
-    architecture: Architecture = Field(description="relu or topk")
+    architecture: Architecture = Field(description="relu, topk, batchtopk, jumprelu, gated or matryoshka")
     n_latents: Annotated[list[Count], *OneOrMore] = Field(description="latents of each dictionary")
     hooks: Annotated[list[str], *OneOrMore] = Field(default=["*"], description="harvested hooks to train at; wildcards")
-    k: Annotated[list[Count], *OneOrMore] | None = Field(default=None, description="topk: latents active per row")
+    k: Annotated[list[Count], *OneOrMore] | None = Field(
+        default=None, description="topk: latents active per row; batchtopk, matryoshka: on average"
+    )
     l1_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
-        default=None, description="relu: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
+        default=None, description="relu, gated: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
+    )
+    l0_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
+        default=None, description="jumprelu: weight of the L0 penalty, activations scaled likewise"
     )
     seed: Annotated[list[Natural], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
     learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
+    tied: bool | None = Field(default=None, description="relu: the encoder is the decoder's transpose")
+    bandwidth: Positive | None = Field(
+        default=None, description="jumprelu: width of the kernel around a threshold, and its first value; 0.1"
+    )
+    auxk_coefficient: Annotated[float, Field(ge=0)] | None = Field(
+        default=None, description="topk, batchtopk, matryoshka: weight of AuxK, which revives dead latents; 1/32"
+    )
 
     @model_validator(mode="after")
-    def _sparsity_fits(self) -> "Dictionaries":
-        needs, other = ("k", "l1_coefficient") if self.architecture == "topk" else ("l1_coefficient", "k")
-        if getattr(self, needs) is None:
-            raise ValueError(f"{self.architecture} needs {needs}")
-        if getattr(self, other) is not None:
-            raise ValueError(f"{other} has no meaning for {self.architecture}; remove it")
+    def _options_fit(self) -> "Dictionaries":
+        by_architecture = {
+            "relu": ("l1_coefficient", "tied"),
+            "topk": ("k", "auxk_coefficient"),
+            "batchtopk": ("k", "auxk_coefficient"),
+            "jumprelu": ("l0_coefficient", "bandwidth"),
+            "gated": ("l1_coefficient",),
+            "matryoshka": ("k", "auxk_coefficient"),
+        }
+        sparsity, *_ = own = by_architecture[self.architecture]
+        if getattr(self, sparsity) is None:
+            raise ValueError(f"{self.architecture} needs {sparsity}")
+        for name in {name for names in by_architecture.values() for name in names}.difference(own):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} has no meaning for {self.architecture}; remove it")
         if self.k and max(self.k) > min(self.n_latents):
             raise ValueError(f"k = {max(self.k)} is more than n_latents = {min(self.n_latents)}")
         return self
@@ -190,80 +199,3 @@ class Experiment(BaseSettings):
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *args: Any, **kwargs: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)  # the environment is no source: a run depends on its file and command line alone
-
-
-def load_experiment(program: str, arguments: Sequence[str]) -> Experiment:
-    """Read the file that `--config` names, override it by the other arguments, and validate.
-
-    Raises `UserError` naming the file or the key, and the remedy.
-    """
-
-    class FromCommandLine(Experiment):
-        __doc__ = Experiment.__doc__
-
-        @classmethod
-        def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *args: Any, **kwargs: Any
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            command_line = CliSettingsSource(
-                settings_cls, cli_prog_name=program, cli_parse_args=list(arguments), cli_exit_on_error=False
-            )
-            return (command_line, init_settings)
-
-    path = _config_path(arguments)
-    try:
-        return FromCommandLine(**(_read_toml(path) if path else {}))
-    except ValidationError as error:
-        where = f"{path}: " if path else ""
-        # of a setting that is a word or a table, say what is wrong with the table
-        errors = [dict(e) for e in error.errors() if len(error.errors()) == 1 or "literal['all']" not in e["loc"]]
-        raise UserError(where + "; ".join(map(_describe, errors))) from error
-    except SettingsError as error:
-        raise UserError(f"{error}; --help lists every key") from error
-
-
-def _config_path(arguments: Sequence[str]) -> Path | None:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", type=Path)
-    path = parser.parse_known_args(list(arguments))[0].config
-    if path is None and not {"-h", "--help"} & set(arguments):
-        raise UserError("which experiment? give --config FILE, for instance --config configs/demo.toml")
-    return path
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        others = sorted(str(p) for p in path.parent.glob("*.toml"))
-        hint = f"; there are {', '.join(others)}" if others else ""
-        raise UserError(f"{path}: no such configuration file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from error
-
-
-def _describe(error: dict[str, Any]) -> str:
-    location: tuple[str | int, ...] = error["loc"]
-    key = ".".join(str(part) for part in location if str(part).isidentifier() or isinstance(part, int))
-    key = key.replace(".PositionPolicy", "")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(str(location[-1]), _known_keys(location[:-1]))}"
-    if error["type"] == "missing":
-        return f"{key}: missing"
-    message = error["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
-    return f"{key}: {message}{found}"
-
-
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    owner: Any = Experiment
-    for part in location:
-        if isinstance(part, str) and part in owner.model_fields:
-            owner = {"positions": PositionPolicy, "dictionaries": Dictionaries}.get(
-                part, owner.model_fields[part].annotation
-            )
-    return list(owner.model_fields)

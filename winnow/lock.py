@@ -1,6 +1,6 @@
-"""Keep two processes from writing into one run directory.
+"""Keep processes out of each other's way: one run directory, one shard.
 
-The lock is the kernel's (`flock`), so it goes with the process that held it, however that one died; the
+The locks are the kernel's (`flock`), so they go with the process that held them, however that one died; a
 file's text only says who holds it.
 """
 
@@ -16,10 +16,11 @@ from winnow.errors import UserError
 
 
 @contextmanager
-def run_lock(run: Path) -> Iterator[None]:
+def run_lock(run: Path, shared: bool = False) -> Iterator[None]:
     """Hold the run directory for this process, creating it where it is missing.
 
-    Raises `UserError` with the holder's process id and host where another process holds it.
+    `shared`: together with other processes that hold it so, the ranks of one job. Raises `UserError` with the
+    holder's process id and host where another process holds it.
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -28,12 +29,32 @@ def run_lock(run: Path) -> Iterator[None]:
         raise UserError(f"{run}: cannot write here ({error.strerror}); choose another run directory") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{run} is in use by {_holder(descriptor)}; wait for it, or stop it") from None
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+        os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode(), 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def claim(path: Path, wait: bool = False) -> Iterator[bool]:
+    """Hold `path`, a file that need not exist, among processes that share a run; yield whether it was free.
+
+    `wait`: until it is.
+    """
+    folder = path.with_name(".claims")
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder / path.name, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 

@@ -17,8 +17,12 @@ def publish_file(path: Path) -> Iterator[Path]:
     """Yield `path` with `.partial` added; when the block succeeds, it takes the name `path`."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
-    yield partial
-    sync(partial)
+    try:
+        yield partial
+        sync(partial)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # a full disk has room again
+        raise
     partial.replace(path)
     sync(path.parent)
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 from torch import Tensor
 
+from winnow.contiguous import ContiguousFile, DataSet, create_contiguous
 from winnow.dtypes import ON_DISK, to_disk
 from winnow.errors import UserError
 from winnow.hashing import hash_file
@@ -60,19 +60,14 @@ class RowIndex(NamedTuple):
 class ShardFile:
     """An open shard that takes rows batch by batch, in order."""
 
-    def __init__(self, file: h5py.File, hooks: Mapping[str, int], index: RowIndex, dtype: str, context: int) -> None:
+    def __init__(
+        self, file: ContiguousFile, statistics: dict[str, HookStatistics], index: RowIndex, dtype: str, context: int
+    ) -> None:
         self.index = index
         self.dtype = dtype
         self.context = context
         self.written = 0
-        rows = len(index.token)
-        for name, column in zip(RowIndex._fields, index, strict=True):
-            file[name] = column.numpy()
-        group = file.create_group("activations")
-        self._sets = {hook: group.create_dataset(hook, (rows, width), ON_DISK[dtype]) for hook, width in hooks.items()}
-        for stored in self._sets.values():
-            stored.attrs["dtype"] = dtype
-        self._statistics = {hook: HookStatistics.zero(width, context) for hook, width in hooks.items()}
+        self._statistics = statistics
         self._file = file
 
     def append(self, batch: Mapping[str, Tensor]) -> None:
@@ -85,17 +80,20 @@ class ShardFile:
         for hook, values in batch.items():
             stored = to_disk(values, self.dtype)
             self._refuse_infinite(hook, values, stored)
-            self._sets[hook].write_direct(stored, dest_sel=np.s_[rows])
+            self._file.write(f"activations/{hook}", stored, self.written)
             self._statistics[hook] = self._statistics[hook].merge(
                 HookStatistics.of(values, self.index.position[rows], self.context)
             )
         self.written += count
 
     def finish(self) -> None:
-        """Write the statistics, once every row is there."""
+        """Write where the rows come from, and the statistics, once every row is there."""
         assert self.written == len(self.index.token), (self.written, len(self.index.token))
+        for name, column in zip(RowIndex._fields, self.index, strict=True):
+            self._file.write(name, column.numpy())
         for hook, statistics in self._statistics.items():
-            statistics.write(self._file.create_group(f"statistics/{hook}"))
+            for name, array in statistics.arrays().items():
+                self._file.write(f"statistics/{hook}/{name}", array)
 
     def _refuse_infinite(self, hook: str, values: Tensor, stored: np.ndarray) -> None:
         exponents = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}[self.dtype]
@@ -116,9 +114,16 @@ def write_shard(
     path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
+    statistics = {hook: HookStatistics.zero(width, context) for hook, width in hooks.items()}
+    rows = len(index.token)
+    sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
+    for hook, width in hooks.items():
+        sets[f"activations/{hook}"] = DataSet((rows, width), ON_DISK[dtype], {"dtype": dtype})
+        for name, array in statistics[hook].arrays().items():
+            sets[f"statistics/{hook}/{name}"] = DataSet(array.shape, array.dtype, {})
     with publish_file(path) as partial:
-        with h5py.File(partial, "w") as file:
-            shard = ShardFile(file, hooks, index, dtype, context)
+        with create_contiguous(partial, sets) as file:
+            shard = ShardFile(file, statistics, index, dtype, context)
             yield shard
             shard.finish()
         sidecar = Sidecar(len(index.token), sequences, partial.stat().st_size, hash_file(partial))

@@ -8,10 +8,11 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from winnow.config import Experiment, load_experiment
+from winnow.command_line import load_experiment
+from winnow.config import Experiment
 from winnow.errors import UserError
 
 REFUSED = 2
@@ -22,12 +23,15 @@ class Interrupted(Exception):
     """A stage saved its state and stops early; its text says what is kept."""
 
 
-def run_stage(name: str, main: Callable[[Experiment], None]) -> NoReturn:
-    """Read the configuration from the command line, run `main` with it, and exit."""
+def run_stage(name: str, main: Callable[[Experiment], None], flags: Mapping[str, str] | None = None) -> NoReturn:
+    """Read the configuration from the command line, run `main` with it, and exit.
+
+    `flags`: options of this stage alone, see `load_experiment`.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(load_experiment(f"python -m {name}", sys.argv[1:]))
+        main(load_experiment(f"python -m {name}", sys.argv[1:], flags))
     except UserError as error:
         _leave(f"{name}: {error}", REFUSED)
     except Interrupted as stop:

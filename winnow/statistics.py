@@ -9,14 +9,16 @@ an octave, found by a shift instead of a logarithm. Magnitudes outside 2^-20 …
 bins, and exact zeros in one of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from winnow.contiguous import DataSet, create_contiguous
 
 LOWEST = -20  # exponents of two that the histogram resolves
 HIGHEST = 20
@@ -123,16 +125,14 @@ class HookStatistics(NamedTuple):
         )
         return HookStatistics(n, mean, m2, m3, m4, *(s + o for s, o in zip(self[5:], other[5:], strict=True)))
 
-    def write(self, group: h5py.Group) -> None:
-        """Store the fields as data sets of `group`."""
-        group.attrs["rows"] = self.rows
-        for name, value in zip(self._fields[1:], self[1:], strict=True):
-            group[name] = value
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Name the fields as arrays of at least one dimension, as they are stored."""
+        return {name: np.atleast_1d(np.asarray(value)) for name, value in zip(self._fields, self, strict=True)}
 
     @classmethod
     def read(cls, group: Any) -> "HookStatistics":
-        """Load what `write` stored in a group."""
-        return cls(int(group.attrs["rows"]), *(np.asarray(group[name]) for name in cls._fields[1:]))
+        """Load what was stored as `arrays` in an HDF5 group."""
+        return cls(int(group["rows"][0]), *(np.asarray(group[name]) for name in cls._fields[1:]))
 
 
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:
@@ -154,3 +154,11 @@ def _bins(x: Tensor) -> Tensor:
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def write_statistics(path: Path, hooks: Mapping[str, HookStatistics]) -> None:
+    """Write the statistics of several hooks, a group for each."""
+    arrays = {f"{hook}/{name}": array for hook, found in hooks.items() for name, array in found.arrays().items()}
+    with create_contiguous(path, {name: DataSet(array.shape, array.dtype, {}) for name, array in arrays.items()}) as f:
+        for name, array in arrays.items():
+            f.write(name, array)

@@ -29,6 +29,7 @@ from winnow.shard import RowIndex, Sidecar, read_sidecar, shard_path
 from winnow.statistics import HookStatistics
 
 FORMAT_VERSION = 1
+REMEDY = "python -m harvest --repair --config FILE makes it again"
 
 
 class ActivationStore:
@@ -51,6 +52,11 @@ class ActivationStore:
     def rows(self) -> int:
         """Rows in all finished shards."""
         return self._starts[-1]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all finished shards."""
+        return sum(sidecar.bytes for _, sidecar in self._shards)
 
     @property
     def complete(self) -> bool:
@@ -107,14 +113,14 @@ class ActivationStore:
 
     def verify(self) -> None:
         """Hash every finished shard. Raises `UserError` naming the first that is not what it was, and how."""
+        for _ in self.verify_shards():
+            pass
+
+    def verify_shards(self) -> Iterator[int]:
+        """Hash the finished shards one after the other, yielding the bytes of each; raises as `verify` does."""
         for shard, sidecar in self._shards:
-            check_size(shard, sidecar)
-            found = hash_file(shard)
-            if found != sidecar.sha256:
-                raise UserError(
-                    f"{shard}: sha256 is {found[:12]}…, its sidecar says {sidecar.sha256[:12]}…; "
-                    f"delete both, and harvest again"
-                )
+            verify_shard(shard, sidecar)
+            yield sidecar.bytes
 
     def _width(self, hook: str) -> int:
         if hook not in self.hooks:
@@ -174,10 +180,18 @@ def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
             yield path, sidecar
 
 
+def verify_shard(shard: Path, sidecar: Sidecar) -> None:
+    """Raise `UserError` where a shard's bytes are not those that its sidecar says."""
+    check_size(shard, sidecar)
+    found = hash_file(shard)
+    if found != sidecar.sha256:
+        raise UserError(f"{shard}: sha256 is {found[:12]}…, its sidecar says {sidecar.sha256[:12]}…; {REMEDY}")
+
+
 def check_size(shard: Path, sidecar: Sidecar) -> None:
     """Raise `UserError` where a shard is missing or has not the size its sidecar says."""
     if not shard.exists():
-        raise UserError(f"{shard}: missing, its sidecar is there; delete that, and harvest again")
+        raise UserError(f"{shard}: missing, its sidecar is there; {REMEDY}")
     size = shard.stat().st_size
     if size != sidecar.bytes:
-        raise UserError(f"{shard}: {size} bytes, its sidecar says {sidecar.bytes}; delete both, and harvest again")
+        raise UserError(f"{shard}: {size} bytes, its sidecar says {sidecar.bytes}; {REMEDY}")

@@ -7,9 +7,11 @@ import pandas
 import pytest
 from transformers import AutoTokenizer
 
+from data.source import documents
 from data.tokens import make_tokens
 from tests.experiments import load, write_config
 from tests.models import EMBEDDED
+from winnow.config import Text
 from winnow.errors import UserError
 from winnow.tokens import open_tokens
 
@@ -80,6 +82,38 @@ def test_a_second_run_does_nothing_and_says_so(config: Path, capsys: pytest.Capt
     capsys.readouterr()
     make_tokens(load(config))
     assert capsys.readouterr().out.endswith("tokens.h5: 40 sequences of 16 tokens; nothing to do\n")
+
+
+def test_a_killed_run_goes_on_from_its_last_part_to_the_same_bytes(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make_tokens(load(config))
+    expected = (tmp_path / "run" / "tokens.h5").read_bytes()
+    monkeypatch.setattr("data.write_tokens.TOKENS_PER_PART", 100)
+    monkeypatch.setattr("data.write_tokens.DOCUMENTS_PER_BATCH", 1)
+    other = load(config, "--run", str(tmp_path / "other"))
+    for stop_at in (1, 2):
+        with monkeypatch.context() as dying:
+            dying.setattr("data.write_tokens.documents", _dying(stop_at))
+            with pytest.raises(KeyboardInterrupt):
+                make_tokens(other)
+        assert not (tmp_path / "other" / "tokens.h5").exists()
+    make_tokens(other)
+    assert (tmp_path / "other" / "tokens.h5").read_bytes() == expected
+    assert not (tmp_path / "other" / "tokens.parts").exists()
+
+
+def _dying(after: int):
+    """Documents that end in an interruption after so many have been read."""
+
+    def dying(settings: Text, skip: int = 0):
+        for number, document in enumerate(documents(settings, skip)):
+            if number == after:
+                assert skip < 2
+                raise KeyboardInterrupt
+            yield document
+
+    return dying
 
 
 def test_changed_settings_are_refused_by_name(config: Path):

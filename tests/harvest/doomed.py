@@ -27,7 +27,7 @@ import harvest.harvest
 import winnow.publish
 from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
-from winnow.config import load_experiment
+from winnow.command_line import load_experiment
 
 
 def in_child(work: Callable[[], None], kill_after: float | None = None) -> bool:
@@ -68,7 +68,9 @@ def die_before_step(step: int) -> None:
 
 def contents(run: Path) -> dict[str, str]:
     folder = run / "activations"
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
+    }
 
 
 def main() -> None:
@@ -80,7 +82,7 @@ def main() -> None:
     torch.set_num_threads(1)
     base = load_experiment("doomed", ["--config", arguments.config])
     model = open_model(base.model)
-    harvest.harvest.open_model = lambda settings: model
+    harvest.harvest.open_model = lambda *_: model
 
     def case(name: str) -> tuple[Path, Callable[[], None]]:
         run = arguments.folder / name

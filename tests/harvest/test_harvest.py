@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -14,10 +15,12 @@ import pytest
 import torch
 
 import winnow
+import winnow.stage as winnow_stage
 from data.tokens import make_tokens
 from harvest.model import open_model
+from harvest.ranks import Ranks, this_rank
 from harvest.stage import harvest
-from tests.experiments import ROOT, load, write_config
+from tests.experiments import ROOT, load, run_stage, write_config
 from winnow.errors import UserError
 
 
@@ -32,7 +35,7 @@ def contents(run: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((run / "activations").iterdir())
-        if path.name != "manifest.json"
+        if path.is_file() and path.name != "manifest.json"
     }
 
 
@@ -113,6 +116,116 @@ def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Pat
     assert said["different"] == []
 
 
+@pytest.mark.parametrize("damage", ["truncated", "bit", "missing", "no sidecar"])
+def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path, damage: str):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    folder = tmp_path / "run" / "activations"
+    made = {path: path.stat().st_mtime_ns for path in folder.glob("shard-*.h5")}
+    path = folder / "shard-00001.h5"
+    whole = path.read_bytes()
+    match damage:
+        case "truncated":
+            path.write_bytes(whole[:-1])
+        case "bit":
+            path.write_bytes(whole[:5000] + bytes([whole[5000] ^ 4]) + whole[5001:])
+        case "missing":
+            path.unlink()
+        case "no sidecar":
+            path.with_suffix(".json").unlink()
+    done = run_stage("harvest", config, "--repair")
+    assert done.returncode == 0, done.stderr
+    assert ("shard-00001.h5" in done.stderr) == (damage != "no sidecar")
+    assert contents(tmp_path / "run") == expected
+    changed = [path.name for path, time in made.items() if path.stat().st_mtime_ns != time]
+    assert changed == ["shard-00001.h5"]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_ranks_together_write_what_one_process_writes(config: Path, tmp_path: Path, count: int):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    other = tmp_path / "ranks"
+    make_tokens(load(config, "--run", str(other)))
+    command = [sys.executable, "-m", "harvest", "--config", str(config), "--run", str(other)]
+    processes = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(count)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+    said = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0] * count, said
+    assert contents(other) == expected
+
+
+def test_a_dead_ranks_shards_are_made_by_another_number_of_ranks(config: Path, tmp_path: Path):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    other = ["--run", str(tmp_path / "ranks")]
+    make_tokens(load(config, *other))
+    harvest(load(config, *other), Ranks(1, 3))
+    assert set(contents(tmp_path / "ranks")) == {"shard-00001.h5", "shard-00001.json"}
+    for rank in range(2):
+        harvest(load(config, *other), Ranks(rank, 2))
+    assert contents(tmp_path / "ranks") == expected
+
+
+def test_ranks_are_read_from_torchrun_and_slurm():
+    assert this_rank({}) == Ranks(0, 1, 0)
+    assert this_rank({"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Ranks(2, 4, 1)
+    assert this_rank({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}) == Ranks(1, 2, 0)
+    with pytest.raises(UserError, match="RANK=2 and WORLD_SIZE=2: ranks count from 0"):
+        this_rank({"RANK": "2", "WORLD_SIZE": "2"})
+    with pytest.raises(UserError, match="RANK=one, WORLD_SIZE=2, LOCAL_RANK=0: expected whole numbers"):
+        this_rank({"RANK": "one", "WORLD_SIZE": "2"})
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 5 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_finishes_once_there_is_room(
+    config: Path,
+    tmp_path: Path,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    run = small_disk / "run"
+    arguments = ["--config", str(config), "--run", str(run)]
+    make_tokens(load(config, "--run", str(run)))
+    (small_disk / "filler").write_bytes(bytes(3_000_000))
+    monkeypatch.setattr(sys, "argv", ["harvest", *arguments])
+    monkeypatch.setattr("harvest.plan.shutil.disk_usage", lambda path: _Usage(10**9))  # as if it had filled since
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        winnow_stage.run_stage("harvest", harvest)
+    assert left.value.code == 3
+    assert "harvest: the disk is full" in capsys.readouterr().err.splitlines()[-1]
+    assert not list((run / "activations").glob("*.partial"))
+    (small_disk / "filler").unlink()
+    harvest(load(config, "--run", str(run)))
+    assert contents(run) == expected
+
+
 @pytest.mark.parametrize(
     ("override", "field"),
     [
@@ -146,13 +259,13 @@ def test_other_weights_under_the_same_name_are_refused(config: Path, tmp_path: P
 
 
 def test_too_little_disk_is_said_before_anything_is_computed(config: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: os.statvfs_result((0,) * 10) and _Usage())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(1000))
     with pytest.raises(UserError, match=r"the harvest needs 375,552 bytes, 1,000 are free"):
         harvest(load(config))
 
 
-class _Usage:
-    free = 1000
+class _Usage(NamedTuple):
+    free: int
 
 
 def test_a_context_longer_than_the_models_is_refused(config: Path, tmp_path: Path):

@@ -1,6 +1,7 @@
 """Activations under TransformerLens' names, against TransformerLens itself."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_the_usual_points_are_served_by_modules_with_sdpa_attention(model: Langu
     if name == "hook_resid_mid" and f"blocks.1.{name}" not in model.hooks:
         pytest.skip("attention and MLP run in parallel here: there is no residual stream between them")
     assert f"blocks.1.{name}" in model.sites
-    assert model.plain.config._attn_implementation == "sdpa"
+    assert vars(model.plain)["config"]._attn_implementation == "sdpa"
 
 
 def test_points_inside_attention_equal_run_with_cache(model: LanguageModel):
@@ -98,7 +99,7 @@ def test_a_wrong_name_suggests_the_nearest_and_how_to_list_all(model: LanguageMo
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_compute_dtype(gpt2: Path, dtype: str):
+def test_compute_dtype(gpt2: Path, dtype: Literal["bfloat16", "float16"]):
     model = open_model(Model(name=str(gpt2), dtype=dtype))
     exact = open_model(Model(name=str(gpt2)))
     tokens = some_tokens(model)

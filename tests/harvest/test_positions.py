@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_random_draws_every_allowed_position_about_equally_often():
 
 
 @pytest.mark.parametrize("policy", [{"evenly": 4}, {"random": 4}])
-def test_a_sequence_with_too_few_allowed_positions_keeps_them_all(policy: dict[str, int]):
+def test_a_sequence_with_too_few_allowed_positions_keeps_them_all(policy: dict[str, Any]):
     tokens = np.zeros((1, CONTEXT), np.int32)
     tokens[0, [3, 9]] = 1
     assert np.flatnonzero(kept(tokens=tokens, drop_tokens=[0], **policy)).tolist() == [3, 9]
@@ -63,5 +65,5 @@ def test_a_sequence_with_too_few_allowed_positions_keeps_them_all(policy: dict[s
 @pytest.mark.parametrize(
     "policy", [{}, {"skip_first": 4}, {"evenly": 5}, {"random": 5, "skip_first": 2}, {"drop_tokens": [3]}]
 )
-def test_no_sequence_keeps_more_than_the_plan_says(policy: dict[str, int]):
+def test_no_sequence_keeps_more_than_the_plan_says(policy: dict[str, Any]):
     assert kept(**policy).sum(1).max() <= most_per_sequence(PositionPolicy(**policy), CONTEXT)

@@ -6,7 +6,8 @@ from typing import Any
 import tomli_w
 
 from tests.stores import planted, write_store
-from winnow.config import Experiment, load_experiment
+from winnow.command_line import load_experiment
+from winnow.config import Experiment
 
 HOOK = "blocks.0.hook_resid_post"
 

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from winnow.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges, merge_all
+from winnow.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges, merge_all, write_statistics
 
 CONTEXT = 4
 
@@ -73,8 +73,8 @@ def test_a_constant_dimension_has_no_skewness_and_no_kurtosis():
 def test_written_and_read_back(tmp_path):
     x, positions = sample()
     found = HookStatistics.of(x, positions, CONTEXT)
-    with h5py.File(tmp_path / "s.h5", "w") as file:
-        found.write(file.create_group("hook"))
-        read = HookStatistics.read(file["hook"])
+    write_statistics(tmp_path / "s.h5", {"a.hook": found})
+    with h5py.File(tmp_path / "s.h5") as file:
+        read = HookStatistics.read(file["a.hook"])
     for name in HookStatistics._fields:
         np.testing.assert_array_equal(getattr(read, name), getattr(found, name), err_msg=name)

@@ -66,6 +66,7 @@ def test_bfloat16_lies_on_disk_as_its_sixteen_bits(tmp_path: Path):
     store = make_store(tmp_path, dtype="bfloat16")
     with h5py.File(tmp_path / "shard-00000.h5") as file:
         stored = file["activations/blocks.0.hook_resid_post"]
+        assert isinstance(stored, h5py.Dataset)
         assert (stored.dtype, stored.attrs["dtype"], stored.chunks) == (np.dtype("<u2"), "bfloat16", None)
     out = torch.empty(12, 5, dtype=torch.bfloat16)
     store.read_into(out, "blocks.0.hook_resid_post", 0)
@@ -112,7 +113,9 @@ def test_verify_passes_and_finds_one_flipped_bit(tmp_path: Path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"shard-00001\.h5: sha256 is .*, its sidecar says .*; delete both"):
+    with pytest.raises(
+        UserError, match=r"shard-00001\.h5: sha256 is .*, its sidecar says .*; python -m harvest --repair"
+    ):
         store.verify()
 
 

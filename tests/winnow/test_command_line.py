@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.experiments import ROOT
-from winnow.config import PositionPolicy, load_experiment
+from winnow.command_line import load_experiment
+from winnow.config import PositionPolicy
 from winnow.errors import UserError
 
 
@@ -60,9 +61,7 @@ def test_missing_file_names_the_ones_that_exist(toml):
 
 
 def test_no_file_at_all():
-    assert refusal("--seed", "1") == (
-        "which experiment? give --config FILE, for instance --config configs/demo.toml"
-    )
+    assert refusal("--seed", "1") == ("which experiment? give --config FILE, for instance --config configs/demo.toml")
 
 
 def test_unknown_key_names_the_nearest(toml):

@@ -1,0 +1,107 @@
+"""Read an experiment from its TOML file and the command line.
+
+    python -m harvest --config configs/demo.toml --text.tokens 100000
+
+Every mistake is one line that names the file or the key, and the remedy.
+"""
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, create_model
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    CliToggleFlag,
+    PydanticBaseSettingsSource,
+    SettingsError,
+)
+
+from winnow.config import Dictionaries, Experiment, PositionPolicy
+from winnow.errors import UserError, nearest
+
+
+def load_experiment(program: str, arguments: Sequence[str], flags: Mapping[str, str] | None = None) -> Experiment:
+    """Read the file that `--config` names, override it by the other arguments, and validate.
+
+    `flags` maps the names of options that `program` knows besides the settings to their help; each is a bool
+    attribute of the result. Raises `UserError` naming the file or the key, and the remedy.
+    """
+
+    class FromCommandLine(Experiment):
+        __doc__ = Experiment.__doc__
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *args: Any, **kwargs: Any
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            command_line = CliSettingsSource(
+                settings_cls, cli_prog_name=program, cli_parse_args=list(arguments), cli_exit_on_error=False
+            )
+            return (command_line, init_settings)
+
+    extra: dict[str, Any] = {
+        name: (CliToggleFlag[bool], Field(default=False, exclude=True, description=text))
+        for name, text in (flags or {}).items()
+    }
+    settings = create_model("FromCommandLine", __base__=FromCommandLine, __doc__=Experiment.__doc__, **extra)
+    path = _config_path(arguments)
+    try:
+        return settings(**(_read_toml(path) if path else {}))
+    except ValidationError as error:
+        where = f"{path}: " if path else ""
+        # of a setting that is a word or a table, say what is wrong with the table
+        errors = [dict(e) for e in error.errors() if len(error.errors()) == 1 or "literal['all']" not in e["loc"]]
+        raise UserError(where + "; ".join(map(_describe, errors))) from error
+    except SettingsError as error:
+        raise UserError(f"{error}; --help lists every key") from error
+
+
+def _config_path(arguments: Sequence[str]) -> Path | None:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", type=Path, nargs="?")
+    path = parser.parse_known_args(list(arguments))[0].config
+    if path is None and not {"-h", "--help"} & set(arguments):
+        raise UserError("which experiment? give --config FILE, for instance --config configs/demo.toml")
+    return path
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        others = sorted(str(p) for p in path.parent.glob("*.toml"))
+        hint = f"; there are {', '.join(others)}" if others else ""
+        raise UserError(f"{path}: no such configuration file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not valid TOML: {error}") from error
+
+
+def _describe(error: dict[str, Any]) -> str:
+    location: tuple[str | int, ...] = error["loc"]
+    key = ".".join(str(part) for part in location if str(part).isidentifier() or isinstance(part, int))
+    key = key.replace(".PositionPolicy", "")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key{nearest(str(location[-1]), _known_keys(location[:-1]))}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return f"{key}: {message}{found}"
+
+
+def _known_keys(location: Sequence[str | int]) -> list[str]:
+    owner: Any = Experiment
+    for part in location:
+        if isinstance(part, str) and part in owner.model_fields:
+            owner = {"positions": PositionPolicy, "dictionaries": Dictionaries}.get(
+                part, owner.model_fields[part].annotation
+            )
+    return list(owner.model_fields)

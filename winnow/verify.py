@@ -1,0 +1,28 @@
+"""Hash every shard and dictionary of a run again, and compare with what was noted when they were written.
+
+python -m winnow.verify --config configs/demo.toml
+"""
+
+from pathlib import Path
+
+from winnow.config import Experiment
+from winnow.dictionary import load_dictionaries
+from winnow.progress import progress_bar
+from winnow.run import Run
+from winnow.stage import run_stage
+from winnow.store import ActivationStore
+
+
+def verify(config: Experiment) -> None:
+    """Check the whole run. Raises `UserError` naming the first file that is not what it was, and how."""
+    run = Run(Path(config.run))
+    store = ActivationStore(run.activations)
+    with progress_bar("verify", store.bytes, "bytes") as bar:
+        for size in store.verify_shards():
+            bar.advance(size)
+    dictionaries = load_dictionaries(run.path) if run.dictionaries.is_dir() else []
+    print(f"{run.path}: {store.rows:,} rows of {len(store.hooks)} hooks and {len(dictionaries)} dictionaries are whole")
+
+
+if __name__ == "__main__":
+    run_stage("winnow.verify", verify)
