@@ -1,35 +1,28 @@
-"""The second stage: tokens to activation shards and their manifest.
+"""The second stage: tokens to activation shards, their manifest and their statistics.
 
 A shard is a pure function of model, tokens, settings and its number, so whatever is missing is made, and
-what is there stays. The device computes a batch while a thread writes the one before.
+what is there stays.
 """
 
 import json
-from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
-from harvest.plan import Plan, bytes_per_row, refuse_without_space
-from harvest.positions import kept_positions
+from harvest.plan import Plan, bytes_per_row, most_per_sequence, refuse_without_space
 from harvest.ranks import Ranks
+from harvest.shard import make_shard
 from winnow.config import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.lock import claim
-from winnow.progress import Bar, progress_bar
+from winnow.progress import progress_bar
 from winnow.publish import publish_file, publish_text
-from winnow.shard import RowIndex, ShardFile, read_sidecar, shard_path, write_shard
+from winnow.shard import read_sidecar, shard_path
 from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.tokens import TokenFile
-
-BATCHES_IN_FLIGHT = 2
 
 
 def make_shards(
@@ -48,69 +41,19 @@ def make_shards(
         _write_manifest(config, tokens, plan, settings, folder, model, width)
     mine = [n for n in range(plan.shards) if ranks.owns(n)]
     missing = [n for n in mine if read_sidecar(shard_path(folder, n)) is None]
-    kept = {n: _rows(config, tokens, plan, n) for n in missing}
-    refuse_without_space(
-        folder, bytes_per_row(width, config.harvest.storage_dtype), sum(len(i.token) for i in kept.values())
-    )
-    title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
+    per_sequence = most_per_sequence(plan.policy, tokens.context)
+    refuse_without_space(folder, bytes_per_row(width, config.harvest.storage_dtype), left * per_sequence)
+    title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     with progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar:
         for number in missing:
             with claim(shard_path(folder, number)) as free:
                 # not free: a rank of another count is at it; there: such a rank was faster
                 if free and read_sidecar(shard_path(folder, number)) is None:
-                    _make_shard(model, width, config, tokens, plan, number, kept[number], folder, bar)
+                    make_shard(model, width, config, tokens, plan, number, folder, bar.advance)
     with claim(folder / "statistics.h5", wait=True):
         if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
             _merge_statistics(folder)
-
-
-def _make_shard(
-    model: LanguageModel,
-    width: Mapping[str, int],
-    config: Experiment,
-    tokens: TokenFile,
-    plan: Plan,
-    number: int,
-    index: RowIndex,
-    folder: Path,
-    bar: Bar,
-) -> None:
-    start, stop = plan.span(number)
-    batch = config.harvest.sequences_per_batch
-    sequences = torch.from_numpy(tokens.read(start, stop))
-    places = (index.sequence.long() - start) * tokens.context + index.position.long()  # ascending
-    bounds = torch.searchsorted(places, torch.arange(0, stop - start + batch, batch) * tokens.context)
-    with (
-        write_shard(
-            shard_path(folder, number), width, index, (start, stop), config.harvest.storage_dtype, tokens.context
-        ) as shard,
-        ThreadPoolExecutor(1) as writer,
-    ):
-        pending: deque[Future[None]] = deque()
-        for i, chunk in enumerate(sequences.split(batch)):
-            chosen = (places[bounds[i] : bounds[i + 1]] - i * batch * tokens.context).to(model.device)
-            seen = model.activations(chunk, list(width))
-            rows = {hook: value.flatten(0, 1).index_select(0, chosen) for hook, value in seen.items()}
-            while len(pending) >= BATCHES_IN_FLIGHT:
-                pending.popleft().result()
-            pending.append(writer.submit(_append, shard, rows))
-            bar.advance(chunk.numel())
-        for future in pending:
-            future.result()
-
-
-def _append(shard: ShardFile, rows: Mapping[str, torch.Tensor]) -> None:
-    shard.append({hook: values.cpu() for hook, values in rows.items()})
-
-
-def _rows(config: Experiment, tokens: TokenFile, plan: Plan, number: int) -> RowIndex:
-    start, stop = plan.span(number)
-    sequences = tokens.read(start, stop)
-    kept = kept_positions(plan.policy, sequences, start, config.seed)
-    sequence, position = np.nonzero(kept)
-    columns = (sequence + start, position, sequences[kept])
-    return RowIndex(*(torch.from_numpy(column.astype(np.int32)) for column in columns))
 
 
 def _write_manifest(

@@ -1,9 +1,10 @@
-"""HDF5 files whose data sets are contiguous, written past the HDF5 library.
+"""HDF5 files whose data sets are contiguous, written and read past the HDF5 library.
 
 A contiguous data set is its bytes at an offset. So the library only lays out an empty file, the whole of
 which is then reserved on the disk, and rows are put in place by `pwrite`. Three reasons: a full disk is an
 ordinary OSError before anything is written (inside the library it leaves a file that cannot be closed, and
 the process crashes when it is collected); `pwrite` lets other threads run; and it is as fast as the disk.
+Reading is `pread` at the same places, which forked processes may do through one descriptor.
 """
 
 import os
@@ -14,6 +15,8 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
+
+from winnow.errors import UserError, nearest
 
 LAYOUT_BYTES = 1 << 20  # more than the library needs for its own part of a file
 
@@ -96,3 +99,60 @@ def _lay_out(path: Path, sets: Mapping[str, DataSet], attributes: Mapping[str, A
             created.attrs.update(spec.attributes)
             offsets[name] = created.id.get_offset() or 0  # none where there is nothing to hold
     return offsets
+
+
+class StoredSet(NamedTuple):
+    """Where a data set lies in its file."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    attributes: Mapping[str, Any]
+
+
+class ContiguousReader:
+    """The data sets of one file, read by row; the file is opened once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._sets = _find(path)
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __getitem__(self, name: str) -> StoredSet:
+        if name not in self._sets:
+            raise UserError(f"{self.path}: no contiguous data set {name}{nearest(name, self._sets)}")
+        return self._sets[name]
+
+    def read_into(self, out: np.ndarray, name: str, row: int) -> None:
+        """Fill `out` [row, …], contiguous and of the stored dtype, from `row` on."""
+        stored = self[name]
+        assert out.dtype == stored.dtype, (name, out.dtype)
+        if out.size == 0:
+            return
+        left = out.data.cast("B")
+        at = stored.offset + row * (out.nbytes // len(out))
+        while left:
+            count = os.preadv(self._descriptor, [left], at)
+            if count == 0:
+                raise UserError(f"{self.path}: ends at byte {at}, within {name}")
+            left = left[count:]
+            at += count
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+
+def _find(path: Path) -> dict[str, StoredSet]:
+    found = {}
+
+    def visit(name: str, thing: Any) -> None:
+        if isinstance(thing, h5py.Dataset) and thing.chunks is None:
+            found[name] = StoredSet(thing.id.get_offset() or 0, thing.shape, thing.dtype, dict(thing.attrs))
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise UserError(f"{path}: not an HDF5 file ({error})") from error
+    return found

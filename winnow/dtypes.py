@@ -16,9 +16,3 @@ def to_disk(values: Tensor, name: str) -> np.ndarray:
     """Cast a CPU tensor to the named dtype, as the array that is stored."""
     cast = values.to(TORCH[name]).contiguous()
     return (cast.view(torch.uint16) if name == "bfloat16" else cast).numpy()
-
-
-def from_disk(array: np.ndarray, name: str) -> Tensor:
-    """Reinterpret a stored array as the tensor of the named dtype that it holds."""
-    tensor = torch.from_numpy(array)
-    return tensor.view(torch.bfloat16) if name == "bfloat16" else tensor

@@ -9,7 +9,6 @@ read, once per process, so a store may be handed to forked and spawned workers.
 """
 
 import json
-import os
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from winnow.dtypes import TORCH, from_disk
+from winnow.contiguous import ContiguousReader
+from winnow.dtypes import TORCH
 from winnow.errors import UserError, nearest
 from winnow.hashing import hash_file
 from winnow.shard import RowIndex, Sidecar, read_sidecar, shard_path
@@ -45,8 +44,7 @@ class ActivationStore:
         self.context: int = self.manifest["context"]
         self._shards = list(finished_shards(self.path, self.manifest["shards"]))
         self._starts = [0, *accumulate(sidecar.rows for _, sidecar in self._shards)]
-        self._files: dict[Path, h5py.File] = {}
-        self._owner = os.getpid()
+        self._files: dict[Path, ContiguousReader] = {}
 
     @property
     def rows(self) -> int:
@@ -75,22 +73,22 @@ class ActivationStore:
     def read_into(self, out: Float[Tensor, "row width"], hook: str, start: int) -> None:
         """Fill `out`, on the CPU, with rows of a hook from `start` on, cast to its dtype."""
         self._width(hook)
-        for shard, rows, place in self._spans(start, start + len(out)):
-            stored = self._dataset(shard, f"activations/{hook}")
-            dtype = str(stored.attrs["dtype"])
+        name = f"activations/{hook}"
+        for file, row, place in self._spans(start, start + len(out)):
+            dtype = str(file[name].attributes["dtype"])
             target = out[place]
-            if target.dtype == TORCH[dtype] and target.is_contiguous():
-                array = (target.view(torch.uint16) if dtype == "bfloat16" else target).numpy()
-                stored.read_direct(array, source_sel=np.s_[rows])
-            else:
-                target.copy_(from_disk(stored[rows], dtype))
+            fits = target.dtype == TORCH[dtype] and target.is_contiguous()
+            stored = target if fits else torch.empty(target.shape, dtype=TORCH[dtype])
+            file.read_into((stored.view(torch.uint16) if dtype == "bfloat16" else stored).numpy(), name, row)
+            if not fits:
+                target.copy_(stored)
 
     def tokens(self, start: int, stop: int) -> RowIndex:
         """Read where rows [start, stop) come from: sequence, position, token, int32 [row] each."""
         columns = [torch.empty(stop - start, dtype=torch.int32) for _ in RowIndex._fields]
-        for shard, rows, place in self._spans(start, stop):
+        for file, row, place in self._spans(start, stop):
             for column, name in zip(columns, RowIndex._fields, strict=True):
-                column[place] = torch.from_numpy(self._dataset(shard, name)[rows])
+                file.read_into(column[place].numpy(), name, row)
         return RowIndex(*columns)
 
     def statistics(self, hook: str) -> HookStatistics:
@@ -129,8 +127,14 @@ class ActivationStore:
             )
         return self.hooks[hook]
 
-    def _spans(self, start: int, stop: int) -> Iterator[tuple[int, slice, slice]]:
-        """Split rows [start, stop) by shard: its number in the list, rows in it, place in the result."""
+    def place(self, hook: str, row: int) -> tuple[Path, int]:
+        """Name the file and the byte at which a row of a hook begins."""
+        file, local, _ = next(self._spans(row, row + 1))
+        stored = file[f"activations/{hook}"]
+        return file.path, stored.offset + local * stored.shape[1] * stored.dtype.itemsize
+
+    def _spans(self, start: int, stop: int) -> Iterator[tuple[ContiguousReader, int, slice]]:
+        """Split rows [start, stop) by shard: its file, the first row in it, the place in the result."""
         if not 0 <= start <= stop <= self.rows:
             raise IndexError(f"{self.path}: rows {start} to {stop} of {self.rows}")
         at = start
@@ -138,23 +142,18 @@ class ActivationStore:
             shard = bisect_right(self._starts, at) - 1
             end = min(stop, self._starts[shard + 1])
             first = self._starts[shard]
-            yield shard, slice(at - first, end - first), slice(at - start, end - start)
+            yield self._file(shard), at - first, slice(at - start, end - start)
             at = end
 
-    def _dataset(self, shard: int, name: str) -> h5py.Dataset:
-        if self._owner != os.getpid():  # after a fork, the parent's handles are not ours to use
-            self._files = {}
-            self._owner = os.getpid()
+    def _file(self, shard: int) -> ContiguousReader:
         path, sidecar = self._shards[shard]
         if path not in self._files:
             check_size(path, sidecar)
-            self._files[path] = h5py.File(path)
-        stored = self._files[path][name]
-        assert isinstance(stored, h5py.Dataset)
-        return stored
+            self._files[path] = ContiguousReader(path)
+        return self._files[path]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}, "_owner": -1}
+        return {**self.__dict__, "_files": {}}  # another process opens its own
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -1,0 +1,85 @@
+"""How fast rows come back from shards, beside a raw read of the same bytes.
+
+    python -m bench.read [--mib 1024]
+
+Both read the same files through the page cache, in turns; sequentially in long stretches, and blockwise in
+random order as the trainer's shuffle does.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.harvest import ratio_of
+from bench.table import Row, publish_rows
+from winnow.shard import RowIndex, shard_path, write_shard
+from winnow.store import FORMAT_VERSION, ActivationStore
+
+HOOK = "blocks.6.hook_resid_pre"
+WIDTH = 768
+TARGET = 0.8
+
+
+def write_store(folder: Path, rows: int, shards: int) -> ActivationStore:
+    folder.mkdir()
+    manifest = {"format_version": FORMAT_VERSION, "hooks": {HOOK: WIDTH}, "context": 128, "shards": shards}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    values = torch.randn(rows, WIDTH)
+    place = torch.arange(rows, dtype=torch.int32)
+    for number in range(shards):
+        with write_shard(
+            shard_path(folder, number), {HOOK: WIDTH}, RowIndex(place, place % 128, place), (0, rows), "float16", 128
+        ) as shard:
+            for chunk in values.split(8192):
+                shard.append({HOOK: chunk})
+    return ActivationStore(folder)
+
+
+def measure(store: ActivationStore, block: int, order: np.ndarray, what: str, repeats: int) -> Row:
+    """Read blocks of rows in the given order, by the store and by `preadv` at the same places."""
+    out = torch.empty(block, WIDTH, dtype=torch.float16)
+    raw = memoryview(bytearray(block * WIDTH * 2))
+    spots = [store.place(HOOK, int(start)) for start in order]
+    files = {path: os.open(path, os.O_RDONLY) for path, _ in spots}
+
+    def by_store() -> None:
+        for start in order:
+            store.read_into(out, HOOK, int(start))
+
+    def by_hand() -> None:
+        for path, offset in spots:
+            os.preadv(files[path], [raw], offset)
+
+    alone, stored = ratio_of(by_hand, by_store, repeats)
+    for descriptor in files.values():
+        os.close(descriptor)
+    mib = len(order) * block * WIDTH * 2 / 2**20
+    return Row(what, mib / stored, mib / alone, "MiB/s", TARGET)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mib", type=int, default=1024, help="size of the store")
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+    shards = 4
+    rows = arguments.mib * 2**20 // (WIDTH * 2) // shards // 8192 * 8192
+    with tempfile.TemporaryDirectory() as name:
+        store = write_store(Path(name) / "store", rows, shards)
+        rng = np.random.default_rng(0)
+        table = []
+        for block, what in ((8192, "sequential, 12 MiB stretches"), (256, "random blocks of 256 rows")):
+            order = np.arange(0, store.rows - block + 1, block)
+            if block == 256:
+                order = rng.permutation(order)
+            table.append(measure(store, block, order, what, arguments.repeats))
+    publish_rows("read", "raw read of the same bytes", table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""A benchmark's rows: printed with their targets, and kept in `bench/results.json`."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from winnow.publish import publish_text
+
+RESULTS = Path(__file__).parent / "results.json"
+
+
+class Row(NamedTuple):
+    """One measured speed beside what it is compared with."""
+
+    what: str
+    speed: float
+    reference: float
+    unit: str
+    target: float  # the least ratio speed / reference that is good enough
+
+    @property
+    def ratio(self) -> float:
+        return self.speed / self.reference
+
+
+def publish_rows(section: str, against: str, rows: Iterable[Row]) -> None:
+    """Print a table, and replace `section` in the results file."""
+    kept = list(rows)
+    table = Table(title=section)
+    for column in ("", "measured", against, "ratio", "target", ""):
+        table.add_column(column, justify="left" if not column else "right")
+    for row in kept:
+        table.add_row(
+            row.what,
+            f"{row.speed:,.0f} {row.unit}",
+            f"{row.reference:,.0f} {row.unit}",
+            f"{row.ratio:.3f}",
+            f"{row.target:.2f}",
+            "met" if row.ratio >= row.target else "missed",
+        )
+    Console().print(table)
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    results[section] = {
+        "against": against,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "rows": [{**row._asdict(), "ratio": row.ratio} for row in kept],
+    }
+    publish_text(RESULTS, json.dumps(results, indent=1) + "\n")
