@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.architectures import Parameters
+from train.architectures.base import Parameters
 
 
 def random_directions(n_latents: int, d_model: int, seed: int) -> Float[Tensor, "n d"]:

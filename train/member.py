@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.architectures import Architecture, Parameters, Relu, TopK
+from train.architectures import Moment, Parameters, architecture_of
 from train.plan import Planned
 from train.schedule import Schedule
 from winnow.dictionary import Dictionary
@@ -34,8 +34,9 @@ class Member:
         self.planned = planned
         self.architecture = architecture_of(settings)
         self.schedule = Schedule(rows=settings["rows"], warmup=settings["warmup"], decay=settings["decay"])
+        self.architecture.add_parameters(parameters)
         self.parameters: Parameters = {name: value.to(device) for name, value in parameters.items()}
-        self.optimizer = torch.optim.Adam(list(self.parameters.values()), lr=settings["learning_rate"], fused=True)
+        self.optimizer = torch.optim.Adam(list(self._descended().values()), lr=settings["learning_rate"], fused=True)
         n_latents = len(self.parameters["W_dec"])
         self.rows = 0
         self.silent_rows = torch.zeros(n_latents, dtype=torch.int64, device=device)  # since each latent fired
@@ -48,16 +49,18 @@ class Member:
         """Take one step on rows `x`, whose squared distance from the mean activation is `variance`."""
         start, self.rows = self.rows, self.rows + len(x)
         p = self.parameters
-        step = self.architecture.step(p, x, self.schedule.penalty(self.rows))
+        moment = Moment(self.schedule.penalty(self.rows), self.silent_rows >= self.dead_after)
+        step = self.architecture.step(p, x, moment)
         g = step.gradients
+        # the norm of a decoder row is fixed: what would change it is taken out of its gradient
         g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], p["W_dec"]).unsqueeze(1), p["W_dec"], value=-1)
-        for name, value in p.items():
+        for name, value in self._descended().items():
             value.grad = g[name]
-        self.optimizer.param_groups[0]["lr"] = self.planned.settings["learning_rate"] * self.schedule.rate(
-            start, self.rows
-        )
+        rate = self.schedule.rate(start, self.rows)
+        self.optimizer.param_groups[0]["lr"] = self.planned.settings["learning_rate"] * rate
         self.optimizer.step()
         F.normalize(p["W_dec"], dim=1, out=p["W_dec"])
+        self.architecture.project(p)
         self.silent_rows.add_(len(x)).masked_fill_(step.fired, 0)
         rows = torch.full_like(variance, len(x))
         self.sums += torch.stack([rows, step.loss * len(x), step.squared_error, step.active, variance]).double()
@@ -88,6 +91,7 @@ class Member:
         steps = 0.0
         for name, value in self.parameters.items():
             tensors[name] = value
+        for name, value in self._descended().items():
             adam = self.optimizer.state[value]
             tensors[f"adam.{name}.exp_avg"] = adam["exp_avg"]
             tensors[f"adam.{name}.exp_avg_sq"] = adam["exp_avg_sq"]
@@ -101,6 +105,7 @@ class Member:
         self.sums.copy_(tensors["sums"])
         for name, value in self.parameters.items():
             value.copy_(tensors[name])
+        for name, value in self._descended().items():
             self.optimizer.state[value] = {
                 "step": torch.tensor(numbers["steps"]),
                 "exp_avg": tensors[f"adam.{name}.exp_avg"].to(value.device),
@@ -108,26 +113,16 @@ class Member:
             }
 
     def dictionary(self, scale: float) -> Dictionary:
-        """Fold the activations' scale into the weights: latents and reconstruction come out in their own units.
-
-        With x scaled by s, f(s·x) / s is what the same weights with every bias divided by s find in x: ReLU and
-        the choice of the k largest do not change with a positive factor. The decoder keeps its unit norm.
-        """
-        p = self.parameters
+        """Fold the activations' scale into the weights: latents and reconstruction come out in their own units."""
+        tensors: dict[str, Any] = self.architecture.folded(self.parameters, scale)
+        settings = self.planned.settings
         return Dictionary(
-            p["W_enc"].T.contiguous(),
-            p["b_enc"] / scale,
-            p["W_dec"].clone(),
-            p["b_dec"] / scale,
-            architecture=self.planned.settings["architecture"],
-            k=self.planned.settings.get("k"),
+            **tensors,
+            architecture=settings["architecture"],
+            k=settings["k"] if settings["architecture"] == "topk" else None,
             hook=self.planned.hook,
             path=self.planned.folder,
         )
 
-
-def architecture_of(settings: dict[str, Any]) -> Architecture:
-    """Make the architecture that settings name."""
-    if settings["architecture"] == "topk":
-        return TopK(k=settings["k"])
-    return Relu(l1_coefficient=settings["l1_coefficient"])
+    def _descended(self) -> Parameters:
+        return {name: value for name, value in self.parameters.items() if name not in self.architecture.buffers}

@@ -19,6 +19,11 @@ from winnow.config import Dictionaries, Experiment, Train
 from winnow.errors import UserError, nearest, refuse_changed
 
 FAILED = "failed.json"
+SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
+SHORT = {"learning_rate": "lr", "bandwidth": "bandwidth", "auxk_coefficient": "auxk"}
+BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
+AUXK = 1 / 32  # Gao et al. 2024
+USUAL = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK}
 
 
 class Planned(NamedTuple):
@@ -99,22 +104,36 @@ def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
 
 
 def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
-    sparsity = "k" if grid.k else "l1_coefficient"
-    for n_latents, value, seed in itertools.product(grid.n_latents, grid.k or grid.l1_coefficient or [], grid.seed):
+    sparsity = next(name for name in SPARSITY if getattr(grid, name))
+    options: dict[str, Any] = {"tied": grid.tied} if grid.tied else {}
+    if grid.architecture == "jumprelu":
+        options["bandwidth"] = BANDWIDTH if grid.bandwidth is None else grid.bandwidth
+    if sparsity == "k":
+        options["auxk_coefficient"] = AUXK if grid.auxk_coefficient is None else grid.auxk_coefficient
+    for n_latents, value, seed in itertools.product(grid.n_latents, getattr(grid, sparsity), grid.seed):
         yield {
             "architecture": grid.architecture,
             "n_latents": n_latents,
             sparsity: value,
             "seed": seed,
             "learning_rate": grid.learning_rate,
+            **options,
         }
 
 
 def _name(own: Mapping[str, Any]) -> str:
-    sparsity = f"k{own['k']}" if "k" in own else f"l1_{own['l1_coefficient']:g}"
-    usual = Dictionaries.model_fields["learning_rate"].default
-    rate = "" if own["learning_rate"] == usual else f"-lr{own['learning_rate']:g}"
-    return f"{own['architecture']}-{own['n_latents']}-{sparsity}{rate}-seed{own['seed']}"
+    """Name a dictionary by its architecture, size, sparsity and seed, and by what else is not usual about it."""
+    sparsity = next(name for name in SPARSITY if name in own)
+    usual = {"learning_rate": Dictionaries.model_fields["learning_rate"].default} | USUAL
+    unusual = [f"{SHORT[name]}{own[name]:g}" for name in SHORT if name in own and own[name] != usual[name]]
+    parts = [
+        own["architecture"] + ("-tied" if own.get("tied") else ""),
+        own["n_latents"],
+        f"{SPARSITY[sparsity]}{own[sparsity]:g}",
+        *unusual,
+        f"seed{own['seed']}",
+    ]
+    return "-".join(map(str, parts))
 
 
 def rows_between_logs(train: Train) -> int:

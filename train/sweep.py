@@ -109,7 +109,7 @@ class _Sweep:
         mean = self.scaling.mean.to(self.device)
         logs = rows_between_logs(self.config)
         note = ""
-        title = f"train {self.hook} ({len(self.members)} dictionaries)"
+        title = f"train {self.hook}"
         with (
             progress_bar(title, total, "rows", self.rows) as bar,
             side_by_side(len(self.members), self.device) as each,
@@ -145,7 +145,7 @@ class _Sweep:
         if not points:
             return ""
         best = min(points, key=lambda point: point["fvu"])
-        return f"best FVU {best['fvu']:.3f} at L0 {best['l0']:.1f}"
+        return f"{len(points)}: best FVU {best['fvu']:.3f}, L0 {best['l0']:.0f}"
 
     def _save(self) -> None:
         """Checkpoint every dictionary; once all are written, drop the older ones."""

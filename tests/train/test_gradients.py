@@ -1,85 +1,198 @@
-"""Losses and gradients against autograd on the formula, in float64."""
+"""Losses and gradients against autograd on each paper's formula, in float64."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from train.architectures import Architecture, Parameters, Relu, TopK
-from train.architectures.step import Step, dense_step, sparse_step
-from train.sparse import active_nonzero
+from train.architectures import Architecture, Moment, Parameters, Step, architecture_of
+from train.architectures import relu as relu_module
+from train.architectures.auxk import k_aux
+from train.architectures.matryoshka import Matryoshka
 
 B, D, N, K = 40, 12, 96, 5
+WARM = 0.5
+WIDTH = 0.8  # of the jumprelu kernel: wide enough that many entries fall into it
+
+Naive = Callable[[Parameters, Tensor], tuple[Tensor, Tensor]]
 
 
-def parameters(dtype: torch.dtype = torch.float64) -> Parameters:
+def parameters(*more: str) -> Parameters:
     generator = torch.Generator().manual_seed(1)
     shapes = {"W_enc": (N, D), "b_enc": (N,), "W_dec": (N, D), "b_dec": (D,)}
-    return {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
+    names = (*shapes, *more)
+    return {name: torch.randn(shapes.get(name, (N,)), generator=generator, dtype=torch.float64) for name in names}
 
 
-def rows(dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(B, D, generator=torch.Generator().manual_seed(2)).to(dtype)
+def rows() -> Tensor:
+    return torch.randn(B, D, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def pre_of(p: Parameters, x: Tensor) -> Tensor:
+    return (x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"]
+
+
+def error_of(p: Parameters, x: Tensor, f: Tensor) -> Tensor:
+    return x - (f @ p["W_dec"] + p["b_dec"])
 
 
 def naive_relu(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Bricken et al. 2023: squared error and the sum of the latents, averaged over rows."""
-    f = torch.relu((x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"])
-    error = x - (f @ p["W_dec"] + p["b_dec"])
-    return (error.square().sum(1) + 0.7 * 0.5 * f.sum(1)).mean(), f
+    f = pre_of(p, x).relu()
+    return (error_of(p, x, f).square().sum(1) + WARM * 0.7 * f.sum(1)).mean(), f
+
+
+def naive_tied(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Cunningham et al. 2023: the same with one matrix for both."""
+    return naive_relu({**p, "W_enc": p["W_dec"]}, x)
 
 
 def naive_topk(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Gao et al. 2024: squared error of what the k largest latents reconstruct."""
-    pre = torch.relu((x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"])
+    """Gao et al. 2024, equations 4 and 5."""
+    pre = pre_of(p, x).relu()
     f = torch.zeros_like(pre).scatter(1, pre.topk(K, dim=1).indices, 1) * pre
-    error = x - (f @ p["W_dec"] + p["b_dec"])
-    return error.square().sum(1).mean(), f
+    return error_of(p, x, f).square().sum(1).mean(), f
 
 
-def naive_gradients(
-    loss_of: Callable[[Parameters, Tensor], tuple[Tensor, Tensor]], p: Parameters, x: Tensor
-) -> tuple[Tensor, Tensor, Parameters]:
+def dead() -> Tensor:
+    return torch.arange(N) % 3 == 0
+
+
+def naive_auxk(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Gao et al. 2024, appendix A.2: the dead reconstruct the fixed error of the living."""
+    loss, f = naive_topk(p, x)
+    e = error_of(p, x, f).detach()
+    pre = pre_of(p, x).relu() * dead()
+    z = torch.zeros_like(pre).scatter(1, pre.topk(k_aux(D), dim=1).indices, 1) * pre
+    return loss + (e - z @ p["W_dec"]).square().sum(1).mean() / 32, f
+
+
+def naive_batchtopk(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Bussmann et al. 2024: the B·k largest of the batch."""
+    pre = pre_of(p, x).relu()
+    f = (torch.zeros(B * N).double().scatter(0, pre.flatten().topk(B * K).indices, 1)).view(B, N) * pre
+    return error_of(p, x, f).square().sum(1).mean(), f
+
+
+def naive_matryoshka(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Bussmann et al. 2025: the error of every prefix, added up."""
+    _, f = naive_batchtopk(p, x)
+    prefixes = (6, 12, 24, 48, 96)
+    return torch.stack([error_of(p, x, f * (torch.arange(N) < m)).square().sum(1).mean() for m in prefixes]).sum(), f
+
+
+class Jump(torch.autograd.Function):
+    """z · 1[z > θ] and 1[z > θ] with the pseudo-derivatives of Rajamanoharan et al. 2024, equations 11 and 12."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(z, theta)
+        passes = (z > theta).to(z.dtype)
+        return z * passes, passes
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        z, theta = ctx.saved_tensors
+        kernel = ((z - theta).abs() / WIDTH < 0.5).to(z.dtype) / WIDTH
+        return gradients[0] * (z > theta), (-theta * kernel * gradients[0] - kernel * gradients[1]).sum(0)
+
+
+def naive_jumprelu(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rajamanoharan et al. 2024, equation 9."""
+    f, passes = Jump.apply(pre_of(p, x), p["threshold"])  # pyright: ignore[reportGeneralTypeIssues]
+    return (error_of(p, x, f).square().sum(1) + WARM * 0.7 * passes.sum(1)).mean(), f
+
+
+def naive_gated(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rajamanoharan et al. 2024 (gated), equations 6 to 8."""
+    pi = pre_of(p, x)
+    magnitude = ((x - p["b_dec"]) @ p["W_enc"].T) * p["r_mag"].exp() + p["b_mag"]
+    f = (pi > 0) * magnitude.relu()
+    fixed = {name: value.detach() for name, value in p.items()}
+    via_gate = error_of(fixed, x, pi.relu())
+    penalty = WARM * 0.7 * pi.relu().sum(1)
+    return (error_of(p, x, f).square().sum(1) + penalty + via_gate.square().sum(1)).mean(), f
+
+
+CASES: dict[str, tuple[dict[str, Any], Naive, tuple[str, ...]]] = {
+    "relu": ({"architecture": "relu", "l1_coefficient": 0.7}, naive_relu, ()),
+    "tied": ({"architecture": "relu", "l1_coefficient": 0.7, "tied": True}, naive_tied, ()),
+    "topk": ({"architecture": "topk", "k": K}, naive_topk, ()),
+    "auxk": ({"architecture": "topk", "k": K, "auxk_coefficient": 1 / 32}, naive_auxk, ()),
+    "batchtopk": ({"architecture": "batchtopk", "k": K}, naive_batchtopk, ()),
+    "matryoshka": ({"architecture": "matryoshka", "k": K}, naive_matryoshka, ()),
+    "jumprelu": (
+        {"architecture": "jumprelu", "l0_coefficient": 0.7, "bandwidth": WIDTH},
+        naive_jumprelu,
+        ("threshold",),
+    ),
+    "gated": ({"architecture": "gated", "l1_coefficient": 0.7}, naive_gated, ("r_mag", "b_mag")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
+def test_step_equals_autograd(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    settings, naive, more = CASES[case]
+    p = parameters(*more)
+    if "threshold" in p:
+        p["threshold"].abs_()
+    check(architecture_of(settings), p, naive, dtype, tolerance)
+
+
+@pytest.mark.parametrize("case", ["relu", "tied"])
+@pytest.mark.parametrize("below", [0.0, 1.1], ids=["dense", "sparse"])
+def test_relu_is_the_same_either_way(case: str, below: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relu_module, "SPARSE_BELOW", below)
+    settings, naive, _ = CASES[case]
+    check(architecture_of(settings), parameters(), naive, torch.float64, 1e-9)
+
+
+def check(architecture: Architecture, p: Parameters, naive: Naive, dtype: torch.dtype, tolerance: float) -> None:
+    own = {name: value.clone() for name, value in p.items()}
+    architecture.add_parameters(own)
+    given = {name: p.get(name, value).to(dtype, copy=True) for name, value in own.items()}
+    step = architecture.step(given, rows().to(dtype), Moment(WARM, dead()))
+
     leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
-    loss, f = loss_of(leaves, x)
+    loss, f = naive(leaves, rows())
     loss.backward()
     gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-    return loss.detach(), f.detach(), gradients
-
-
-CASES = [(Relu(l1_coefficient=0.7), naive_relu), (TopK(k=K), naive_topk)]
-
-
-@pytest.mark.parametrize(("architecture", "naive"), CASES, ids=["relu", "topk"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
-def test_step_equals_autograd(
-    architecture: Architecture,
-    naive: Callable[[Parameters, Tensor], tuple[Tensor, Tensor]],
-    dtype: torch.dtype,
-    tolerance: float,
-) -> None:
-    loss, f, gradients = naive_gradients(naive, parameters(), rows())
-    step = architecture.step(parameters(dtype), rows(dtype), warm=0.5)
-    compare(step, loss, f, gradients, tolerance)
-
-
-def test_sparse_and_dense_step_agree() -> None:
-    p, x = parameters(), rows()
-    loss, f, gradients = naive_gradients(naive_relu, p, x)
-    compare(sparse_step(p, x, active_nonzero(f), 0.35), loss, f, gradients, 1e-9)
-    compare(dense_step(p, x, f, 0.35), loss, f, gradients, 1e-9)
+    compare(step, loss.detach(), f.detach(), gradients, tolerance)
+    error = error_of(p, rows(), f.detach())
+    torch.testing.assert_close(step.squared_error.double(), error.square().sum(), rtol=tolerance, atol=0)
+    torch.testing.assert_close(step.gradient.double(), error * (-2 / B), rtol=tolerance, atol=tolerance)
 
 
 def compare(step: Step, loss: Tensor, f: Tensor, gradients: Parameters, tolerance: float) -> None:
-    def close(actual: Tensor, expected: Tensor) -> None:
+    def close(actual: Tensor, expected: Tensor, what: str) -> None:
+        largest = float(expected.abs().max())
         torch.testing.assert_close(
-            actual.double(), expected, rtol=tolerance, atol=tolerance * float(expected.abs().max())
+            actual.double(), expected, rtol=tolerance, atol=tolerance * largest, msg=lambda text: f"{what}: {text}"
         )
 
-    close(step.loss, loss)
+    close(step.loss, loss, "loss")
     assert set(step.gradients) == set(gradients)
     for name, gradient in gradients.items():
-        close(step.gradients[name], gradient)
+        close(step.gradients[name], gradient, name)
     assert step.active == (f > 0).sum()
     assert torch.equal(step.fired, (f > 0).any(0))
+
+
+def test_threshold_of_batchtopk_follows_the_smallest_kept_value() -> None:
+    architecture = architecture_of({"architecture": "batchtopk", "k": K})
+    p = parameters()
+    architecture.add_parameters(p)
+    smallest = []
+    for seed in range(3):
+        x = torch.randn(B, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        f = naive_batchtopk(p, x)[1]
+        smallest.append(f[f > 0].min())
+        architecture.step(p, x, Moment(1.0, dead()))
+    torch.testing.assert_close(p["threshold"], torch.stack(smallest).mean())
+
+
+def test_prefixes_of_matryoshka_halve() -> None:
+    assert Matryoshka(k=1).prefixes(1024) == [64, 128, 256, 512, 1024]

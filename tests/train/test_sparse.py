@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.sparse import active_nonzero, active_top_k, by_latent, decode, top_k, weight_gradient
+from train.sparse import active_largest, active_top_k, by_latent, decode, keep, top_k, weight_gradient, where
 
 
 @pytest.mark.parametrize("n", [40, 37, 512, 1024])
@@ -23,7 +23,7 @@ def test_gathered_sums_equal_dense_products(n: int) -> None:
     f = torch.relu(torch.randn(9, n, generator=generator) - 2.5)
     f[4] = 0  # a row in which nothing is active
     W_dec, x = torch.randn(n, 5, generator=generator), torch.randn(9, 5, generator=generator)
-    active = active_nonzero(f)
+    active = where(f > 0, f)
     torch.testing.assert_close(decode(active, W_dec), f @ W_dec, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(weight_gradient(by_latent(active, n), active.values, x), f.T @ x, rtol=1e-4, atol=1e-4)
 
@@ -32,3 +32,26 @@ def test_latents_kept_below_zero_are_zero() -> None:
     active = active_top_k(torch.full((3, 8), -1.0), 2)
     assert active.offsets.tolist() == [0, 2, 4, 6]
     assert active.values.tolist() == [0.0] * 6
+
+
+@pytest.mark.parametrize(("n", "count"), [(64, 40), (4096, 3000), (4096, 150_000)])
+def test_largest_of_a_batch_are_those_of_torch(n: int, count: int) -> None:
+    pre = torch.randn(100, n, generator=torch.Generator().manual_seed(n))
+    active = active_largest(pre, count)
+    assert torch.equal(active.values.sort().values, pre.flatten().topk(count).values.sort().values)
+    rows = torch.repeat_interleave(active.offsets.diff())
+    assert torch.equal(pre[rows, active.latents], active.values)
+
+
+def test_largest_of_a_batch_is_found_where_a_sample_misleads() -> None:
+    pre = torch.full((100, 4096), -1.0)
+    pre[::7] = 5.0  # far fewer above zero than are asked for, and all equal
+    assert len(active_largest(pre, 100_000).values) == 15 * 4096
+    assert len(active_largest(pre, 1000).values) == 1000
+    assert len(active_largest(torch.full((4, 64), -1.0), 10).values) == 0
+
+
+def test_kept_entries_stay_in_their_rows() -> None:
+    pre = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
+    kept = keep(where(pre > 0, pre), torch.tensor([False, True, True, False]))
+    assert (kept.offsets.tolist(), kept.latents.tolist(), kept.values.tolist()) == ([0, 1, 1, 2], [1, 0], [2.0, 3.0])

@@ -1,9 +1,6 @@
 """The kinds of dictionary that can be trained: one file each, with its loss and gradient."""
 
-from train.architectures.relu import Relu
-from train.architectures.step import Parameters, Step
-from train.architectures.topk import TopK
+from train.architectures.base import Architecture, Moment, Parameters, Step
+from train.architectures.registry import architecture_of
 
-Architecture = Relu | TopK
-
-__all__ = ["Architecture", "Parameters", "Relu", "Step", "TopK"]
+__all__ = ["Architecture", "Moment", "Parameters", "Step", "architecture_of"]

@@ -1,28 +1,74 @@
 """ReLU with an L1 penalty (Bricken et al. 2023, Towards monosemanticity; Cunningham et al. 2023).
 
-Loss: mean over rows of ‖x − x̂‖² + λ Σ_j f_j, the decoder's rows having unit norm.
+Loss: mean over rows of ‖x − x̂‖² + λ Σ_j f_j, the decoder's rows having unit norm. Tied, the encoder is the
+decoder's transpose throughout (Cunningham et al. 2023).
 """
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.step import Parameters, Step, dense_step, sparse_step
-from train.sparse import active_nonzero
+from train import sparse
+from train.architectures.base import Architecture, Moment, Parameters, Step, rows_gradient, sparse_step
 
 SPARSE_BELOW = 0.03  # density under which gathering beats four dense products
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relu:
+class Relu(Architecture):
     l1_coefficient: float
+    tied: bool = False
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], warm: float) -> Step:
-        """Compute loss and gradients on rows `x`, the penalty at the share `warm` of its full weight."""
-        f = torch.addmm(p["b_enc"], x - p["b_dec"], p["W_enc"].T).relu_()  # (row, n)
-        penalty = self.l1_coefficient * warm
-        if x.device.type == "cpu" and int(f.count_nonzero()) < SPARSE_BELOW * f.numel():
-            return sparse_step(p, x, active_nonzero(f), penalty)
-        return dense_step(p, x, f, penalty)
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+        """Compute loss and gradients on rows `x`."""
+        p = {**p, "W_enc": p["W_dec"]} if self.tied else p
+        centred, pre = self.encode(p, x)
+        penalty = self.l1_coefficient * moment.warm
+        positive = pre > 0
+        if x.device.type == "cpu" and int(positive.count_nonzero()) < SPARSE_BELOW * pre.numel():
+            step = sparse_step(p, x, centred, sparse.where(positive, pre), penalty)
+        else:
+            step = self._dense_step(p, x, centred, pre.relu_(), penalty)
+        if self.tied:
+            step.gradients["W_dec"] += step.gradients.pop("W_enc")
+        return step
+
+    def add_parameters(self, p: Parameters) -> None:
+        if self.tied:
+            del p["W_enc"]
+
+    def folded(self, p: Parameters, scale: float) -> Parameters:
+        return super().folded({**p, "W_enc": p["W_dec"]} if self.tied else p, scale)
+
+    def _dense_step(
+        self,
+        p: Parameters,
+        x: Float[Tensor, "row d"],
+        centred: Float[Tensor, "row d"],
+        f: Float[Tensor, "row n"],
+        penalty: float,
+    ) -> Step:
+        """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
+        error = self.product(f, p["W_dec"], p["b_dec"]).sub_(x)  # (row, d)
+        squared_error = error.square().sum()
+        gradient = error.mul_(2 / len(x))
+        positive = f > 0
+        through = self.product(gradient, p["W_dec"].T)  # (row, n)
+        if penalty:
+            through.add_(penalty / len(x))
+        through.mul_(positive)
+        g_b_enc = through.sum(0)
+        return Step(
+            loss=squared_error / len(x) + penalty * f.sum() / len(x),
+            squared_error=squared_error,
+            active=positive.count_nonzero(),
+            fired=f.amax(0) > 0,
+            gradient=gradient,
+            gradients={
+                "W_enc": self.product(through.T, centred),
+                "b_enc": g_b_enc,
+                "W_dec": self.product(f.T, gradient),
+                "b_dec": rows_gradient(p, gradient, g_b_enc),
+            },
+        )

@@ -1,23 +1,25 @@
 """TopK (Gao et al. 2024, Scaling and evaluating sparse autoencoders): the k largest of ReLU(pre) in each row.
 
-Loss: mean over rows of ‖x − x̂‖². No penalty: k sets the sparsity.
+Loss: mean over rows of ‖x − x̂‖², and AuxK (auxk.py). No penalty: k sets the sparsity.
 """
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.step import Parameters, Step, sparse_step
+from train.architectures.auxk import AuxK
+from train.architectures.base import Architecture, Moment, Parameters, Step, sparse_step
 from train.sparse import active_top_k
 
 
 @dataclass(frozen=True, kw_only=True)
-class TopK:
+class TopK(Architecture):
     k: int
+    auxk: AuxK | None = None
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], warm: float) -> Step:
-        """Compute loss and gradients on rows `x`; `warm`, the rise of a penalty, has nothing to act on."""
-        pre = torch.addmm(p["b_enc"], x - p["b_dec"], p["W_enc"].T)  # (row, n)
-        return sparse_step(p, x, active_top_k(pre, self.k))
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+        """Compute loss and gradients on rows `x`."""
+        centred, pre = self.encode(p, x)
+        step = sparse_step(p, x, centred, active_top_k(pre, self.k))
+        return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step

@@ -1,0 +1,46 @@
+"""BatchTopK (Bussmann et al. 2024): the B·k largest of ReLU(pre) in the whole batch, so rows share their k.
+
+Loss: mean over rows of ‖x − x̂‖², and AuxK. Once trained, a latent fires above one threshold: the running mean of
+the smallest value that a batch kept.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from train.architectures.auxk import AuxK
+from train.architectures.base import Architecture, Moment, Parameters, Step, sparse_step
+from train.sparse import Active, active_largest
+
+THRESHOLD_RATE = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchTopK(Architecture):
+    k: int
+    auxk: AuxK | None = None
+    buffers: ClassVar[tuple[str, ...]] = ("threshold", "batches")
+
+    def add_parameters(self, p: Parameters) -> None:
+        p["threshold"] = p["b_enc"].new_zeros(())
+        p["batches"] = p["b_enc"].new_zeros(())
+
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+        """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
+        centred, pre = self.encode(p, x)
+        active = active_largest(pre, self.k * len(x))
+        self.follow(p, active)
+        step = sparse_step(p, x, centred, active)
+        return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step
+
+    def follow(self, p: Parameters, active: Active) -> None:
+        """Move the threshold towards the smallest value above zero; over the first batches it is their mean."""
+        smallest = torch.where(active.values > 0, active.values, torch.inf).amin()
+        rate = (1 / p["batches"].add_(1)).clamp(min=THRESHOLD_RATE)
+        p["threshold"].add_(rate * torch.where(smallest.isfinite(), smallest - p["threshold"], 0))
+
+    def folded(self, p: Parameters, scale: float) -> Parameters:
+        return super().folded(p, scale) | {"threshold": (p["threshold"] / scale).expand(len(p["b_enc"])).clone()}
