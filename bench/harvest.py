@@ -12,6 +12,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -88,7 +90,8 @@ def measure(model: LanguageModel, dtype: DType, context: int, hooks: str, folder
             model.activations(chunk, names[-1:])
 
     def harvest() -> None:
-        make_shard(model, width, config, tokens, plan, 0, folder, lambda count: None)
+        with ThreadPoolExecutor(1) as pool:
+            make_shard(model, width, config, tokens, plan, 0, folder, pool, ExitStack(), lambda count: None).wait()
 
     alone, harvested = ratio_of(forward, harvest, repeats)
     return Row(

@@ -20,7 +20,7 @@ from torch import Tensor
 from bench.harvest import ratio_of
 from bench.table import Row, publish_rows
 from train.architectures.base import Parameters
-from train.initialise import initial_parameters, random_directions
+from train.initialise import first_directions, initial_parameters
 from train.member import Member
 from train.plan import Planned
 from train.workers import side_by_side
@@ -66,7 +66,7 @@ def main() -> None:
 
 def member(n: int, d: int, rows: int, settings: dict[str, Any]) -> Member:
     settings = {"learning_rate": 1e-4, "warmup": 0.0, "decay": 0.0, "rows": 10**9, **settings}
-    p = initial_parameters(random_directions(n, d, 0), torch.zeros(d))
+    p = initial_parameters(first_directions("random", n, d, 0, lambda: torch.empty(0, d)), torch.zeros(d))
     return Member(Planned("hook", Path("bench"), settings), p, torch.device("cpu"))
 
 

@@ -5,10 +5,14 @@ what is there stays.
 """
 
 import json
+from collections import deque
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from harvest.background import BackgroundShard
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
 from harvest.plan import Plan, bytes_per_row, most_per_sequence, refuse_without_space
@@ -23,6 +27,8 @@ from winnow.shard import read_sidecar, shard_path
 from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.tokens import TokenFile
+
+SHARDS_IN_FLIGHT = 2  # one is computed while the one before is hashed and put on the disk
 
 
 def make_shards(
@@ -45,12 +51,22 @@ def make_shards(
     per_sequence = most_per_sequence(plan.policy, tokens.context)
     refuse_without_space(folder, bytes_per_row(width, config.harvest.storage_dtype), left * per_sequence)
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
-    with progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar:
+    with (
+        progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar,
+        ThreadPoolExecutor(SHARDS_IN_FLIGHT) as pool,
+    ):
+        writing: deque[BackgroundShard] = deque()
         for number in missing:
-            with claim(shard_path(folder, number)) as free:
-                # not free: a rank of another count is at it; there: such a rank was faster
-                if free and read_sidecar(shard_path(folder, number)) is None:
-                    make_shard(model, width, config, tokens, plan, number, folder, bar.advance)
+            held = ExitStack()
+            free = held.enter_context(claim(shard_path(folder, number)))
+            if not free or read_sidecar(shard_path(folder, number)) is not None:
+                held.close()  # a rank of another count is at it, or was faster
+                continue
+            if len(writing) == SHARDS_IN_FLIGHT:
+                writing.popleft().wait()
+            writing.append(make_shard(model, width, config, tokens, plan, number, folder, pool, held, bar.advance))
+        for shard in writing:
+            shard.wait()
     with claim(folder / "statistics.h5", wait=True):
         if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
             _merge_statistics(folder)

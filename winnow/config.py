@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 DType = Literal["float32", "bfloat16", "float16"]
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
+Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "kmeans"]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -111,6 +112,9 @@ class Dictionaries(Section):
     )
     seed: Annotated[list[Natural], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
     learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
+    initialisation: Initialisation = Field(
+        default="random", description="first directions: random, orthogonal, samples, pca, basis or kmeans"
+    )
     tied: bool | None = Field(default=None, description="relu: the encoder is the decoder's transpose")
     bandwidth: Positive | None = Field(
         default=None, description="jumprelu: width of the kernel around a threshold, and its first value; 0.1"

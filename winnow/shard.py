@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from winnow.contiguous import ContiguousFile, DataSet, create_contiguous
-from winnow.dtypes import ON_DISK, to_disk
+from winnow.dtypes import ON_DISK, TORCH, to_disk
 from winnow.errors import UserError
 from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
-from winnow.statistics import HookStatistics
+from winnow.statistics import Accumulator, HookStatistics
 
 
 class Sidecar(NamedTuple):
@@ -61,7 +62,7 @@ class ShardFile:
     """An open shard that takes rows batch by batch, in order."""
 
     def __init__(
-        self, file: ContiguousFile, statistics: dict[str, HookStatistics], index: RowIndex, dtype: str, context: int
+        self, file: ContiguousFile, statistics: Mapping[str, Accumulator], index: RowIndex, dtype: str, context: int
     ) -> None:
         self.index = index
         self.dtype = dtype
@@ -78,12 +79,10 @@ class ShardFile:
         count = len(next(iter(batch.values())))
         rows = slice(self.written, self.written + count)
         for hook, values in batch.items():
-            stored = to_disk(values, self.dtype)
-            self._refuse_infinite(hook, values, stored)
-            self._file.write(f"activations/{hook}", stored, self.written)
-            self._statistics[hook] = self._statistics[hook].merge(
-                HookStatistics.of(values, self.index.position[rows], self.context)
-            )
+            if len(values):
+                self._refuse_infinite(hook, values)
+            self._file.write(f"activations/{hook}", to_disk(values, self.dtype), self.written)
+            self._statistics[hook].add(values, self.index.position[rows])
         self.written += count
 
     def finish(self) -> None:
@@ -92,21 +91,20 @@ class ShardFile:
         for name, column in zip(RowIndex._fields, self.index, strict=True):
             self._file.write(name, column.numpy())
         for hook, statistics in self._statistics.items():
-            for name, array in statistics.arrays().items():
+            for name, array in statistics.result().arrays().items():
                 self._file.write(f"statistics/{hook}/{name}", array)
 
-    def _refuse_infinite(self, hook: str, values: Tensor, stored: np.ndarray) -> None:
-        exponents = {"float32": 0x7F800000, "float16": 0x7C00, "bfloat16": 0x7F80}[self.dtype]
-        bits = stored.view(np.uint32 if self.dtype == "float32" else np.uint16)
-        bad = (bits & exponents) == exponents  # all exponent bits set: infinity or NaN
-        if bad.any():
-            row, dimension = (int(i[0]) for i in np.nonzero(bad))
-            at = self.written + row
-            raise UserError(
-                f"{hook}: {values[row, dimension].item():g} at sequence {self.index.sequence[at]}, position "
-                f"{self.index.position[at]}, dimension {dimension} does not fit {self.dtype}; "
-                "set harvest.storage_dtype to bfloat16 or float32"
-            )
+    def _refuse_infinite(self, hook: str, values: Tensor) -> None:
+        extremes = torch.stack(torch.aminmax(values)).to(TORCH[self.dtype])  # NaN if any is
+        if extremes.isfinite().all():
+            return
+        row, dimension = (int(i[0]) for i in torch.where(~values.to(TORCH[self.dtype]).isfinite()))
+        at = self.written + row
+        raise UserError(
+            f"{hook}: {values[row, dimension].item():g} at sequence {self.index.sequence[at]}, position "
+            f"{self.index.position[at]}, dimension {dimension} does not fit {self.dtype}; "
+            "set harvest.storage_dtype to bfloat16 or float32"
+        )
 
 
 @contextmanager
@@ -114,12 +112,12 @@ def write_shard(
     path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
-    statistics = {hook: HookStatistics.zero(width, context) for hook, width in hooks.items()}
+    statistics = {hook: Accumulator(width, context) for hook, width in hooks.items()}
     rows = len(index.token)
     sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
     for hook, width in hooks.items():
         sets[f"activations/{hook}"] = DataSet((rows, width), ON_DISK[dtype], {"dtype": dtype})
-        for name, array in statistics[hook].arrays().items():
+        for name, array in HookStatistics.zero(width, context).arrays().items():
             sets[f"statistics/{hook}/{name}"] = DataSet(array.shape, array.dtype, {})
     with publish_file(path) as partial:
         with create_contiguous(partial, sets) as file:

@@ -6,7 +6,8 @@ rows and the sum of norms. Per hook: a histogram of norms.
 
 A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: four bins
 an octave, found by a shift instead of a logarithm. Magnitudes outside 2^-20 … 2^20 count in the outermost
-bins, and exact zeros in one of their own.
+bins, and zeros (below 2^-127) in one of their own. Binning costs ten times as much as the moments, so the
+histograms of dimensions take every 16th row of a shard; everything else takes every row.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,8 @@ from winnow.contiguous import DataSet, create_contiguous
 LOWEST = -20  # exponents of two that the histogram resolves
 HIGHEST = 20
 PER_OCTAVE = 4
+SAMPLED_EVERY = 16  # histograms of dimensions count every 16th row of a shard; all else counts every row
+BLOCK_ROWS = 1024
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
 BINS = 2 * MAGNITUDES + 1  # negative ones from the largest down, zero, positive ones
 
@@ -42,7 +45,7 @@ class HookStatistics(NamedTuple):
     m2: np.ndarray  # [d] sum of (x - mean)^2; m3 and m4 likewise
     m3: np.ndarray
     m4: np.ndarray
-    histogram: np.ndarray  # [d, BINS] counts
+    histogram: np.ndarray  # [d, BINS] counts over every 16th row
     norm_histogram: np.ndarray  # [MAGNITUDES] counts
     norm_sum: np.ndarray  # [context] sum of the norms at each position
     position_rows: np.ndarray  # [context]
@@ -82,26 +85,9 @@ class HookStatistics(NamedTuple):
     @classmethod
     def of(cls, x: Float[Tensor, "row d"], positions: Tensor, context: int) -> "HookStatistics":
         """Measure rows `x`, the i-th of which stood at position `positions[i]` of its sequence."""
-        rows, width = x.shape
-        x = x.float()
-        exact = x.double()
-        mean = exact.mean(0)
-        deviation = exact - mean  # (row, d)
-        square = deviation * deviation
-        norms = torch.linalg.vector_norm(x, dim=1)
-        bins = _bins(x).add_(torch.arange(width, device=x.device) * BINS)
-        where = positions.long()
-        return cls(
-            rows,
-            mean.cpu().numpy(),
-            square.sum(0).cpu().numpy(),
-            (square * deviation).sum(0).cpu().numpy(),
-            (square * square).sum(0).cpu().numpy(),
-            torch.bincount(bins.flatten(), minlength=width * BINS).view(width, BINS).cpu().numpy(),
-            torch.bincount((_bins(norms) - MAGNITUDES - 1).clamp_(min=0), minlength=MAGNITUDES).cpu().numpy(),
-            torch.bincount(where, norms.double(), minlength=context).cpu().numpy(),
-            torch.bincount(where, minlength=context).cpu().numpy(),
-        )
+        accumulator = Accumulator(x.shape[1], context)
+        accumulator.add(x, positions)
+        return accumulator.result()
 
     def merge(self, other: "HookStatistics") -> "HookStatistics":
         """Combine with the statistics of other rows of the same hook."""
@@ -135,6 +121,71 @@ class HookStatistics(NamedTuple):
         return cls(int(group["rows"][0]), *(np.asarray(group[name]) for name in cls._fields[1:]))
 
 
+class Accumulator:
+    """Measures rows as they come.
+
+    Powers are summed in float32 about the mean of the first rows, in blocks that stay in the cache, and the
+    blocks' sums in float64: a tenth of the time of float64 throughout, and equal to it to 1e-5.
+    """
+
+    def __init__(self, width: int, context: int) -> None:
+        self.width = width
+        self.context = context
+        self._rows = 0
+        self._centre: Tensor | None = None
+        self._powers = torch.zeros(4, width, dtype=torch.float64)
+        self._sampled: list[Tensor] = []
+        self._histogram = np.zeros(width * BINS, np.int64)
+        self._norms = np.zeros(BINS, np.int64)
+        self._norm_sum = torch.zeros(context, dtype=torch.float64)
+        self._position_rows = torch.zeros(context, dtype=torch.int64)
+
+    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> None:
+        """Take rows on the CPU, the i-th of which stood at position `positions[i]` of its sequence."""
+        x = x.float()
+        if self._centre is None:
+            self._centre = x.mean(0)
+        for block in x.split(BLOCK_ROWS):
+            c = block - self._centre  # (row, d)
+            c2 = c * c
+            self._powers += torch.stack([c.sum(0), c2.sum(0), c.mul_(c2).sum(0), c2.mul_(c2).sum(0)])
+        norms = torch.linalg.vector_norm(x, dim=1)
+        self._norms += np.bincount(_bins(norms), minlength=BINS)
+        where = positions.long()
+        self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
+        self._position_rows += torch.bincount(where, minlength=self.context)
+        self._sampled.append(x[-self._rows % SAMPLED_EVERY :: SAMPLED_EVERY].clone())
+        self._rows += len(x)
+        if sum(map(len, self._sampled)) >= BLOCK_ROWS:
+            self._count_sampled()
+
+    def result(self) -> HookStatistics:
+        """Measure all rows taken so far."""
+        if self._centre is None:
+            return HookStatistics.zero(self.width, self.context)
+        self._count_sampled()
+        n = self._rows
+        s1, s2, s3, s4 = (self._powers / n).numpy()  # about the centre; from here on about the mean
+        return HookStatistics(
+            n,
+            self._centre.double().numpy() + s1,
+            n * (s2 - s1**2),
+            n * (s3 - 3 * s1 * s2 + 2 * s1**3),
+            n * (s4 - 4 * s1 * s3 + 6 * s1**2 * s2 - 3 * s1**4),
+            self._histogram.reshape(self.width, BINS),
+            np.append(self._norms[MAGNITUDES] + self._norms[MAGNITUDES + 1], self._norms[MAGNITUDES + 2 :]),
+            self._norm_sum.numpy(),
+            self._position_rows.numpy(),
+        )
+
+    def _count_sampled(self) -> None:
+        rows = torch.cat(self._sampled)
+        self._sampled = []
+        bins = _bins(rows)
+        bins += np.arange(self.width) * BINS
+        self._histogram += np.bincount(bins.ravel(), minlength=len(self._histogram))
+
+
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:
     """Merge in the order given, so that equal parts give equal bits."""
     total = HookStatistics.zero(width, context)
@@ -143,13 +194,20 @@ def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> Hook
     return total
 
 
-def _bins(x: Tensor) -> Tensor:
-    # float32 from the top: sign, 8 bits of exponent, mantissa; the shift keeps two bits of the mantissa
-    bits = x.contiguous().view(torch.int32)
-    magnitude = ((bits & 0x7FFFFFFF) >> 21) - (127 + LOWEST) * PER_OCTAVE
-    magnitude = magnitude.clamp_(0, MAGNITUDES - 1) + 1
-    signed = torch.where(bits < 0, -magnitude, magnitude)
-    return torch.where(x == 0, 0, signed).long() + MAGNITUDES
+def _bins(x: Tensor) -> np.ndarray:
+    """Number the bin of each value of a float32 tensor, as int64 of its shape."""
+    # from the top: sign, 8 bits of exponent, mantissa; the shift keeps two bits of the mantissa
+    return _BIN_OF_CODE[x.contiguous().view(torch.uint32).numpy() >> 21]
+
+
+def _bin_of_code() -> np.ndarray:
+    code = np.arange(2048)
+    magnitude = np.clip((code & 1023) - (127 + LOWEST) * PER_OCTAVE, 0, MAGNITUDES - 1) + 1
+    signed = np.where(code >= 1024, -magnitude, magnitude)
+    return np.where(code & 1023 == 0, 0, signed) + MAGNITUDES
+
+
+_BIN_OF_CODE = _bin_of_code()
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
