@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
@@ -37,7 +38,7 @@ TOKENS_PER_SHARD = 4096
 
 
 def save_model(folder: Path, quick: bool) -> None:
-    size = {"n_embd": 64, "n_layer": 12, "n_head": 2} if quick else {}
+    size: dict[str, Any] = {"n_embd": 64, "n_layer": 12, "n_head": 2} if quick else {}
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config(**size)).save_pretrained(folder)
     embedded = Path(__file__).parents[1] / "data" / "tiny_gpt2"
