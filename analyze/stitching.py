@@ -1,0 +1,73 @@
+"""Put single latents of one dictionary into another and see whether they help (Leask et al. 2025).
+
+Latent j of the larger dictionary adds f_j d_j to the smaller one's reconstruction. With e = x - reconstruction,
+the squared error changes by f_j^2 |d_j|^2 - 2 f_j e.d_j. Where its mean is negative, the latent is novel: it
+brings something that the smaller dictionary lacks. Else it only reconstructs what was there already.
+
+The same sums give shrinkage: c_j = f_j + e.d_j / |d_j|^2 is the least-squares coefficient of latent j beside what
+all others contribute, and gamma_j = <f_j, c_j> / <f_j, f_j> over the rows where it fires. Above 1: shrunken.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+
+from winnow.dictionary import Dictionary
+
+BATCH = 4096
+
+
+class Insertion(NamedTuple):
+    """Per latent: change of the mean squared error per row when it is inserted, and E f^2."""
+
+    change: Float[Tensor, " n_latents"]
+    power: Float[Tensor, " n_latents"]
+
+    @property
+    def novel(self) -> Tensor:
+        """Which latents lower the error: bool [n_latents]."""
+        return self.change < 0
+
+
+@torch.no_grad()
+def insert(
+    latents_of: Dictionary, into: Dictionary, rows: Float[Tensor, "row d_model"], batch: int = BATCH
+) -> Insertion:
+    """Insert every latent of one dictionary, each by itself, into the other's reconstruction of `rows`."""
+    square, product = _sums(latents_of, into, rows, batch)
+    lengths = latents_of.W_dec.detach().double().cpu().square().sum(1)
+    return Insertion((square * lengths - 2 * product) / len(rows), square / len(rows))
+
+
+@torch.no_grad()
+def shrinkage(dictionary: Dictionary, rows: Float[Tensor, "row d_model"], batch: int = BATCH) -> Tensor:
+    """Compute gamma [n_latents] of each latent over the rows where it fires; NaN where it never does."""
+    square, product = _sums(dictionary, dictionary, rows, batch)
+    lengths = dictionary.W_dec.detach().double().cpu().square().sum(1)
+    return 1 + product / (lengths * square)
+
+
+def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Compute the area under the ROC curve: how often a positive's score is above a negative's; ties count half."""
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    if not n_positive or not n_negative:
+        return float("nan")
+    ranks = rankdata(scores)
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+def _sums(latents_of: Dictionary, into: Dictionary, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Sum f_j^2 and f_j e.d_j over the rows, with e the error of `into`: float64 [n_latents] each."""
+    square = torch.zeros(latents_of.n_latents, dtype=torch.float64)
+    product = torch.zeros(latents_of.n_latents, dtype=torch.float64)
+    for x in rows.split(batch):
+        error = x - into(x)
+        f = latents_of.encode(x)  # (row, n_latents)
+        square += f.square().sum(0).double().cpu()
+        product += (f * (error @ latents_of.W_dec.T)).sum(0).double().cpu()
+    return square, product
