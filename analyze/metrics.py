@@ -8,16 +8,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from analyze.baselines import baselines
+from analyze.convergence import converged, slope
 from analyze.distributions import describe
 from analyze.evaluate import Measured, evaluate
+from analyze.fits import fit_laws
+from analyze.held_out import HeldOut
 from analyze.inputs import Inputs, position_policy
 from analyze.latents import Latents, read_latents, write_latents
-from analyze.pairs import Features, compare, neighbouring_sizes
+from analyze.pair_metrics import Comparisons
+from analyze.quality import QUANTILES, quantile
+from analyze.spectrum import covariance, privileged_basis, spectrum
+from analyze.stitching import shrinkage
+from analyze.store_sample import store_sample
 from winnow.config import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
-from winnow.errors import UserError, refuse_changed
+from winnow.errors import UserError
 from winnow.progress import progress_bar
 from winnow.run import Run
 from winnow.store import ActivationStore
@@ -38,16 +48,17 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
         if path not in known or path not in latents or latents[path].input != digest
     ]
     loaded = {path: load_dictionary(run.path / path) for path in inputs.dictionaries}
-    evaluation, measured = (before or {}).get("evaluation"), []
-    if missing:
-        evaluation, measured = _evaluate(config, tokens, store, [loaded[path] for path in missing])
+    held_out = HeldOut(config, tokens)
+    measured = _evaluate(held_out, store, [loaded[path] for path in missing])
     for path, result in zip(missing, measured, strict=True):
-        known[path] = _entry(path, loaded[path], result)
+        known[path] = _entry(path, loaded[path], result, held_out, store)
         quality = result.quality
         latents[path] = Latents(inputs.dictionaries[path], quality.firings, quality.squares)
     latents = {path: latents[path] for path in inputs.dictionaries}
     write_latents(run.report / "latents.h5", latents)
     entries = [known[path] for path in inputs.dictionaries]
+    unchanged = set(_still_valid(before, inputs)) - set(missing)
+    comparisons = Comparisons(held_out, store, loaded, latents, _between(before, unchanged))
     return {
         "version": VERSION,
         "run": {
@@ -59,10 +70,11 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
             "rows": store.rows,
             "positions": positions_in_words(config),
         },
-        "evaluation": evaluation,
+        "evaluation": {"sequences": len(held_out.tokens), "rows": held_out.rows},
         "dictionaries": entries,
-        "pairs": _pairs(entries, loaded, latents, inputs, before),
-        "activations": _activations(store, inputs, before),
+        "pairs": comparisons.sizes(entries),
+        "ceilings": comparisons.seeds(entries),
+        "activations": _activations(store, inputs, before, config.seed),
         "inputs": inputs._asdict(),
     }
 
@@ -88,38 +100,44 @@ def _still_valid(before: dict[str, Any] | None, inputs: Inputs) -> dict[str, dic
     return {e["path"]: e for e in before["dictionaries"] if inputs.dictionaries.get(e["path"]) == same[e["path"]]}
 
 
-def _evaluate(
-    config: Experiment, tokens: TokenFile, store: ActivationStore, dictionaries: list[Dictionary]
-) -> tuple[dict[str, int], list[Measured]]:
-    from harvest.model import open_model
-    from harvest.positions import kept_positions
+def _between(before: dict[str, Any] | None, unchanged: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Take over the earlier comparisons of dictionaries that did not change, by both paths."""
+    compared = [*before["pairs"], *before["ceilings"]] if before is not None and unchanged else []
+    return {(p["from"], p["to"]): p for p in compared if p["from"] in unchanged and p["to"] in unchanged}
 
-    first = tokens.sequences - config.analyze.evaluation_sequences
-    held_out = tokens.read(first, tokens.sequences)
-    kept = kept_positions(position_policy(config), held_out, first, config.seed)
+
+def _evaluate(held_out: HeldOut, store: ActivationStore, dictionaries: list[Dictionary]) -> list[Measured]:
+    if not dictionaries:
+        return []
     for dictionary in dictionaries:
         if dictionary.hook not in store.hooks:
             raise UserError(f"{dictionary.path}: its hook {dictionary.hook!r} is not among those harvested")
-    model = open_model(config.model)
-    weights = {"weights_sha256 of the model": model.weight_hash}
-    refuse_changed(store.path, {"weights_sha256 of the model": store.manifest["model"]["weights_sha256"]}, weights)
+    model = held_out.model
     for dictionary in dictionaries:
         dictionary.to(model.device)
-    centres = {d.hook: torch.from_numpy(store.statistics(d.hook).mean).float() for d in dictionaries}
-    with progress_bar("analyze", held_out.size, "tokens") as bar:
+    hooks = {dictionary.hook for dictionary in dictionaries}
+    centres = {hook: torch.from_numpy(store.statistics(hook).mean).float().to(model.device) for hook in hooks}
+    with progress_bar("analyze", held_out.tokens.numel(), "tokens") as bar:
         measured = evaluate(
             model,
-            torch.from_numpy(held_out),
-            torch.from_numpy(kept),
+            held_out.tokens,
+            held_out.kept,
             dictionaries,
-            {hook: centre.to(model.device) for hook, centre in centres.items()},
-            lambda sequences: bar.advance(sequences * tokens.context),
+            centres,
+            lambda sequences: bar.advance(sequences * held_out.tokens.shape[1]),
         )
-    return {"sequences": len(held_out), "rows": int(kept.sum())}, measured
+    for dictionary in dictionaries:
+        dictionary.cpu()
+    return measured
 
 
-def _entry(path: str, dictionary: Dictionary, measured: Measured) -> dict[str, Any]:
+def _entry(
+    path: str, dictionary: Dictionary, measured: Measured, held_out: HeldOut, store: ActivationStore
+) -> dict[str, Any]:
     record, quality = dictionary.provenance, measured.quality
+    curve, rows = _curve(dictionary), held_out.sample(dictionary.hook)
+    steepness = slope(curve["rows"], curve["fvu"])
+    gamma = shrinkage(dictionary, rows).numpy()
     settings: Mapping[str, Any] = record.get("settings", {})
     return {
         "path": path,
@@ -139,7 +157,10 @@ def _entry(path: str, dictionary: Dictionary, measured: Measured) -> dict[str, A
         "dead_fraction": quality.dead_fraction,
         "density": quality.density(),
         "ce": measured.loss,
-        "curve": _curve(dictionary),
+        "baselines": baselines(store_sample(store, dictionary.hook), rows, dictionary.n_latents, quality.l0)._asdict(),
+        "shrinkage": {str(q): quantile(gamma, q) for q in QUANTILES},
+        "convergence": {"slope": steepness, "converged": converged(steepness)},
+        "curve": curve,
     }
 
 
@@ -153,29 +174,18 @@ def _curve(dictionary: Dictionary) -> dict[str, list[Any]]:
     return {name: [point.get(name) for point in points] for name in names}
 
 
-def _pairs(
-    entries: list[dict[str, Any]],
-    loaded: Mapping[str, Dictionary],
-    latents: Mapping[str, Latents],
-    inputs: Inputs,
-    before: dict[str, Any] | None,
+def _activations(
+    store: ActivationStore, inputs: Inputs, before: dict[str, Any] | None, seed: int
 ) -> list[dict[str, Any]]:
-    valid = _still_valid(before, inputs)
-    known = {
-        (p["from"], p["to"]): p for p in (before or {}).get("pairs", []) if p["from"] in valid and p["to"] in valid
-    }
-    pairs = []
-    for small, large in neighbouring_sizes(entries):
-        a, b = small["path"], large["path"]
-        if (a, b) not in known or (b, a) not in known:
-            features = [Features.of(loaded[path], latents[path].alive) for path in (a, b)]
-            forth, back = compare(*features)
-            known[a, b], known[b, a] = {"from": a, "to": b, **forth}, {"from": b, "to": a, **back}
-        pairs += [known[a, b], known[b, a]]
-    return pairs
-
-
-def _activations(store: ActivationStore, inputs: Inputs, before: dict[str, Any] | None) -> list[dict[str, Any]]:
     if before is not None and before["inputs"]["harvest"] == inputs.harvest:
         return before["activations"]
-    return [describe(hook, store.statistics(hook)) for hook in store.hooks]
+    return [describe(hook, store.statistics(hook)) | _of_rows(store_sample(store, hook), seed) for hook in store.hooks]
+
+
+def _of_rows(rows: Tensor, seed: int) -> dict[str, Any]:
+    """Measure what statistics of single dimensions do not show, on a sample of harvested rows."""
+    return {
+        "fits": fit_laws(rows.double().numpy(), np.random.default_rng(seed)),
+        "spectrum": spectrum(covariance(rows)),
+        "privileged_basis": privileged_basis(rows, torch.Generator().manual_seed(seed)),
+    }

@@ -16,7 +16,10 @@ from torch import Tensor
 
 from analyze.chance import Chance
 from analyze.cosines import max_cosines
+from analyze.latents import Latents
 from analyze.matching import Matching, match, shared_fraction
+from analyze.presence import by_firing_rate, recovery_curve, scale_aware
+from analyze.regression import decompose, diagnosis
 from winnow.dictionary import Dictionary
 
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
@@ -24,23 +27,31 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Features(NamedTuple):
-    """The directions of one dictionary's latents, and which of them are alive."""
+    """The directions of one dictionary's latents, which of them are alive, and how often and strongly they fire."""
 
     decoder: Float[Tensor, "n d"]
     encoder: Float[Tensor, "n d"]
     alive: Bool[Tensor, " n"]
+    rates: Float[Tensor, " n"]  # share of the rows they fire on
+    scales: Float[Tensor, " n"]  # sqrt(E f^2)
 
     @classmethod
-    def of(cls, dictionary: Dictionary, alive: Bool[Tensor, " n"] | None = None) -> "Features":
-        """Take the directions of a dictionary; without `alive`, all its latents count."""
-        decoder = dictionary.W_dec.detach().float()
-        if alive is None:
-            alive = torch.ones(len(decoder), dtype=torch.bool)
-        return Features(decoder, dictionary.W_enc.detach().float().T, alive.to(decoder.device))
+    def of(cls, dictionary: Dictionary, latents: Latents | None = None, rows: int = 1) -> "Features":
+        """Take a dictionary's directions and what was found about its latents over `rows` rows.
+
+        Without `latents`, all count as alive and equal.
+        """
+        decoder = dictionary.W_dec.detach().float().cpu()
+        encoder = dictionary.W_enc.detach().float().cpu().T
+        if latents is None:
+            one = torch.ones(len(decoder))
+            return Features(decoder, encoder, one.bool(), one, one)
+        rates, scales = latents.firings / rows, (latents.squares / rows).sqrt().float()
+        return Features(decoder, encoder, latents.alive, rates, scales)
 
     def living(self) -> "Features":
         """Keep the alive latents only."""
-        return Features(self.decoder[self.alive], self.encoder[self.alive], self.alive[self.alive])
+        return Features(*(values[self.alive] for values in self))
 
 
 def compare(a: Features, b: Features) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -71,6 +82,10 @@ def _one_way(a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matchi
         "matched_above_0.9": matching.share_above(0.9),
         "matched_above_0.7": matching.share_above(0.7),
         "shared_fraction": shared_fraction((a.encoder, b.encoder), matching),
+        "scale_aware": scale_aware(m, a.scales.double().numpy()),
+        "recovery": recovery_curve(m),
+        "by_firing_rate": by_firing_rate(m, a.rates.double().numpy()),
+        "diagnosis": diagnosis(decompose(a.decoder, b.decoder)),
         "max_cosines": {
             "edges": HISTOGRAM_EDGES,
             "counts": np.histogram(np.clip(m, -1, 1), HISTOGRAM_EDGES)[0],
@@ -85,13 +100,21 @@ def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, An
 
     `entries` are those of `metrics.json`.
     """
+    return _neighbours(entries, "seed", "n_latents")
+
+
+def neighbouring_seeds(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pair each dictionary with the next seed of the same hook, architecture, sparsity and size."""
+    return _neighbours(entries, "n_latents", "seed")
+
+
+def _neighbours(entries: list[dict[str, Any]], shared: str, ladder: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     families: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
-        key = repr([entry["hook"], entry["architecture"], sorted(entry["sparsity"].items()), entry["seed"]])
-        families.setdefault(key, []).append(entry)
-    return [
-        pair for family in families.values() for pair in pairwise(sorted(family, key=lambda entry: entry["n_latents"]))
-    ]
+        if entry[ladder] is not None:
+            key = repr([entry["hook"], entry["architecture"], sorted(entry["sparsity"].items()), entry[shared]])
+            families.setdefault(key, []).append(entry)
+    return [pair for family in families.values() for pair in pairwise(sorted(family, key=lambda entry: entry[ladder]))]
 
 
 def _mean(values: np.ndarray) -> float:

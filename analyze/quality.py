@@ -12,6 +12,7 @@ into batches gives the same numbers.
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -114,6 +115,12 @@ class Quality:
             "counts": [int(c) for c in counts],
             "never": len(self.firings) - len(fired),
         }
+
+
+def quantile(values: np.ndarray, q: float) -> float:
+    """Compute a quantile of the values that are numbers; NaN where there are none."""
+    numbers = values[np.isfinite(values)]
+    return float(np.quantile(numbers, q)) if len(numbers) else math.nan
 
 
 def _ratio(numerator: float, denominator: float | int) -> float:

@@ -95,6 +95,14 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
         (HOOK, "residual", 32),
         ("blocks.1.mlp.hook_post", "mlp", 128),
     ]
+    assert set(small["baselines"]) == {"pca", "kmeans", "random", "untrained"}
+    assert small["convergence"] == {"slope": None, "converged": None}
+    assert len(small["shrinkage"]) == 5
+    assert 0 < metrics["pairs"][0]["covariance_null"] < 1
+    assert 0 <= metrics["pairs"][0]["stitching"]["novel"] <= 1
+    assert metrics["ceilings"] == []
+    assert metrics["activations"][1]["fits"]["best"] in metrics["activations"][1]["fits"]["laws"]
+    assert 1 <= metrics["activations"][0]["spectrum"]["participation_ratio"] <= 32
     assert (ROOT / experiment.run / "report" / "index.html").exists()
     assert "index.html" in capsys.readouterr().out.replace("\n", "")
 
@@ -149,6 +157,15 @@ def test_a_new_dictionary_is_added_and_the_others_are_not_measured_again(experim
     assert [by_size[48], by_size[96]] == first["dictionaries"]
     assert len(metrics["pairs"]) == 4
     assert metrics["pairs"][:2] == first["pairs"]
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_another_seed_is_the_ceiling(experiment):
+    add_dictionary(ROOT / experiment.run, 48, seed=1)
+    measure_run(experiment)
+    metrics = read(experiment)
+    assert [(c["from"][-5:], c["to"][-5:]) for c in metrics["ceilings"]] == [("seed0", "seed1"), ("seed1", "seed0")]
+    assert len(metrics["pairs"]) == 2
 
 
 @pytest.mark.usefixtures("bare_page")

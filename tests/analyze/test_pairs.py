@@ -10,7 +10,8 @@ def directions(n, d=32, seed=0):
 
 
 def features(decoder, alive=None):
-    return Features(decoder, decoder, torch.ones(len(decoder), dtype=torch.bool) if alive is None else alive)
+    one = torch.ones(len(decoder))
+    return Features(decoder, decoder, one.bool() if alive is None else alive, one, one)
 
 
 def test_a_planted_subset_is_found_both_ways():
