@@ -1,4 +1,10 @@
-"""The first parameters of a dictionary: unit decoder directions, encoder = decoder transposed, b_dec = mean."""
+"""The first parameters of a dictionary: unit decoder directions by name, encoder = decoder transposed, b_dec = mean.
+
+Register one function to add an initialisation: it gets a `Source` and gives directions [n, d] of any norm but zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,15 +14,114 @@ from torch.nn import functional as F
 
 from train.architectures.base import Parameters
 
+SAMPLE_ROWS = 16_384  # that directions may be computed from
+KMEANS_ROUNDS = 10
 
-def random_directions(n_latents: int, d_model: int, seed: int) -> Float[Tensor, "n d"]:
-    """Draw unit vectors uniformly from the sphere.
 
-    Sizes of one seed share no direction: a comparison across sizes would find the ones they started from.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What an initialisation may draw from; all of it depends on the settings alone."""
+
+    n_latents: int
+    generator: torch.Generator
+    sample: Callable[[], Tensor]  # scaled activations [row, d] less their mean, the same rows at every call
+    d_model: int
+
+    def randn(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+
+Directions = Callable[[Source], Tensor]
+INITIALISATIONS: dict[str, Directions] = {}
+
+
+def register(name: str) -> Callable[[Directions], Directions]:
+    """Make a function available to the configuration under `name`."""
+
+    def add(function: Directions) -> Directions:
+        INITIALISATIONS[name] = function
+        return function
+
+    return add
+
+
+@register("random")
+def random(source: Source) -> Tensor:
+    """Draw unit vectors uniformly from the sphere."""
+    return source.randn(source.n_latents, source.d_model)
+
+
+@register("orthogonal")
+def orthogonal(source: Source) -> Tensor:
+    """Draw orthonormal bases, one after the other, as many as give n vectors: a tight frame where d divides n."""
+    bases = -(-source.n_latents // source.d_model)
+    frames = [torch.linalg.qr(source.randn(source.d_model, source.d_model)).Q.T for _ in range(bases)]
+    return torch.cat(frames)[: source.n_latents]
+
+
+@register("samples")
+def samples(source: Source) -> Tensor:
+    """Point at activations drawn at random, seen from the mean; slightly moved, so that no two are equal."""
+    return _draw(source, source.n_latents)
+
+
+@register("pca")
+def pca(source: Source) -> Tensor:
+    """Point along the activations' principal directions and against them; beyond 2d, at what they leave over.
+
+    Of an activation is left over what lies outside the leading principal directions that carry half of the variance.
+    """
+    x = source.sample()
+    _, singular, components = torch.linalg.svd(x, full_matrices=False)
+    signed = torch.stack([components, -components], dim=1).flatten(0, 1)[: source.n_latents]
+    missing = source.n_latents - len(signed)
+    if not missing:
+        return signed
+    leading = components[: 1 + int((singular.square().cumsum(0) < singular.square().sum() / 2).sum())]
+    drawn = _draw(source, missing)
+    left = drawn - drawn @ leading.T @ leading
+    return torch.cat([signed, left + 1e-6 * source.randn(*left.shape)])
+
+
+@register("basis")
+def basis(source: Source) -> Tensor:
+    """Point along the coordinate axes and against them, in turns, with noise: for a basis that is privileged."""
+    eye = torch.eye(source.d_model)
+    signed = torch.cat([eye, -eye])
+    repeated = signed[torch.arange(source.n_latents) % len(signed)]
+    return repeated + 0.5 / source.d_model**0.5 * source.randn(*repeated.shape)
+
+
+@register("kmeans")
+def kmeans(source: Source) -> Tensor:
+    """Point at the centres of spherical k-means on a sample of activations."""
+    x = F.normalize(source.sample(), dim=1)
+    centres = F.normalize(_draw(source, source.n_latents), dim=1)
+    for _ in range(KMEANS_ROUNDS):
+        nearest = (x @ centres.T).argmax(1)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, x)
+        # a centre that nothing is nearest to stays where it is
+        centres = F.normalize(torch.where(sums.norm(dim=1, keepdim=True) > 0, sums, centres), dim=1)
+    return centres
+
+
+def _draw(source: Source, count: int) -> Tensor:
+    x = source.sample()
+    drawn = x[torch.randint(len(x), (count,), generator=source.generator)]
+    return drawn + 1e-3 * source.randn(count, source.d_model)
+
+
+def first_directions(
+    name: str, n_latents: int, d_model: int, seed: int, sample: Callable[[], Tensor]
+) -> Float[Tensor, "n d"]:
+    """Compute unit decoder directions by the initialisation's name.
+
+    Sizes of one seed share no random numbers: a comparison across sizes would find the directions they started from.
     """
     state = np.random.SeedSequence([seed, n_latents, d_model]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0]))
-    return F.normalize(torch.randn(n_latents, d_model, generator=generator), dim=1)
+    source = Source(n_latents=n_latents, generator=generator, sample=sample, d_model=d_model)
+    return F.normalize(INITIALISATIONS[name](source), dim=1)
 
 
 def initial_parameters(directions: Float[Tensor, "n d"], mean: Float[Tensor, " d"]) -> Parameters:

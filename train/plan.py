@@ -117,6 +117,7 @@ def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
             sparsity: value,
             "seed": seed,
             "learning_rate": grid.learning_rate,
+            "initialisation": grid.initialisation,
             **options,
         }
 
@@ -131,6 +132,7 @@ def _name(own: Mapping[str, Any]) -> str:
         own["n_latents"],
         f"{SPARSITY[sparsity]}{own[sparsity]:g}",
         *unusual,
+        *([] if own["initialisation"] == "random" else [own["initialisation"]]),
         f"seed{own['seed']}",
     ]
     return "-".join(map(str, parts))

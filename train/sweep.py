@@ -15,7 +15,7 @@ from torch import Tensor
 
 from train.checkpoint import drop_checkpoints, group_by_start, read_checkpoint, write_checkpoint
 from train.curve import append_point, cut_curve
-from train.initialise import initial_parameters, random_directions
+from train.initialise import SAMPLE_ROWS, first_directions, initial_parameters
 from train.loader import Loader
 from train.member import Member
 from train.plan import FAILED, Planned, rows_between_logs
@@ -95,13 +95,21 @@ class _Sweep:
 
     def _member(self, planned: Planned) -> Member:
         settings = planned.settings
-        directions = random_directions(settings["n_latents"], self.store.hooks[self.hook], settings["seed"])
+        directions = first_directions(
+            settings["initialisation"], settings["n_latents"], len(self.scaling.mean), settings["seed"], self._sample
+        )
         member = Member(planned, initial_parameters(directions, self.scaling.mean), self.device)
         if self.rows:
             member.load_state(*read_checkpoint(planned.folder, self.rows))
         planned.folder.mkdir(parents=True, exist_ok=True)
         cut_curve(planned.folder, self.rows)
         return member
+
+    def _sample(self) -> Tensor:
+        """Read the rows from which an initialisation may compute directions: those of the stream's beginning."""
+        count = min(SAMPLE_ROWS, self.store.rows)
+        batch = next(self.loader.batches(0, count, count))
+        return batch.float().mul_(self.scaling.scale).sub_(self.scaling.mean)
 
     def run(self, stop: Stop) -> None:
         """Train to the end, saving state on the way."""
