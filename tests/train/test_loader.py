@@ -74,3 +74,24 @@ def test_windows_mix_blocks_from_everywhere() -> None:
     assert abs(blocks.mean() - 499.5) < 4 * 1000 / np.sqrt(12 * 100)
     everything = np.concatenate([order.blocks_of(0, window) for window in range(order.windows)])
     assert sorted(everything.tolist()) == list(range(order.blocks))
+
+
+@pytest.mark.parametrize("windows", [1, 4])
+def test_rows_of_a_sequence_meet_in_a_batch_as_often_as_in_uniform_samples_of_the_window(windows: int) -> None:
+    """Count pairs of rows of one sequence in each batch; their mean is known exactly for a shuffled window."""
+    length, batch = 64, 1000
+    order = Order(rows=400 * length, block_rows=4 * length, blocks_per_window=100 // windows, seed=5)
+    assert order.windows == windows
+    pairs = []
+    for window in range(windows):
+        blocks = order.blocks_of(0, window)
+        size = order.size(blocks)
+        numbers = (blocks[:, None] * order.block_rows + np.arange(order.block_rows)).ravel()
+        stream = numbers[order.places(0, window, size)] // length
+        for start in range(0, size - batch + 1, batch):
+            counts = np.bincount(stream[start : start + batch])
+            pairs.append((counts * (counts - 1) // 2).sum())
+    size = order.rows // windows
+    expected = batch * (batch - 1) / 2 * (length - 1) / (size - 1)
+    error = np.sqrt(expected / len(pairs))  # pairs are nearly independent: their number is nearly Poisson
+    assert abs(np.mean(pairs) - expected) < 4 * error
