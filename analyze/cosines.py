@@ -52,7 +52,7 @@ def nearest_cosines(a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], k: int
     """Find for every row of `a` its `k` nearest rows of `b` (all of them, where `b` has fewer)."""
     a, b = unit(a), unit(b)
     k = min(k, len(b))
-    values, indices = [], []
+    values, indices = [a.new_zeros(0, k)], [torch.zeros(0, k, dtype=torch.int64, device=a.device)]
     for i in range(0, len(a), block):
         best, where = a.new_empty(len(a[i : i + block]), 0), torch.empty(0, dtype=torch.int64, device=a.device)
         where = where.expand(len(best), 0)

@@ -58,7 +58,8 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
     write_latents(run.report / "latents.h5", latents)
     entries = [known[path] for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
-    comparisons = Comparisons(held_out, store, loaded, latents, _between(before, unchanged))
+    compared, followed = (_between(before, unchanged, *names) for names in (("pairs", "ceilings"), ("families",)))
+    comparisons = Comparisons(held_out, store, loaded, latents, compared, followed)
     return {
         "version": VERSION,
         "run": {
@@ -74,6 +75,7 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
         "dictionaries": entries,
         "pairs": comparisons.sizes(entries),
         "ceilings": comparisons.seeds(entries),
+        "families": comparisons.families(entries),
         "activations": _activations(store, inputs, before, config.seed),
         "inputs": inputs._asdict(),
     }
@@ -100,9 +102,9 @@ def _still_valid(before: dict[str, Any] | None, inputs: Inputs) -> dict[str, dic
     return {e["path"]: e for e in before["dictionaries"] if inputs.dictionaries.get(e["path"]) == same[e["path"]]}
 
 
-def _between(before: dict[str, Any] | None, unchanged: set[str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Take over the earlier comparisons of dictionaries that did not change, by both paths."""
-    compared = [*before["pairs"], *before["ceilings"]] if before is not None and unchanged else []
+def _between(before: dict[str, Any] | None, unchanged: set[str], *names: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Take over the earlier comparisons, under these keys, of dictionaries that did not change, by both paths."""
+    compared = [entry for name in names for entry in before[name]] if before is not None and unchanged else []
     return {(p["from"], p["to"]): p for p in compared if p["from"] in unchanged and p["to"] in unchanged}
 
 

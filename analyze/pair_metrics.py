@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from analyze.families import relate, summary
 from analyze.held_out import HeldOut
 from analyze.latents import Latents
 from analyze.pair_rows import compare_on_rows
@@ -31,12 +32,14 @@ class Comparisons:
         dictionaries: Mapping[str, Dictionary],
         latents: Mapping[str, Latents],
         known: Mapping[tuple[str, str], dict[str, Any]],
+        known_families: Mapping[tuple[str, str], dict[str, Any]],
     ) -> None:
         self.held_out = held_out
         self.store = store
         self.dictionaries = dictionaries
         self.latents = latents
         self.known = known
+        self.known_families = known_families
         self._covariances: dict[str, Tensor] = {}
 
     def sizes(self, entries: Entries) -> Entries:
@@ -46,6 +49,17 @@ class Comparisons:
     def seeds(self, entries: Entries) -> Entries:
         """Compare neighbouring seeds of one size, both ways."""
         return [score for a, b in neighbouring_seeds(entries) for score in self._both_ways(a["path"], b["path"])]
+
+    def families(self, entries: Entries) -> Entries:
+        """Follow features from each size to the next."""
+        return [self._family(a["path"], b["path"]) for a, b in neighbouring_sizes(entries)]
+
+    def _family(self, small: str, large: str) -> dict[str, Any]:
+        if (small, large) in self.known_families:
+            return self.known_families[small, large]
+        a, b = self.dictionaries[small], self.dictionaries[large]
+        alive = (self.latents[small].alive, self.latents[large].alive)
+        return summary(relate(a, b, alive, self.held_out.sample(a.hook)), small, large)
 
     def _both_ways(self, a: str, b: str) -> Entries:
         if (a, b) in self.known and (b, a) in self.known:

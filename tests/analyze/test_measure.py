@@ -68,6 +68,19 @@ def add_dictionary(run, n_latents, seed=0):
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+def assert_documented(value):
+    """Every name in the metrics, at any depth, stands in the documentation."""
+    text = (ROOT / "docs" / "analyze.md").read_text()
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = key if key.replace("_", "").isalpha() else None  # quantiles and paths are no names
+            assert name is None or name in text, key
+            assert_documented(inner)
+    elif isinstance(value, list):
+        for inner in value[:1]:
+            assert_documented(inner)
+
+
 def read(config):
     return json.loads((ROOT / config.run / "report" / "metrics.json").read_text())
 
@@ -101,6 +114,9 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
     assert 0 < metrics["pairs"][0]["covariance_null"] < 1
     assert 0 <= metrics["pairs"][0]["stitching"]["novel"] <= 1
     assert metrics["ceilings"] == []
+    (family,) = metrics["families"]
+    assert family["persists"] + family["splits"] + family["vanished"] <= 48
+    assert_documented(metrics)
     assert metrics["activations"][1]["fits"]["best"] in metrics["activations"][1]["fits"]["laws"]
     assert 1 <= metrics["activations"][0]["spectrum"]["participation_ratio"] <= 32
     assert (ROOT / experiment.run / "report" / "index.html").exists()
