@@ -5,7 +5,7 @@ CONFIG ?= configs/demo.toml
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo all tokens harvest train analyze verify setup test check format lint types
+.PHONY: demo all tokens harvest train analyze verify bench setup test check format lint types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -27,6 +27,11 @@ analyze: train
 
 verify: $(READY)
 	@$(BIN)/python -m winnow.verify --config $(CONFIG)
+
+bench: $(READY)
+	@$(BIN)/python -m bench.harvest
+	@$(BIN)/python -m bench.read
+	@$(BIN)/python -m bench.train
 
 setup: $(READY)
 

@@ -37,5 +37,5 @@ def metadata(store: ActivationStore) -> dict[str, Any]:
     return {
         "model_name": model.get("name"),
         "context_size": store.context,
-        "prepend_bos": tokens.get("bos") is not None,
+        "prepend_bos": tokens.get("bos", -1) >= 0,  # -1: sequences start with no token of their own
     }

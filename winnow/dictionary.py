@@ -23,9 +23,11 @@ from torch import Tensor, nn
 
 from winnow import saelens
 from winnow.errors import UserError, nearest
+from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
 
 TRAINING = "training.json"
+WEIGHTS_SHA256 = "weights_sha256"
 
 
 class Dictionary(nn.Module):
@@ -140,13 +142,26 @@ def load_dictionaries(run: str | Path, hook: str | None = None) -> list[Dictiona
     return sorted(loaded, key=lambda d: (d.hook, d.architecture, d.n_latents, d.k or 0, _numbers_apart(d.path)))
 
 
+def verify_dictionary(dictionary: Dictionary) -> None:
+    """Hash the weights again. Raises `UserError` where they are not those that were written."""
+    noted = dictionary.provenance.get(WEIGHTS_SHA256)
+    if dictionary.path is None or noted is None:  # saved by another program, which notes no hash
+        return
+    path = dictionary.path / saelens.WEIGHTS
+    found = hash_file(path)
+    if found != noted:
+        raise UserError(
+            f"{path}: sha256 is {found[:12]}…, {TRAINING} says {noted[:12]}…; delete {dictionary.path}, and train again"
+        )
+
+
 def save_dictionary(
     dictionary: Dictionary, folder: str | Path, metadata: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
     """Write a dictionary to `folder`; a reader finds it there complete or not at all.
 
     metadata: what SAELens calls by the same name (model_name, context_size, prepend_bos, …); the hook's name is
-    added. provenance: the content of `training.json`.
+    added. provenance: the content of `training.json`, to which the hash of the weights is added.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,7 +175,8 @@ def save_dictionary(
     )
     with publish_file(folder / saelens.WEIGHTS) as partial:
         save_file(tensors, partial)
-    publish_text(folder / TRAINING, json.dumps(provenance, indent=1) + "\n")
+        written = hash_file(partial)
+    publish_text(folder / TRAINING, json.dumps({**provenance, WEIGHTS_SHA256: written}, indent=1) + "\n")
     publish_text(folder / saelens.CONFIG, json.dumps(config, indent=1) + "\n")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 import winnow
 from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary, save_dictionary
 from winnow.errors import UserError
+from winnow.hashing import hash_file
 
 D, N = 6, 10
 
@@ -78,7 +79,7 @@ def test_saved_dictionary_comes_back(options: dict[str, Any], tmp_path: Path) ->
         N,
         D,
     )
-    assert back.provenance == record
+    assert back.provenance == {**record, "weights_sha256": hash_file(tmp_path / "d" / "sae_weights.safetensors")}
     assert back.path == tmp_path / "d"
 
 
