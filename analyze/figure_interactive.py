@@ -66,6 +66,7 @@ def _trace(series: Series, panel: Panel, colour: str, filled: bool) -> go.Scatte
         },
         fill="tozeroy" if bins and filled and not series.reference else "none",
         connectgaps=False,
+        cliponaxis=series.mark not in ("points", "linked"),
         hovertemplate=(
             f"<b>{escape(series.name)}</b>{about}<br>{escape(panel.x.title)}: {where}"
             f"<br>{escape(panel.y.title)}: %{{y:.4~g}}<extra></extra>"
@@ -155,10 +156,14 @@ def _axis(axis: Axis, values: Values) -> dict[str, Any]:
 def _log_labels(values: Values) -> dict[str, Any]:
     """Choose how a logarithmic axis writes its numbers: left alone, plotly mixes 10², 2 and 5 in three sizes."""
     known = [abs(value) for value in values if value]
-    if min(known, default=1) < 1e-3:
+    low, high = min(known, default=1), max(known, default=1)
+    if low < 1e-3:
         return {"dtick": 1, "exponentformat": "power"}
-    return {"tickformat": "~s" if max(known, default=1) >= 1e4 else ",~r"}
+    labels: dict[str, Any] = {"tickformat": "~s" if high >= 1e4 else ",~r"}
+    if high > 8 * low:
+        labels["dtick"] = "D2"  # 1, 2 and 5: all nine digits of a decade would run into each other
+    return labels
 
 
-def _place(axis: Axis, value: Number) -> float:
+def _place(axis: Axis, value: Number) -> Number:
     return log10(value) if axis.log else value

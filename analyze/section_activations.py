@@ -162,8 +162,8 @@ def _positions(hooks: Sequence[Hook]) -> Chart:
             return None
         return Series(name=hook["hook"], x=list(range(len(norms))), y=[norm or None for norm in norms])
 
-    levels = [norm for hook in hooks for norm in measured(hook, "position_norms") or [] if norm]
-    steep = bool(levels) and max(levels) > STEEP * min(levels)
+    levels = [[norm for norm in measured(hook, "position_norms") or [] if norm] for hook in hooks]
+    steep = any(norms and max(norms) > STEEP * min(norms) for norms in levels)
     return Chart(
         name="position-norms",
         title="Norm by position",

@@ -68,7 +68,7 @@ class Pair(NamedTuple):
 def names(dictionaries: Iterable[Mapping[str, Any]]) -> list[str]:
     """Name dictionaries ladder by ladder: `blocks.2.hook_resid_post · topk · k 32 · seed 0 (256, 512)`."""
     sizes: dict[Ladder, list[str]] = {}
-    for dictionary in dictionaries:
+    for dictionary in sorted(dictionaries, key=lambda d: d["n_latents"]):
         sizes.setdefault(ladder_of(dictionary), []).append(count(dictionary["n_latents"]))
     return [f"{ladder.label} ({', '.join(found)})" for ladder, found in sizes.items()]
 

@@ -7,6 +7,7 @@ from analyze.chart import Axis, Chart, HeatMap, Panel, Series
 from analyze.section import Section, Table, decimal, measured, percent
 from analyze.section_ladder import Pair, pairs_by_ladder
 
+VISIBLE = 0.01  # per cent in a bin; chance gives every bin a little more than nothing
 WIDE = 4  # columns of a heat map beyond which a cell has room for one number only
 
 
@@ -146,10 +147,12 @@ def _distribution(pair: Pair) -> Panel:
                 reference=True,
             )
         )
+    filled = [i for s in series for i, share in enumerate(s.y) if (share or 0) > VISIBLE]
+    lowest = min([0, *(cosines["edges"][i] for i in filled)])
     mmcs, chance = (decimal(measured(pair.scores, key), 2) for key in ("mmcs", "mmcs_null"))
     return Panel(
         title=f"{pair.label}: MMCS {mmcs}, chance {chance}",
-        x=Axis(title="maximal cosine"),
+        x=Axis(title="maximal cosine", range=(lowest, 1)),
         y=Axis(title="latents (% per bin)", from_zero=True),
         series=tuple(series),
     )

@@ -21,7 +21,7 @@ FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
-PATIENCE = 60  # seconds to wait for a page
+PATIENCE = 180  # seconds to wait for a page, also where other work takes the cores
 
 
 @contextmanager

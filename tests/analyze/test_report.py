@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analyze.chart import Panel
 from analyze.report import FORMATS, render_page, report_sections, write_report
 from analyze.section_overview import overview_section
 from analyze.section_training import STILL_FALLING, last_half_fall
@@ -198,3 +199,26 @@ def test_sample_chance_level_agrees_with_simulation() -> None:
     counts = chance_counts(2000, 512)
     centres = (COSINE_EDGES[:-1] + COSINE_EDGES[1:]) / 2
     assert (counts * centres).sum() / counts.sum() == pytest.approx(simulated, abs=0.005)
+
+
+def test_maximal_cosines_below_zero_are_shown_where_there_are_any() -> None:
+    metrics = small_metrics()
+    first, second = metrics["pairs"]
+    for pair, counts in ((first, [0, 1, 3]), (second, [1, 1, 2])):
+        pair["max_cosines"] |= {"edges": [-1.0, -0.5, 0.5, 1.0], "counts": counts, "null": [0, 2, 2]}
+    (chart,) = (c for section in report_sections(metrics) for c in section.charts if c.family == "max-cosines")
+    assert [panel.x.range for panel in chart.panels if isinstance(panel, Panel)] == [(-0.5, 1), (-1.0, 1)]
+
+
+def test_norms_by_position_are_logarithmic_only_where_one_hook_differs_much_between_positions() -> None:
+    metrics = sample_metrics(sizes=(16, 32), architectures=(TOPK,))
+
+    def is_logarithmic() -> list[bool]:
+        charts = [chart for section in report_sections(metrics) for chart in section.charts]
+        (chart,) = (chart for chart in charts if chart.name == "position-norms")
+        return [panel.y.log for panel in chart.panels if isinstance(panel, Panel)]
+
+    metrics["activations"][0]["position_norms"] = [1000.0, 1001.0]  # another hook's level is not a position's
+    assert is_logarithmic() == [False, False]
+    metrics["activations"][0]["position_norms"] = [1000.0, 10.0]
+    assert is_logarithmic() == [True, True]
