@@ -72,8 +72,9 @@ def _heat_maps(groups: Mapping[str, Sequence[Pair]]) -> list[Chart]:
             title="MMCS between sizes, corrected for chance",
             how_to_read=(
                 "Row → column: how well the row's latents are present in the column's dictionary, 0 at chance and 1 "
-                "for equal directions; in brackets the MMCS itself and its chance level. Above the diagonal a "
-                "smaller dictionary is looked up in a larger one, below it the reverse; empty cells were not compared."
+                "for equal directions; in brackets, where there is room, the MMCS itself and its chance level. Above "
+                "the diagonal a smaller dictionary is looked up in a larger one, below it the reverse; empty cells "
+                "were not compared."
             ),
             panels=tuple(heat_maps),
             family="mmcs",
