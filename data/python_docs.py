@@ -20,6 +20,7 @@ import inspect
 import platform
 import re
 import sysconfig
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -35,6 +36,7 @@ FORMAT_VERSION = 1
 MIN_CHARACTERS = 80  # shorter ones are labels ("Return the name."), not text
 HELD_OUT_IN = 20  # one document in so many is held out
 SKIPPED_FOLDERS = {"site-packages", "test", "tests", "idle_test"}
+_DOC_CALL = re.compile(rb"doc\w*\s*\(")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # such a text has no UTF-8 form
 
 
@@ -90,7 +92,7 @@ def build_python_docs() -> DatasetDict:
     )
 
 
-def docstrings(source: bytes | str) -> Iterator[str]:
+def docstrings(source: bytes) -> Iterator[str]:
     """Yield the docstrings of one Python source, none where it does not parse.
 
     Besides the language's own, strings of at least `MIN_CHARACTERS` handed to a function whose name
@@ -100,7 +102,9 @@ def docstrings(source: bytes | str) -> Iterator[str]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # templates and Python 2 leftovers are among a library's files
         return
-    for node in ast.walk(tree):
+    # most of a tree is expressions; they are worth visiting only where a string may be handed to such a function
+    nodes = ast.walk(tree) if _DOC_CALL.search(source) else _statements(tree)
+    for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node)
             if text:
@@ -110,6 +114,18 @@ def docstrings(source: bytes | str) -> Iterator[str]:
                 for constant in ast.walk(argument):
                     if isinstance(constant, ast.Constant) and isinstance(constant.value, str):
                         yield inspect.cleandoc(constant.value)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the module and every statement in it, nested ones included, without their expressions."""
+    waiting: deque[ast.AST] = deque([tree])
+    while waiting:
+        node = waiting.popleft()  # level by level, in the order of ast.walk
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list):
+                waiting += inner
 
 
 def _called_name(call: ast.Call) -> str:

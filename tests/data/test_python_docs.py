@@ -16,15 +16,39 @@ add_docstr(torch.abs, r"""abs(x) -> Tensor
 add_newdoc("numpy", "ndarray", ("T", "The transpose."))
 print("not documentation")
 '''
-    found = list(docstrings(source))
+    found = list(docstrings(source.encode()))
     assert set(found) == {
         *("Module.", "Class.", "Method.", "abs(x) -> Tensor\nindented"),
         *("numpy", "ndarray", "T", "The transpose."),
     }
 
 
+def test_docstrings_are_found_in_every_kind_of_block():
+    source = b'''
+if a:
+    try:
+        def f():
+            """One."""
+    except E:
+        class A:
+            """Two."""
+    else:
+        for b in c:
+            def g():
+                with d:
+                    def h():
+                        """Three."""
+    finally:
+        match e:
+            case 1:
+                def i():
+                    """Four."""
+'''
+    assert set(docstrings(source)) == {"One.", "Two.", "Three.", "Four."}
+
+
 def test_a_source_that_does_not_parse_has_none():
-    assert list(docstrings("print 'Python 2'")) == []
+    assert list(docstrings(b"print 'Python 2'")) == []
 
 
 def test_documents_are_long_enough_and_equal_up_to_white_space(tmp_path):
