@@ -1,10 +1,8 @@
-"""Hashes that name content: of a file, of settings, of a model's weights."""
+"""Hashes that name content: of a file, of a model's weights."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +12,6 @@ def hash_file(path: Path) -> str:
     """Compute the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_json(value: Any) -> str:
-    """Compute the sha256 of a value's JSON form with sorted keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -172,9 +171,3 @@ def test_a_store_may_be_handed_to_workers_after_it_was_read(tmp_path: Path, meth
     expected = _sum(store)
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(_sum, [store, store]) == [expected, expected]
-
-
-def test_a_pickled_store_opens_its_files_anew(tmp_path: Path):
-    store = make_store(tmp_path)
-    expected = _sum(store)
-    assert _sum(pickle.loads(pickle.dumps(store))) == expected
