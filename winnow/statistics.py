@@ -179,6 +179,8 @@ class Accumulator:
         )
 
     def _count_sampled(self) -> None:
+        if not self._sampled:  # counted a moment ago
+            return
         rows = torch.cat(self._sampled)
         self._sampled = []
         bins = _bins(rows)

@@ -6,7 +6,17 @@ import pytest
 import scipy.stats
 import torch
 
-from winnow.statistics import BINS, MAGNITUDES, Accumulator, HookStatistics, bin_edges, merge_all, write_statistics
+from winnow.statistics import (
+    BINS,
+    BLOCK_ROWS,
+    MAGNITUDES,
+    SAMPLED_EVERY,
+    Accumulator,
+    HookStatistics,
+    bin_edges,
+    merge_all,
+    write_statistics,
+)
 
 CONTEXT = 4
 
@@ -63,6 +73,12 @@ def test_rows_may_come_in_batches_of_any_size(batch: int):
         np.testing.assert_allclose(getattr(found, name), getattr(whole, name), rtol=2e-4, err_msg=name)
     for name in ("histogram", "norm_histogram", "position_rows"):
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name), err_msg=name)
+
+
+def test_as_many_rows_as_are_counted_at_once():
+    x = torch.ones(SAMPLED_EVERY * BLOCK_ROWS, 2)
+    found = HookStatistics.of(x, torch.zeros(len(x), dtype=torch.int64), 1)
+    assert found.histogram.sum(1).tolist() == [BLOCK_ROWS, BLOCK_ROWS]
 
 
 def test_histogram_equals_numpy_on_its_edges():
