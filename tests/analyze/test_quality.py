@@ -1,9 +1,12 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from analyze.quality import Quality
+
+Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def measured(x, f, y, size):
     return quality
 
 
-def test_fvu_equals_naive_reference_in_float64(rows):
+def test_fvu_equals_naive_reference_in_float64(rows: Rows):
     x, f, y = rows
     quality = measured(x, f, y, 64)
     exact, rebuilt = x.double(), y.double()
@@ -36,7 +39,7 @@ def test_fvu_equals_naive_reference_in_float64(rows):
     assert quality.fvu_rowwise == pytest.approx(float((error / spread).mean()), rel=1e-12)
 
 
-def test_metrics_do_not_depend_on_how_rows_are_cut_into_batches(rows):
+def test_metrics_do_not_depend_on_how_rows_are_cut_into_batches(rows: Rows):
     whole, cut = measured(*rows, 500), measured(*rows, 7)
     assert cut.fvu == pytest.approx(whole.fvu, rel=1e-12)
     assert torch.equal(cut.firings, whole.firings)
@@ -44,19 +47,19 @@ def test_metrics_do_not_depend_on_how_rows_are_cut_into_batches(rows):
     torch.testing.assert_close(cut.squares, whole.squares, rtol=1e-6, atol=0)
 
 
-def test_fvu_of_predicting_the_mean_is_one_and_of_a_perfect_copy_zero(rows):
+def test_fvu_of_predicting_the_mean_is_one_and_of_a_perfect_copy_zero(rows: Rows):
     x, f, _ = rows
     assert measured(x, f, x.mean(0).expand_as(x), 500).fvu == pytest.approx(1, rel=1e-6)
     assert measured(x, f, x, 64).fvu == 0
 
 
-def test_a_constant_bias_counts_as_error(rows):
+def test_a_constant_bias_counts_as_error(rows: Rows):
     x, f, _ = rows
     variance = x.double().var(0, correction=0).sum()
     assert measured(x, f, x + 1, 64).fvu == pytest.approx(float(8 / variance), rel=1e-5)
 
 
-def test_l0_and_its_quantiles_equal_a_sort(rows):
+def test_l0_and_its_quantiles_equal_a_sort(rows: Rows):
     x, f, y = rows
     quality = measured(x, f, y, 64)
     active = (f > 0).sum(1)
@@ -66,15 +69,15 @@ def test_l0_and_its_quantiles_equal_a_sort(rows):
     assert quality.l0_quantiles == expected
 
 
-def test_alive_needs_more_than_ten_rows_and_dead_means_never(rows):
+def test_alive_needs_more_than_ten_rows_and_dead_means_never(rows: Rows):
     quality = measured(*rows, 64)
     assert quality.dead_fraction == 1 / 20
     assert quality.alive_fraction == 18 / 20
     assert not quality.alive[4]
 
 
-def test_density_counts_every_latent_once(rows):
-    density = measured(*rows, 64).density()
+def test_density_counts_every_latent_once(rows: Rows):
+    density: dict[str, Any] = dict(measured(*rows, 64).density())
     assert density["never"] == 1
     assert sum(density["counts"]) == 19
     low = [i for i, edge in enumerate(density["edges"]) if edge <= math.log10(10 / 500)][-1]
