@@ -12,9 +12,10 @@ from winnow.run import Run, write_resolved
 from winnow.tokens import open_tokens
 
 
-def harvest(config: Experiment, ranks: Ranks | None = None) -> None:
+def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False) -> None:
     """Write the run's activation shards, this rank's share of them, or say that they are there.
 
+    `repair`: hash those that are there first, and make the damaged ones again.
     Raises `UserError` where they were made with other settings, or the request cannot be met.
     """
     ranks = ranks or this_rank()
@@ -27,7 +28,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None) -> None:
         manifest = folder / "manifest.json"
         if manifest.exists():
             refuse_changed(folder, json.loads(manifest.read_text(encoding="utf-8"))["settings"], settings)
-        if getattr(config, "repair", False):
+        if repair:
             from harvest.repair import drop_damaged
 
             drop_damaged(folder)
