@@ -1,0 +1,184 @@
+"""Do matched features span the same space, arranged alike? Principal angles, linear CKA and SVCCA, with their chance.
+
+    found = subspaces(a, b, alive, rows)
+
+Features are matched by what they do, not by where they point: one to one, so that the sum of the correlations of
+their values on the same rows is largest. The geometry of their decoder directions is then evidence of its own.
+X and Y [pair, d] hold the directions of the matched features, and pairs are what examples are to CKA and CCA
+(Lan et al. 2024). Both are compared with the same directions paired at random; for angles, which know no pairing,
+with random subspaces of the same dimensions.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from analyze.cosines import unit
+from analyze.matching import match
+from winnow.dictionary import Dictionary
+
+CORRELATED = 0.1  # correlation from which a matched pair counts as one
+MOST_PAIRS = 4096  # taken into CKA and CCA, spread evenly: their permutations cost pairs * d^2 each
+SPACE = 0.9  # share of the squared length of the directions that a leading subspace holds
+KEPT = 0.99  # share of the variance that SVCCA keeps (Raghu et al. 2017)
+PERMUTATIONS = 199
+CELLS = 2**25  # latents * rows encoded for the matching: 128 MiB
+
+
+class Tested(NamedTuple):
+    """A score, the mean of what chance gives, and how probable chance makes one so high."""
+
+    score: float
+    null: float
+    p: float
+
+
+def principal_angles(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, " k"]:
+    """Compute the angles in radians, rising, between the spans of the rows of `a` and of `b`; k = the smaller rank.
+
+    Through sines where they are small, which a cosine near 1 does not resolve (Björck and Golub 1973).
+    """
+    p, q = _span(a), _span(b)
+    if len(p) > len(q):
+        p, q = q, p
+    cosines = torch.linalg.svdvals(p @ q.T).clamp(0, 1)  # falling
+    sines = torch.linalg.svdvals(p - p @ q.T @ q).clamp(0, 1).flip(0)  # rising
+    return torch.where(cosines.square() > 0.5, sines.asin(), cosines.acos())
+
+
+def leading(directions: Float[Tensor, "n d"], share: float = SPACE) -> Float[Tensor, "r d"]:
+    """Find an orthonormal basis of the smallest leading subspace that holds `share` of the sum of squared lengths."""
+    directions = directions.double()
+    power, basis = torch.linalg.eigh(directions.T @ directions)  # rising; d^3 whatever the number of directions
+    return basis.T.flip(0)[: _enough(power.clamp_min(0).flip(0), share)]
+
+
+def linear_cka(x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"]) -> float:
+    """Compute |Y'X|^2 / (|X'X| |Y'Y|) of centred X and Y: 1 for rotated and scaled copies (Kornblith et al. 2019)."""
+    x, y = _centred(x), _centred(y)
+    own = torch.linalg.matrix_norm(x.T @ x) * torch.linalg.matrix_norm(y.T @ y)
+    return float((x.T @ y).square().sum() / own)
+
+
+def svcca(x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"], share: float = KEPT) -> float:
+    """Compute the mean canonical correlation of the principal components that hold `share` of each variance.
+
+    Near 1 by itself where there are hardly more pairs than components: read it beside its null (Raghu et al. 2017).
+    """
+    return _mean_correlation(_whitened(x, share), _whitened(y, share))
+
+
+@torch.no_grad()
+def subspaces(
+    a: Dictionary,
+    b: Dictionary,
+    alive: tuple[Bool[Tensor, " n_a"], Bool[Tensor, " n_b"]],
+    rows: Float[Tensor, "row d_model"],
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Compare the spaces of two dictionaries' living features, under the names of `metrics.json`.
+
+    Symmetric in `a` and `b`. Empty where fewer than three pairs correlate.
+    """
+    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
+    if not len(mine) or not len(theirs):
+        return {}
+    rows = rows[: max(64, CELLS // max(len(mine), len(theirs)))]
+    matched = match(_values(a, mine, rows), _values(b, theirs, rows))
+    pairs = np.nonzero((matched.cosines >= CORRELATED) & (matched.a >= 0) & (matched.b >= 0))[0]
+    if len(pairs) < 3:
+        return {}
+    i, j = torch.from_numpy(matched.a[pairs]), torch.from_numpy(matched.b[pairs])
+    x, y = unit(a.W_dec.detach()[mine[i]]), unit(b.W_dec.detach()[theirs[j]])
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "pairs": len(pairs),
+        "correlation": float(matched.cosines[pairs].mean()),
+        **permuted(x, y, generator),
+        "angles": angles(x, y, generator),
+    }
+
+
+def permuted(
+    x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"], generator: torch.Generator, times: int = PERMUTATIONS
+) -> dict[str, dict[str, float]]:
+    """Test CKA and SVCCA of paired rows against the same rows paired at random."""
+    if len(x) > MOST_PAIRS:
+        chosen = torch.linspace(0, len(x) - 1, MOST_PAIRS).round().long()
+        x, y = x[chosen], y[chosen]
+    left, right = _centred(x), _centred(y)
+    own = torch.linalg.matrix_norm(left.T @ left) * torch.linalg.matrix_norm(right.T @ right)
+    p, q = _whitened(x, KEPT), _whitened(y, KEPT)
+    cka, cca = [], []
+    for order in [torch.arange(len(x)), *(torch.randperm(len(x), generator=generator) for _ in range(times))]:
+        cka.append(float((left.T @ right[order]).square().sum() / own))
+        cca.append(_mean_correlation(p, q[order]))
+    return {"cka": _tested(cka)._asdict(), "svcca": _tested(cca)._asdict()}
+
+
+def angles(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], generator: torch.Generator, times: int = PERMUTATIONS
+) -> dict[str, Any]:
+    """Compare the leading subspaces: their dimensions, the angles between them, and how far they overlap.
+
+    The overlap is the mean of cos^2 over the angles: 1 where the smaller lies within the larger. Random subspaces
+    of r and s dimensions overlap by max(r, s) / d on average; p is from simulated ones.
+    """
+    p, q = leading(x), leading(y)
+    d = p.shape[1]
+    found = principal_angles(p, q)
+    overlaps = [float(found.cos().square().mean())]
+    r, s = sorted((len(p), len(q)))
+    for _ in range(times):  # rotating one of two random subspaces onto the first s axes changes nothing
+        drawn = torch.linalg.qr(torch.randn(d, r, generator=generator, dtype=torch.float64)).Q
+        overlaps.append(float(drawn[:s].square().sum() / r))
+    return {
+        "dimensions": [len(p), len(q)],
+        "degrees": [math.degrees(angle) for angle in found],
+        "overlap": _tested(overlaps)._replace(null=max(r, s) / d)._asdict(),
+    }
+
+
+def _values(dictionary: Dictionary, latents: Tensor, rows: Tensor) -> Tensor:
+    """Compute latents' values on the rows, each less its mean, [latent, row]: their cosines are correlations."""
+    parts = rows.split(max(1, CELLS // dictionary.n_latents))
+    values = torch.cat([dictionary.encode(part)[:, latents] for part in parts]).T
+    return values - values.mean(1, keepdim=True)
+
+
+def _tested(scores: list[float]) -> Tested:
+    """Judge the first score against all others."""
+    score, *chance = scores
+    higher = sum(other >= score for other in chance)
+    return Tested(score, sum(chance) / len(chance), (1 + higher) / (1 + len(chance)))
+
+
+def _centred(x: Tensor) -> Tensor:
+    x = x.double()
+    return x - x.mean(0)
+
+
+def _whitened(x: Tensor, share: float) -> Tensor:
+    """Find orthonormal columns [pair, r] that span the leading principal components."""
+    left, lengths, _ = torch.linalg.svd(_centred(x), full_matrices=False)
+    return left[:, : _enough(lengths.square(), share)]
+
+
+def _mean_correlation(p: Tensor, q: Tensor) -> float:
+    return float(torch.linalg.svdvals(p.T @ q).clamp(0, 1).mean())
+
+
+def _enough(power: Tensor, share: float) -> int:
+    """Count how many of the falling values reach this share of their sum; at least 1."""
+    below = power.cumsum(0) < (share - 1e-9) * power.sum()
+    return min(len(power), 1 + int(below.sum()))
+
+
+def _span(x: Tensor) -> Tensor:
+    _, lengths, basis = torch.linalg.svd(x.double(), full_matrices=False)
+    rank = int((lengths > lengths[:1] * max(x.shape) * torch.finfo(torch.float32).eps).sum())
+    return basis[:rank]
