@@ -1,0 +1,155 @@
+"""Activations with a known answer: rows that are sparse sums of ground-truth directions (Sharkey et al. 2022).
+
+    toy = ToyData(Toy(d_model=256, n_features=512, active=5, seed=0))
+    toy.directions                     # float32 [feature, d_model], of unit norm
+    rows = toy.rows(0, 100_000)        # .activations [row, d_model]; .offsets .features .magnitudes: what made them
+
+Rows come in chunks of `CHUNK_ROWS`; a chunk is a pure function of the settings and its number, so that any process can
+make any part in any order, and a stretch [start, stop) is the same rows however it is cut.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.toy_codes import CodeLaw, draw_codes
+from data.toy_directions import antipodal_directions, learned_directions, sphere_directions
+
+CHUNK_ROWS = 8192
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """Every assumption of the toy data; the defaults are the reference of the published sweep.
+
+    Raises `ValueError` naming the setting that cannot be.
+    """
+
+    d_model: int = 256
+    """Dimensions h. Small, so that a sweep is quick."""
+    n_features: int = 512
+    """Ground-truth features G. More than dimensions: superposition is what dictionaries are for."""
+    active: float = 5.0
+    """Features active in a row, on average. Few: without sparsity nothing could be told apart."""
+    directions: Literal["sphere", "learned", "antipodal"] = "sphere"
+    """How features lie. `sphere`: at random, as if a model cared little; `learned`: as a small autoencoder packs them
+    that must keep them apart, so more evenly than chance; `antipodal`: a share of them in opposite pairs, which two
+    features that never fire together can be."""
+    antipodal_share: float = 0.5
+    """antipodal: share of the features that belong to a pair."""
+    decay: float = 0.99
+    """λ: how fast features become rarer. Words are Zipf-like; 1 makes all features of one frequency."""
+    decay_form: Literal["geometric", "power"] = "geometric"
+    """Firing probability of feature i from its uniform u: u·λ^i, or u^(λ·i), rescaled to the mean number active."""
+    common: float = 0.5
+    """Share of a feature's variance that comes from causes it shares with others: features of one topic fire
+    together. 0: they fire independently."""
+    causes: int = 32
+    """Number of shared causes; the root mean square correlation of two features' normals is common / √causes."""
+    magnitude: Literal["uniform", "half-normal", "constant"] = "uniform"
+    """How strongly an active feature fires: uniform on [0, 1], |normal|, or 1. Real magnitudes vary; small ones are
+    what a threshold confuses with interference."""
+    seed: int = 0
+    """Of directions, correlations and rows; each of the three draws from a stream of its own."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "d_model": self.d_model > 0,
+            "n_features": self.n_features > 0,
+            "active": self.active > 0,
+            "antipodal_share": 0 <= self.antipodal_share <= 1,
+            "decay": 0 < self.decay <= 1,
+            "common": 0 <= self.common <= 1,
+            "causes": self.causes > 0,
+            "seed": self.seed >= 0,
+        }
+        for name, holds in checks.items():
+            if not holds:
+                raise ValueError(f"{name} = {getattr(self, name)}: out of range")
+        self.law.scale  # noqa: B018  raises where so many active features are more than probabilities allow
+
+    @property
+    def law(self) -> CodeLaw:
+        """How often features fire, apart from which fire together."""
+        return CodeLaw(self.n_features, self.active, self.decay, self.decay_form)
+
+
+class ToyRows(NamedTuple):
+    """Rows, and the codes that they are the sum of: row r has the entries offsets[r] : offsets[r + 1]."""
+
+    activations: Float[Tensor, "row d_model"]
+    offsets: Int[Tensor, " rows_and_one"]
+    features: Int[Tensor, " active"]  # ascending within a row
+    magnitudes: Float[Tensor, " active"]
+
+    def codes(self, n_features: int) -> Float[Tensor, "row n_features"]:
+        """Lay the codes out densely."""
+        rows = torch.repeat_interleave(self.offsets.diff())
+        dense = self.magnitudes.new_zeros(len(self.activations), n_features)
+        return dense.index_put_((rows, self.features), self.magnitudes)
+
+
+class ToyData:
+    """The rows of one `Toy`."""
+
+    def __init__(self, settings: Toy) -> None:
+        self.settings = settings
+
+    @cached_property
+    def directions(self) -> Float[Tensor, "feature d_model"]:
+        """The ground truth: one unit direction per feature."""
+        s = self.settings
+        rng = np.random.default_rng([s.seed, 0])
+        if s.directions == "learned":
+            return learned_directions(s.n_features, s.d_model, rng)
+        if s.directions == "antipodal":
+            return antipodal_directions(s.n_features, s.d_model, rng, s.antipodal_share)
+        return sphere_directions(s.n_features, s.d_model, rng)
+
+    @cached_property
+    def loadings(self) -> Float[np.ndarray, "feature cause"]:
+        """How a feature's normal depends on the shared causes: rows of squared norm `common`.
+
+        The normals of features i and j correlate by the product of their rows; each has variance 1.
+        """
+        s = self.settings
+        drawn = np.random.default_rng([s.seed, 1]).standard_normal((s.n_features, s.causes))
+        return (drawn * (s.common**0.5 / np.linalg.norm(drawn, axis=1, keepdims=True))).astype(np.float32)
+
+    def rows(self, start: int, stop: int) -> ToyRows:
+        """Make rows [start, stop)."""
+        first = start // CHUNK_ROWS
+        chunks = [self.chunk(number) for number in range(first, max(first + 1, -(-stop // CHUNK_ROWS)))]
+        counts = torch.cat([chunk.offsets.diff() for chunk in chunks])
+        offsets = F.pad(counts.cumsum(0), (1, 0))
+        begin, end = start - first * CHUNK_ROWS, stop - first * CHUNK_ROWS
+        entries = slice(int(offsets[begin]), int(offsets[end]))
+        return ToyRows(
+            torch.cat([chunk.activations for chunk in chunks])[begin:end],
+            offsets[begin : end + 1] - offsets[begin],
+            torch.cat([chunk.features for chunk in chunks])[entries],
+            torch.cat([chunk.magnitudes for chunk in chunks])[entries],
+        )
+
+    def chunk(self, number: int) -> ToyRows:
+        """Make rows [number · CHUNK_ROWS, (number + 1) · CHUNK_ROWS)."""
+        s = self.settings
+        # number + 2: 0 and 1 belong to directions and loadings
+        rng = np.random.default_rng([s.seed, number + 2])
+        codes = draw_codes(rng, CHUNK_ROWS, s.law, self.loadings, s.magnitude)
+        offsets, features, magnitudes = map(torch.from_numpy, codes)
+        activations = F.embedding_bag(
+            features,
+            self.directions,
+            offsets,
+            per_sample_weights=magnitudes,
+            mode="sum",
+            include_last_offset=True,
+        )
+        return ToyRows(activations, offsets, features, magnitudes)

@@ -1,0 +1,131 @@
+"""Toy data against the closed forms of its assumptions."""
+
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from data.toy import CHUNK_ROWS, Toy, ToyData, ToyRows
+from data.toy_regime import regime
+
+SMALL = Toy(d_model=16, n_features=24, active=3.0, decay=0.9, common=0.8, causes=2)
+
+
+def draw(toy: Toy, chunks: int = 20) -> tuple[ToyRows, torch.Tensor]:
+    rows = ToyData(toy).rows(0, chunks * CHUNK_ROWS)
+    return rows, rows.codes(toy.n_features)
+
+
+@pytest.mark.parametrize("form", ["geometric", "power"])
+@pytest.mark.parametrize("common", [0.0, 1.0])
+def test_features_fire_as_often_as_the_decay_says(form: str, common: float) -> None:
+    """A saturated u would give the power form one rate for all features; a wrong variance would bend both."""
+    toy = Toy(**{**asdict(SMALL), "decay_form": form, "common": common, "active": 2.0})
+    _, codes = draw(toy)
+    fires = (codes > 0).double()
+    i = np.arange(toy.n_features)
+    shape = 0.9**i / 2 if form == "geometric" else 1 / (1 + 0.9 * i)
+    expected = torch.from_numpy(2.0 * shape / shape.sum())
+    error = (expected * (1 - expected) / len(codes)).sqrt()
+    assert ((fires.mean(0) - expected).abs() < 5 * error).all()
+    # rows differ in how many fire, the more the more is common; 5 standard errors of what is found
+    assert abs(fires.sum(1).mean() - 2.0) < 5 * fires.sum(1).std() / math.sqrt(len(codes))
+
+
+def test_features_fire_together_as_their_normals_correlate() -> None:
+    """E[Φ(x)Φ(y)] = ¼ + arcsin(ρ/2) / 2π for normals of unit variance that correlate by ρ."""
+    rows, codes = draw(SMALL, 40)
+    fires = (codes > 0).double()
+    loadings = torch.from_numpy(ToyData(SMALL).loadings).double()
+    rho = loadings @ loadings.T
+    p_max = torch.from_numpy(SMALL.law.bound())
+    expected = p_max[:, None] * p_max * (0.25 + torch.arcsin(rho / 2) / (2 * math.pi))
+    found = fires.T @ fires / len(codes)
+    different = ~torch.eye(24, dtype=torch.bool)
+    error = (expected * (1 - expected) / len(codes)).sqrt()
+    assert ((found - expected).abs() < 5 * error)[different].all()
+    independent = p_max[:, None] * p_max / 4
+    assert ((found - independent).abs() > 10 * error)[different].float().mean() > 0.3  # the test would notice
+    assert rho[different].abs().max() > 0.7
+    assert len(rows.features) == fires.sum()
+
+
+@pytest.mark.parametrize(
+    ("magnitude", "mean", "square"),
+    [("uniform", 1 / 2, 1 / 3), ("half-normal", math.sqrt(2 / math.pi), 1), ("constant", 1, 1)],
+)
+def test_magnitudes_have_their_moments(magnitude: str, mean: float, square: float) -> None:
+    toy = Toy(**{**asdict(SMALL), "magnitude": magnitude})
+    values = draw(toy, 5)[0].magnitudes.double()
+    assert abs(values.mean() - mean) < 0.01
+    assert abs(values.square().mean() - square) < 0.02
+    assert (values > 0).all() or magnitude == "uniform"
+
+
+def test_rows_are_a_function_of_settings_and_number_however_they_are_cut() -> None:
+    whole = ToyData(SMALL).rows(0, 2 * CHUNK_ROWS + 50)
+    for start, stop in (
+        (0, 10),
+        (CHUNK_ROWS - 3, CHUNK_ROWS + 4),
+        (CHUNK_ROWS, 2 * CHUNK_ROWS),
+        (2 * CHUNK_ROWS + 50,) * 2,
+    ):
+        part = ToyData(SMALL).rows(start, stop)
+        assert torch.equal(part.activations, whole.activations[start:stop])
+        assert torch.equal(part.codes(24), whole.codes(24)[start:stop])
+    for other in (replace(SMALL, seed=1), replace(SMALL, common=0.0)):
+        assert not torch.equal(ToyData(other).rows(0, 50).activations, whole.activations[:50])
+
+
+def test_rows_are_the_sums_of_their_features() -> None:
+    rows, codes = draw(SMALL, 1)
+    torch.testing.assert_close(rows.activations, codes @ ToyData(SMALL).directions)
+    for row in range(100):
+        entries = rows.features[rows.offsets[row] : rows.offsets[row + 1]]
+        assert torch.equal(entries, entries.unique())
+
+
+@pytest.mark.parametrize("kind", ["sphere", "learned", "antipodal"])
+def test_directions_have_unit_norm_and_follow_the_seed(kind: str) -> None:
+    toy = Toy(**{**asdict(SMALL), "directions": kind})
+    found = ToyData(toy).directions
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(24))
+    assert torch.equal(found, ToyData(toy).directions)
+    assert not torch.allclose(found, ToyData(replace(toy, seed=1)).directions)
+
+
+def test_regime_tells_the_three_kinds_apart() -> None:
+    toy = Toy(d_model=32, n_features=64)
+    sphere, learned, antipodal = (
+        regime(ToyData(Toy(**{**asdict(toy), "directions": kind, "antipodal_share": 0.75})).directions)
+        for kind in ("sphere", "learned", "antipodal")
+    )
+    assert (sphere.antipodal_share, learned.antipodal_share, antipodal.antipodal_share) == (0, 0, 0.75)
+    assert (sphere.name, learned.name, antipodal.name) == ("mild", "mild", "antipodal")
+    assert learned.mean_max_cosine < sphere.mean_max_cosine / 2
+    assert learned.dimensionality.mean() > sphere.dimensionality.mean() + 0.05
+    assert abs(sphere.dimensionality.mean() - 32 / (32 + 63)) < 0.02
+    strong = regime(ToyData(Toy(d_model=32, n_features=256)).directions)
+    assert strong.name == "interfering"
+    assert strong.mean_max_abs_cosine > sphere.mean_max_abs_cosine
+
+
+def test_regime_of_known_arrangements() -> None:
+    alone = regime(3 * torch.eye(4))
+    torch.testing.assert_close(alone.dimensionality, torch.ones(4))
+    pairs = regime(torch.cat([torch.eye(4), -torch.eye(4)]))
+    torch.testing.assert_close(pairs.dimensionality, torch.full((8,), 0.5))
+    assert (pairs.antipodal_share, pairs.mean_max_abs_cosine, pairs.mean_max_cosine) == (1, 1, 0)
+    uneven = regime(torch.tensor([[2.0, 0.0], [1.0, 0.0]]))  # 4 / (4 + 1), 1 / (4 + 1)
+    torch.testing.assert_close(uneven.dimensionality, torch.tensor([0.8, 0.2]))
+
+
+def test_impossible_settings_are_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"active = 10: with decay 0.9 \(geometric\) at most 4.6 of 24 features can be"
+    ):
+        replace(SMALL, active=10.0)
+    with pytest.raises(ValueError, match=r"decay = 1.5: out of range"):
+        replace(SMALL, decay=1.5)
