@@ -1,0 +1,90 @@
+"""How to choose size and sparsity: what a grid of dictionaries over both shows (Sharkey et al. 2022).
+
+    for grid in grids(entries, pairs):
+        grid["sizes"], grid["sparsities"]      # the axes' real values: rows are sizes, columns sparsity
+        grid["dead_fraction"][i][j]
+
+A dictionary that is too large has dead latents, and finds in the next larger one little of what it found itself; at
+the right size and sparsity the agreement between sizes is highest.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Entry = Mapping[str, Any]
+COPIED = ("dead_fraction", "alive_fraction", "l0", "fvu")
+LOSS_TERMS = ("mse", "l1")
+
+
+def grids(entries: Sequence[Entry], pairs: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Arrange the dictionaries of each hook, architecture and seed by size (rows) and sparsity (columns).
+
+    `entries` and `pairs` are those of `metrics.json`. What was not trained, or not measured, is NaN in a grid; a
+    single dictionary makes none.
+    """
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if len(entry["sparsity"]) == 1:
+            key = [entry["hook"], entry["architecture"], entry.get("options"), entry["seed"], *entry["sparsity"]]
+            found.setdefault(repr(key), []).append(entry)
+    scores = {(pair["from"], pair["to"]): pair for pair in pairs}
+    return [_grid(group, scores) for group in found.values() if len(group) > 1]
+
+
+def stickiness(losses: NDArray[np.float64], along: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Compute |d log loss / d log along| by central differences (one-sided at the ends) along an axis of the grid.
+
+    Deprecated by its authors as a guide to size and sparsity; here for comparison with what they published. NaN along
+    an axis of one value, and where a neighbour is missing.
+    """
+    if len(along) < 2:
+        return np.full(losses.shape, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(np.gradient(np.log(losses), np.log(along), axis=axis))
+
+
+def _grid(group: Sequence[Entry], scores: Mapping[tuple[str, str], Entry]) -> dict[str, Any]:
+    first = group[0]
+    (name,) = first["sparsity"]
+    sizes = sorted({entry["n_latents"] for entry in group})
+    sparsities = sorted({entry["sparsity"][name] for entry in group})
+    at = {(entry["n_latents"], entry["sparsity"][name]): entry for entry in group}
+
+    def table(value: Callable[[Entry], float | None]) -> NDArray[np.float64]:
+        """Make [size, sparsity] of a value of each dictionary."""
+        cells = [[value(at[n, s]) if (n, s) in at else None for s in sparsities] for n in sizes]
+        return np.array(cells, dtype=np.float64)
+
+    def to_next_larger(key: str) -> Callable[[Entry], float | None]:
+        def value(entry: Entry) -> float | None:
+            larger = [at[n, entry["sparsity"][name]] for n in sizes if (n, entry["sparsity"][name]) in at]
+            larger = [other for other in larger if other["n_latents"] > entry["n_latents"]]
+            return scores.get((entry["path"], larger[0]["path"]), {}).get(key) if larger else None
+
+        return value
+
+    terms = {term: table(lambda entry, term=term: entry.get(term)) for term in LOSS_TERMS}
+    axes = {"sparsity": (np.array(sparsities, dtype=float), 1), "size": (np.array(sizes, dtype=float), 0)}
+    return {
+        "hook": first["hook"],
+        "architecture": first["architecture"],
+        "options": first.get("options") or {},
+        "seed": first["seed"],
+        "sparsity": name,
+        "sizes": sizes,
+        "sparsities": sparsities,
+        **{key: table(lambda entry, key=key: entry.get(key)) for key in COPIED},
+        "mmcs_next": table(to_next_larger("mmcs")),
+        "mmcs_next_corrected": table(to_next_larger("mmcs_corrected")),
+        "stickiness": {
+            "deprecated": True,
+            **{
+                f"{term}_by_{axis}": stickiness(losses, values, place)
+                for term, losses in terms.items()
+                for axis, (values, place) in axes.items()
+            },
+        },
+    }

@@ -1,0 +1,116 @@
+"""What becomes of features over a whole ladder of sizes: chains of the relations between neighbouring sizes.
+
+    found = lineages([relations_small_middle, relations_middle_large], alive=[...])
+    found.descendants[0]      # of each living feature of the smallest: how many of the largest descend from it
+    found.born[2]             # of each living feature of the largest: the size its oldest ancestor lived in
+
+One feature descends from another where a chain of edges leads from one to the other, size by size.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from torch import Tensor
+
+
+class Lineages(NamedTuple):
+    """Per size, smallest first, one value for each living feature."""
+
+    latents: list[NDArray[np.int64]]  # which they are
+    descendants: list[NDArray[np.int64]]  # how many features of the largest size descend from it (itself, there)
+    ancestors: list[NDArray[np.int64]]  # how many features of the smallest size it descends from
+    born: list[NDArray[np.int64]]  # index of the size in which its oldest ancestor lived; its own where it is new
+    survival: NDArray[np.float64]  # [size, size]: share of the features of one that have descendants in a later one
+
+
+def lineages(edges: Sequence[Int[Tensor, "_ 2"]], alive: Sequence[Bool[Tensor, " _"]]) -> Lineages:
+    """Follow the living features of each size; `edges[s]` relate a latent of size s with one of size s + 1."""
+    latents = [mask.nonzero()[:, 0].numpy() for mask in alive]
+    steps = [_step(e, alive[s], alive[s + 1]) for s, e in enumerate(edges)]
+    sizes = len(alive)
+    descendants, ancestors, born = [], [], []
+    for s in range(sizes):
+        descendants.append(_count(_chain(steps[s:], len(latents[s])), 1))
+        ancestors.append(_count(_chain(steps[:s], len(latents[0])), 0))
+        oldest = np.full(len(latents[s]), s, dtype=np.int64)
+        if s:
+            parents, children = steps[s - 1].nonzero()
+            np.minimum.at(oldest, children, born[s - 1][parents])
+        born.append(oldest)
+    survival = np.full((sizes, sizes), np.nan)
+    for s in range(sizes):
+        for t in range(s, sizes):
+            reached = _count(_chain(steps[s:t], len(latents[s])), 1)
+            survival[s, t] = (reached > 0).mean() if len(reached) else np.nan
+    return Lineages(latents, descendants, ancestors, born, survival)
+
+
+def summary(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
+    """Count fates over the whole ladder under the names of `metrics.json`, and list every feature's.
+
+    To the largest size a feature persists (one descendant there), splits (several) or vanishes (none); from the
+    smallest size it persists (one ancestor there), merges (several), or is new since (none).
+    """
+    return {
+        "paths": list(paths),
+        "survival": found.survival,
+        "sizes": [
+            {
+                "to_largest": {
+                    "persists": int((down == 1).sum()),
+                    "splits": int((down > 1).sum()),
+                    "vanished": int((down == 0).sum()),
+                },
+                "from_smallest": {
+                    "persists": int((up == 1).sum()),
+                    "merges": int((up > 1).sum()),
+                    "new": int((up == 0).sum()),
+                },
+                "born_counts": np.bincount(born, minlength=len(paths)),
+                "latents": latents,
+                "descendants": down,
+                "ancestors": up,
+                "born": born,
+            }
+            for latents, down, up, born in zip(*found[:4], strict=True)
+        ],
+    }
+
+
+def ladders(families: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Join the families of neighbouring sizes (entries of `metrics.json`) into chains of two and more."""
+    by_start = {family["from"]: family for family in families}
+    ends = {family["to"] for family in families}
+    chains = []
+    for start in (family for family in families if family["from"] not in ends):
+        chain = [start]
+        while chain[-1]["to"] in by_start:
+            chain.append(by_start[chain[-1]["to"]])
+        if len(chain) > 1:
+            chains.append(chain)
+    return chains
+
+
+def _step(edges: Tensor, here: Tensor, there: Tensor) -> csr_array:
+    """Make the matrix [living here, living there] of relations, ones and zeros."""
+    place = [torch.cumsum(mask, 0).numpy() - 1 for mask in (here, there)]
+    rows, columns = place[0][edges[:, 0].numpy()], place[1][edges[:, 1].numpy()]
+    shape = (int(here.sum()), int(there.sum()))
+    return csr_array((np.ones(len(rows), dtype=np.int64), (rows, columns)), shape=shape)
+
+
+def _chain(steps: Sequence[csr_array], n: int) -> csr_array:
+    """Multiply steps into who descends from whom; by no step a feature descends from itself alone."""
+    reached = csr_array((np.ones(n, dtype=np.int64), (np.arange(n), np.arange(n))), shape=(n, n))
+    for step in steps:
+        reached = csr_array((reached @ step).astype(bool), dtype=np.int64)  # over how many paths does not count
+    return reached
+
+
+def _count(reached: csr_array, axis: int) -> NDArray[np.int64]:
+    return np.asarray(reached.sum(axis=axis), dtype=np.int64).ravel()
