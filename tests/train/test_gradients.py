@@ -1,29 +1,51 @@
 """Losses and gradients against autograd on each paper's formula, in float64."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from train.architectures import Architecture, Moment, Parameters, Step, architecture_of
 from train.architectures import relu as relu_module
 from train.architectures.auxk import k_aux
 from train.architectures.matryoshka import Matryoshka
+from train.architectures.registry import SPARSITY
 
 B, D, N, K = 40, 12, 96, 5
 WARM = 0.5
 WIDTH = 0.8  # of the jumprelu kernel: wide enough that many entries fall into it
 
-Naive = Callable[[Parameters, Tensor], tuple[Tensor, Tensor]]
+
+class Case(NamedTuple):
+    """A member of a stack: what it is to compute, and on which parameters."""
+
+    settings: dict[str, Any]
+    parameters: Parameters
+    dead: Bool[Tensor, " n"]
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], more: tuple[str, ...], number: int) -> "Case":
+        """Make the member of that number, each of another sparsity."""
+        sparsity = next(name for name in SPARSITY if name in settings)
+        own = settings | {sparsity: settings[sparsity] * (1 + number)}
+        generator = torch.Generator().manual_seed(1 + number)
+        shapes = {"W_enc": (N, D), "b_enc": (N,), "W_dec": (N, D), "b_dec": (D,)} | dict.fromkeys(more, (N,))
+        p = {name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()}
+        if "threshold" in p:
+            p["threshold"].abs_()
+        return cls(own, p, torch.arange(N) % 3 == number)
+
+    def given(self, architecture: Architecture) -> Parameters:
+        """Copy the parameters, with those that the architecture adds."""
+        own = {name: value.clone() for name, value in self.parameters.items()}
+        architecture.add_parameters(own)
+        return {name: self.parameters.get(name, value).clone() for name, value in own.items()}
 
 
-def parameters(*more: str) -> Parameters:
-    generator = torch.Generator().manual_seed(1)
-    shapes = {"W_enc": (N, D), "b_enc": (N,), "W_dec": (N, D), "b_dec": (D,)}
-    names = (*shapes, *more)
-    return {name: torch.randn(shapes.get(name, (N,)), generator=generator, dtype=torch.float64) for name in names}
+Naive = Callable[[Case, Parameters, Tensor], tuple[Tensor, Tensor]]
 
 
 def rows() -> Tensor:
@@ -38,47 +60,43 @@ def error_of(p: Parameters, x: Tensor, f: Tensor) -> Tensor:
     return x - (f @ p["W_dec"] + p["b_dec"])
 
 
-def naive_relu(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_relu(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Bricken et al. 2023: squared error and the sum of the latents, averaged over rows."""
     f = pre_of(p, x).relu()
-    return (error_of(p, x, f).square().sum(1) + WARM * 0.7 * f.sum(1)).mean(), f
+    return (error_of(p, x, f).square().sum(1) + WARM * case.settings["l1_coefficient"] * f.sum(1)).mean(), f
 
 
-def naive_tied(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_tied(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Cunningham et al. 2023: the same with one matrix for both."""
-    return naive_relu({**p, "W_enc": p["W_dec"]}, x)
+    return naive_relu(case, {**p, "W_enc": p["W_dec"]}, x)
 
 
-def naive_topk(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_topk(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Gao et al. 2024, equations 4 and 5."""
     pre = pre_of(p, x).relu()
-    f = torch.zeros_like(pre).scatter(1, pre.topk(K, dim=1).indices, 1) * pre
+    f = torch.zeros_like(pre).scatter(1, pre.topk(case.settings["k"], dim=1).indices, 1) * pre
     return error_of(p, x, f).square().sum(1).mean(), f
 
 
-def dead() -> Tensor:
-    return torch.arange(N) % 3 == 0
-
-
-def naive_auxk(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_auxk(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Gao et al. 2024, appendix A.2: the dead reconstruct the fixed error of the living."""
-    loss, f = naive_topk(p, x)
+    loss, f = naive_topk(case, p, x)
     e = error_of(p, x, f).detach()
-    pre = pre_of(p, x).relu() * dead()
+    pre = pre_of(p, x).relu() * case.dead
     z = torch.zeros_like(pre).scatter(1, pre.topk(k_aux(D), dim=1).indices, 1) * pre
     return loss + (e - z @ p["W_dec"]).square().sum(1).mean() / 32, f
 
 
-def naive_batchtopk(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_batchtopk(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Bussmann et al. 2024: the B·k largest of the batch."""
     pre = pre_of(p, x).relu()
-    f = (torch.zeros(B * N).double().scatter(0, pre.flatten().topk(B * K).indices, 1)).view(B, N) * pre
+    f = (torch.zeros(B * N).double().scatter(0, pre.flatten().topk(B * case.settings["k"]).indices, 1)).view(B, N) * pre
     return error_of(p, x, f).square().sum(1).mean(), f
 
 
-def naive_matryoshka(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_matryoshka(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Bussmann et al. 2025: the error of every prefix, added up."""
-    _, f = naive_batchtopk(p, x)
+    _, f = naive_batchtopk(case, p, x)
     prefixes = (6, 12, 24, 48, 96)
     return torch.stack([error_of(p, x, f * (torch.arange(N) < m)).square().sum(1).mean() for m in prefixes]).sum(), f
 
@@ -99,20 +117,20 @@ class Jump(torch.autograd.Function):
         return gradients[0] * (z > theta), (-theta * kernel * gradients[0] - kernel * gradients[1]).sum(0)
 
 
-def naive_jumprelu(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_jumprelu(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Rajamanoharan et al. 2024, equation 9."""
     f, passes = Jump.apply(pre_of(p, x), p["threshold"])  # pyright: ignore[reportGeneralTypeIssues]
-    return (error_of(p, x, f).square().sum(1) + WARM * 0.7 * passes.sum(1)).mean(), f
+    return (error_of(p, x, f).square().sum(1) + WARM * case.settings["l0_coefficient"] * passes.sum(1)).mean(), f
 
 
-def naive_gated(p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
+def naive_gated(case: Case, p: Parameters, x: Tensor) -> tuple[Tensor, Tensor]:
     """Rajamanoharan et al. 2024 (gated), equations 6 to 8."""
     pi = pre_of(p, x)
     magnitude = ((x - p["b_dec"]) @ p["W_enc"].T) * p["r_mag"].exp() + p["b_mag"]
     f = (pi > 0) * magnitude.relu()
     fixed = {name: value.detach() for name, value in p.items()}
     via_gate = error_of(fixed, x, pi.relu())
-    penalty = WARM * 0.7 * pi.relu().sum(1)
+    penalty = WARM * case.settings["l1_coefficient"] * pi.relu().sum(1)
     return (error_of(p, x, f).square().sum(1) + penalty + via_gate.square().sum(1)).mean(), f
 
 
@@ -135,64 +153,64 @@ CASES: dict[str, tuple[dict[str, Any], Naive, tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=str)
 def test_step_equals_autograd(case: str, dtype: torch.dtype, tolerance: float) -> None:
-    settings, naive, more = CASES[case]
-    p = parameters(*more)
-    if "threshold" in p:
-        p["threshold"].abs_()
-    check(architecture_of(settings), p, naive, dtype, tolerance)
+    check(case, dtype, tolerance)
 
 
 @pytest.mark.parametrize("case", ["relu", "tied"])
 @pytest.mark.parametrize("below", [0.0, 1.1], ids=["dense", "sparse"])
 def test_relu_is_the_same_either_way(case: str, below: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(relu_module, "SPARSE_BELOW", below)
-    settings, naive, _ = CASES[case]
-    check(architecture_of(settings), parameters(), naive, torch.float64, 1e-9)
+    check(case, torch.float64, 1e-9)
 
 
-def check(architecture: Architecture, p: Parameters, naive: Naive, dtype: torch.dtype, tolerance: float) -> None:
-    own = {name: value.clone() for name, value in p.items()}
-    architecture.add_parameters(own)
-    given = {name: p.get(name, value).to(dtype, copy=True) for name, value in own.items()}
-    step = architecture.step(given, rows().to(dtype), Moment(WARM, dead()))
+def check(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    """Compare a stack of three members, each of its own parameters, sparsity and dead, with autograd on each."""
+    own_settings, naive, more = CASES[case]
+    members = [Case.of(own_settings, more, number) for number in range(3)]
+    architecture = architecture_of(*(member.settings for member in members))
+    stacked = {
+        name: torch.stack([member.given(architecture)[name] for member in members]).to(dtype)
+        for name in members[0].given(architecture)
+    }
+    step = architecture.step(stacked, rows().to(dtype), Moment(WARM, torch.stack([member.dead for member in members])))
+    for number, member in enumerate(members):
+        leaves = {name: value.clone().requires_grad_() for name, value in member.parameters.items()}
+        loss, f = naive(member, leaves, rows())
+        loss.backward()
+        expected = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+        compare(step, number, loss.detach(), f.detach(), expected, tolerance)
+        error = error_of(member.parameters, rows(), f.detach())
+        torch.testing.assert_close(step.squared_error[number].double(), error.square().sum(), rtol=tolerance, atol=0)
+        torch.testing.assert_close(step.gradient[number].double(), error * (-2 / B), rtol=tolerance, atol=tolerance)
 
-    leaves = {name: value.clone().requires_grad_() for name, value in p.items()}
-    loss, f = naive(leaves, rows())
-    loss.backward()
-    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
-    compare(step, loss.detach(), f.detach(), gradients, tolerance)
-    error = error_of(p, rows(), f.detach())
-    torch.testing.assert_close(step.squared_error.double(), error.square().sum(), rtol=tolerance, atol=0)
-    torch.testing.assert_close(step.gradient.double(), error * (-2 / B), rtol=tolerance, atol=tolerance)
 
-
-def compare(step: Step, loss: Tensor, f: Tensor, gradients: Parameters, tolerance: float) -> None:
+def compare(step: Step, number: int, loss: Tensor, f: Tensor, gradients: Parameters, tolerance: float) -> None:
     def close(actual: Tensor, expected: Tensor, what: str) -> None:
         largest = float(expected.abs().max())
         torch.testing.assert_close(
             actual.double(), expected, rtol=tolerance, atol=tolerance * largest, msg=lambda text: f"{what}: {text}"
         )
 
-    close(step.loss, loss, "loss")
+    close(step.loss[number], loss, "loss")
     assert set(step.gradients) == set(gradients)
     for name, gradient in gradients.items():
-        close(step.gradients[name], gradient, name)
-    assert step.active == (f > 0).sum()
-    assert torch.equal(step.fired, (f > 0).any(0))
+        close(step.gradients[name][number], gradient, name)
+    assert step.active[number] == (f > 0).sum()
+    assert torch.equal(step.fired[number], (f > 0).any(0))
 
 
 def test_threshold_of_batchtopk_follows_the_smallest_kept_value() -> None:
-    architecture = architecture_of({"architecture": "batchtopk", "k": K})
-    p = parameters()
-    architecture.add_parameters(p)
+    members = [Case.of({"architecture": "batchtopk", "k": K}, (), number) for number in range(2)]
+    architecture = architecture_of(*(member.settings for member in members))
+    p = {name: torch.stack([m.given(architecture)[name] for m in members]) for name in members[0].given(architecture)}
     smallest = []
     for seed in range(3):
         x = torch.randn(B, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        f = naive_batchtopk(p, x)[1]
-        smallest.append(f[f > 0].min())
-        architecture.step(p, x, Moment(1.0, dead()))
-    torch.testing.assert_close(p["threshold"], torch.stack(smallest).mean())
+        f = [naive_batchtopk(member, member.parameters, x)[1] for member in members]
+        smallest.append(torch.stack([each[each > 0].min() for each in f]))
+        architecture.step(p, x, Moment(1.0, torch.stack([member.dead for member in members])))
+    torch.testing.assert_close(p["threshold"], torch.stack(smallest).mean(0))
 
 
 def test_prefixes_of_matryoshka_halve() -> None:
-    assert Matryoshka(k=1).prefixes(1024) == [64, 128, 256, 512, 1024]
+    assert Matryoshka(k=(1,)).prefixes(1024) == [64, 128, 256, 512, 1024]

@@ -29,7 +29,7 @@ def test_gathered_sums_equal_dense_products(n: int) -> None:
 
 
 def test_latents_kept_below_zero_are_zero() -> None:
-    active = active_top_k(torch.full((3, 8), -1.0), 2)
+    active = active_top_k(torch.full((1, 3, 8), -1.0), [2])
     assert active.offsets.tolist() == [0, 2, 4, 6]
     assert active.values.tolist() == [0.0] * 6
 
@@ -37,7 +37,7 @@ def test_latents_kept_below_zero_are_zero() -> None:
 @pytest.mark.parametrize(("n", "count"), [(64, 40), (4096, 3000), (4096, 150_000)])
 def test_largest_of_a_batch_are_those_of_torch(n: int, count: int) -> None:
     pre = torch.randn(100, n, generator=torch.Generator().manual_seed(n))
-    active = active_largest(pre, count)
+    active = active_largest(pre.unsqueeze(0), [count])
     assert torch.equal(active.values.sort().values, pre.flatten().topk(count).values.sort().values)
     rows = torch.repeat_interleave(active.offsets.diff())
     assert torch.equal(pre[rows, active.latents], active.values)
@@ -46,9 +46,9 @@ def test_largest_of_a_batch_are_those_of_torch(n: int, count: int) -> None:
 def test_largest_of_a_batch_is_found_where_a_sample_misleads() -> None:
     pre = torch.full((100, 4096), -1.0)
     pre[::7] = 5.0  # far fewer above zero than are asked for, and all equal
-    assert len(active_largest(pre, 100_000).values) == 15 * 4096
-    assert len(active_largest(pre, 1000).values) == 1000
-    assert len(active_largest(torch.full((4, 64), -1.0), 10).values) == 0
+    assert len(active_largest(pre.unsqueeze(0), [100_000]).values) == 15 * 4096
+    assert len(active_largest(pre.unsqueeze(0), [1000]).values) == 1000
+    assert len(active_largest(torch.full((1, 4, 64), -1.0), [10]).values) == 0
 
 
 def test_kept_entries_stay_in_their_rows() -> None:

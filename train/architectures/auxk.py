@@ -7,11 +7,13 @@ loss += coefficient · mean over rows of ‖e − ê‖². k_aux is d/2 rounded 
 import math
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from train import sparse
 from train.architectures.base import Parameters, Step
+from train.sparse import Active
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,31 +24,40 @@ class AuxK:
         self,
         step: Step,
         p: Parameters,
-        centred: Float[Tensor, "row d"],
-        pre: Float[Tensor, "row n"],
-        dead: Bool[Tensor, " n"],
+        centred: Float[Tensor, "member row d"],
+        pre: Float[Tensor, "member row n"],
+        dead: Bool[Tensor, "member n"],
     ) -> Step:
         """Add the auxiliary loss and its gradients to a step; nothing where no latent is dead."""
-        latents = dead.nonzero().squeeze(1)
-        if not len(latents):
+        if not dead.any():
             return step
-        b, n = centred.shape[0], len(dead)
-        candidates = pre[:, latents]  # (row, dead)
-        found = sparse.active_top_k(candidates, min(k_aux(centred.shape[1]), len(latents)))
-        active = found._replace(latents=latents[found.latents])
+        e, b, n = pre.shape
+        W_dec = p["W_dec"].flatten(0, 1)
+        active = sparse.join_members([among(*each, k_aux(centred.shape[2])) for each in zip(pre, dead, strict=True)], n)
         left_over = step.gradient * (-b / 2)  # e = x − x̂
-        miss = sparse.decode(active, p["W_dec"]).sub_(left_over)
-        loss = self.coefficient * miss.square().sum() / b
-        gradient = miss.mul_(2 * self.coefficient / b)
-        through = sparse.gradient_of_values(active, p["W_dec"], gradient) * (active.values > 0)
-        groups = sparse.by_latent(active, n)
-        g_b_enc = sparse.sum_by_latent(active, through, n)
+        miss = sparse.decode(active, W_dec).view_as(left_over).sub_(left_over)
+        loss = self.coefficient / b * miss.square().sum((1, 2)) * dead.any(1)
+        gradient = miss.mul_(2 * self.coefficient / b).flatten(0, 1)
+        through = sparse.gradient_of_values(active, W_dec, gradient) * (active.values > 0)
+        groups = sparse.by_latent(active, e * n)
+        g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
         g = step.gradients
-        g["W_enc"] += sparse.weight_gradient(groups, through, centred)
+        g["W_enc"] += sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_enc"])
         g["b_enc"] += g_b_enc
-        g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient)
-        g["b_dec"] -= g_b_enc @ p["W_enc"]  # the encoder subtracts it; of ê it is no part
+        g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient).view_as(p["W_dec"])
+        # the encoder subtracts b_dec; of ê it is no part
+        g["b_dec"] -= torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1)
         return step._replace(loss=step.loss + loss)
+
+
+def among(pre: Float[Tensor, "row n"], dead: Bool[Tensor, " n"], k: int) -> Active:
+    """Keep the k largest of ReLU(pre) among the dead latents in each row; none where none is dead."""
+    latents = dead.nonzero().squeeze(1)
+    if not len(latents):
+        nothing = torch.empty(0, device=pre.device)
+        return Active(torch.zeros(len(pre) + 1, dtype=torch.int64, device=pre.device), latents, nothing.to(pre.dtype))
+    found = sparse.active_top_k(pre[:, latents].unsqueeze(0), [min(k, len(latents))])
+    return found._replace(latents=latents[found.latents])
 
 
 def k_aux(d_model: int) -> int:

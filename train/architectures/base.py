@@ -1,11 +1,14 @@
 """What every kind of dictionary has in common: its parameters, and what a step gives.
 
-Parameters are float32 (or float64) tensors by name: W_enc [n, d] (a row per latent, so that gradients gather
-rows), b_enc [n], W_dec [n, d] with unit rows, b_dec [d], and what an architecture adds. Activations are scaled to
-a mean norm of sqrt(d).
+Dictionaries of one shape are stacked and take their steps together; a single one is a stack of one. Parameters are
+float32 (or float64) tensors by name: W_enc [member, n, d] (a row per latent, so that gradients gather rows),
+b_enc [member, n], W_dec [member, n, d] with unit rows, b_dec [member, d], and what an architecture adds. All members
+see the same rows, whose activations are scaled to a mean norm of sqrt(d).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -22,29 +25,32 @@ class Moment(NamedTuple):
     """Where a training stands when it takes a step."""
 
     warm: float  # share of its full weight that a sparsity penalty has reached
-    dead: Bool[Tensor, " n"]  # latents that have not fired for long
+    dead: Bool[Tensor, "member n"]  # latents that have not fired for long
 
 
 class Step(NamedTuple):
     """The mean loss over a batch, its gradients, and sums over the batch for the metrics."""
 
-    loss: Float[Tensor, ""]  # mean over rows, penalties included
-    squared_error: Float[Tensor, ""]  # sum over rows
-    active: Int[Tensor, ""]  # sum over rows of latents > 0
-    fired: Bool[Tensor, " n"]
-    gradient: Float[Tensor, "row d"]  # of the reconstruction, by the squared error alone: 2 (x̂ − x) / rows
+    loss: Float[Tensor, " member"]  # mean over rows, penalties included
+    squared_error: Float[Tensor, " member"]  # sum over rows
+    active: Int[Tensor, " member"]  # sum over rows of latents > 0
+    fired: Bool[Tensor, "member n"]
+    gradient: Float[Tensor, "member row d"]  # of the reconstruction, by the squared error alone: 2 (x̂ − x) / rows
     gradients: Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A kind of dictionary: which latents fire, what is minimised, and the gradient of that."""
+    """A kind of dictionary: which latents fire, what is minimised, and the gradient of that.
+
+    What a stack's members may differ in, their sparsity, is a tuple with an entry for each.
+    """
 
     compute_dtype: torch.dtype = torch.float32  # of the dense products; parameters stay as they are
     buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches, and are not descended on
 
     def add_parameters(self, p: Parameters) -> None:
-        """Add to the four parameters that every dictionary has."""
+        """Add to the four parameters that every dictionary has; those of one dictionary, not of a stack."""
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`."""
@@ -54,7 +60,7 @@ class Architecture:
         """Put parameters back where they are allowed to be, after the optimiser moved them."""
 
     def folded(self, p: Parameters, scale: float) -> Parameters:
-        """Name the tensors of a `Dictionary` of unscaled activations, as its constructor calls them.
+        """Name the tensors of a `Dictionary` of unscaled activations, as its constructor calls them; of one member.
 
         With x scaled by s, f(s·x) / s is what the same weights with every bias and threshold divided by s find in
         x: ReLU, a comparison, and the choice of the largest do not change with a positive factor. The decoder keeps
@@ -67,53 +73,90 @@ class Architecture:
             "b_dec": p["b_dec"] / scale,
         }
 
-    def encode(self, p: Parameters, x: Float[Tensor, "row d"]) -> tuple[Tensor, Tensor]:
-        """Compute the centred rows [row, d] and the pre-activations [row, n]."""
-        centred = x - p["b_dec"]
-        return centred, self.product(centred, p["W_enc"].T, p["b_enc"])
+    def encode(
+        self, p: Parameters, x: Float[Tensor, "row d"]
+    ) -> tuple[Float[Tensor, "member row d"], Float[Tensor, "member row n"]]:
+        """Compute the rows less each member's b_dec, and the pre-activations."""
+        centred = x - p["b_dec"].unsqueeze(1)
+        return centred, self.product(centred, p["W_enc"].mT, p["b_enc"])
 
-    def product(self, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Multiply two matrices in the compute dtype, and give the result in that of `a`."""
+    def product(
+        self, a: Float[Tensor, "member i j"], b: Float[Tensor, "member j k"], bias: Tensor | None = None
+    ) -> Float[Tensor, "member i k"]:
+        """Multiply matrices in the compute dtype, and give the result in that of `a`; bias: [member, k]."""
         if a.dtype != torch.float32 or self.compute_dtype == torch.float32:
-            return a @ b if bias is None else torch.addmm(bias, a, b)
+            return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
         dtype = self.compute_dtype
-        result = (a.to(dtype) @ b.to(dtype)).to(a.dtype)
-        return result if bias is None else result.add_(bias)
+        result = torch.bmm(a.to(dtype), b.to(dtype)).to(a.dtype)
+        return result if bias is None else result.add_(bias.unsqueeze(1))
 
 
-def rows_gradient(p: Parameters, gradient: Float[Tensor, "row d"], g_b_enc: Float[Tensor, " n"]) -> Float[Tensor, " d"]:
+def rows_gradient(
+    p: Parameters, gradient: Float[Tensor, "member row d"], g_b_enc: Float[Tensor, "member n"]
+) -> Float[Tensor, "member d"]:
     """Give b_dec's gradient: x̂ holds it once, and the encoder subtracts it from every row."""
-    return gradient.sum(0) - g_b_enc @ p["W_enc"]
+    return gradient.sum(1) - torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1)
 
 
 def sparse_step(
-    p: Parameters, x: Float[Tensor, "row d"], centred: Float[Tensor, "row d"], active: Active, penalty: float = 0.0
+    p: Parameters,
+    x: Float[Tensor, "row d"],
+    centred: Float[Tensor, "member row d"],
+    active: Active,
+    penalty: tuple[float, ...] = (),
+    more: Callable[[Float[Tensor, " active"]], Parameters] | None = None,
 ) -> Step:
     """Finish a step whose latents are `active`: decode, and gradients through the latents > 0 alone.
 
-    Loss: mean over rows of ‖x − x̂‖² + penalty · Σ f.
+    Loss: mean over rows of ‖x − x̂‖² + penalty · Σ f. more: gives, from the squared error's gradient in the active
+    values, the gradients of parameters that only this architecture has.
     """
-    n = len(p["W_dec"])
-    error = sparse.decode(active, p["W_dec"]).add_(p["b_dec"]).sub_(x)  # (row, d)
-    squared_error = error.square().sum()
-    gradient = error.mul_(2 / len(x))  # of the reconstruction
-    positive = active.values > 0
-    through = sparse.gradient_of_values(active, p["W_dec"], gradient)  # (active,)
+    e, n, _ = p["W_dec"].shape
+    b, W_dec = len(x), p["W_dec"].flatten(0, 1)
+    error = sparse.decode(active, W_dec).view_as(centred)
+    error.add_(p["b_dec"].unsqueeze(1)).sub_(x)  # (member, row, d)
+    squared_error = error.square().sum((1, 2))
+    gradient = error.mul_(2 / b)  # of the reconstruction
+    rows = gradient.flatten(0, 1)  # (member * row, d)
+    g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
+    gradients = more(g_f) if more else {}
+    loss = squared_error / b
     if penalty:
-        through.add_(penalty / len(x))
-    through.mul_(positive)
-    groups = sparse.by_latent(active, n)
-    g_b_enc = sparse.sum_by_latent(active, through, n)
+        magnitude = sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1)
+        loss = loss + of_members(penalty, loss) * magnitude / b
+        g_f = g_f + of_entries(penalty, active, n) / b
+    positive = active.values > 0
+    through = g_f * positive
+    groups = sparse.by_latent(active, e * n)
+    g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
+    firings = sparse.sum_by_latent(active, positive.int(), e * n).view(e, n)
     return Step(
-        loss=squared_error / len(x) + penalty * active.values.sum() / len(x),
+        loss=loss,
         squared_error=squared_error,
-        active=positive.sum(),
-        fired=sparse.fired(active, n),
+        active=firings.sum(1),
+        fired=firings > 0,
         gradient=gradient,
         gradients={
-            "W_enc": sparse.weight_gradient(groups, through, centred),
+            "W_enc": sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_dec"]),
             "b_enc": g_b_enc,
-            "W_dec": sparse.weight_gradient(groups, active.values, gradient),
+            "W_dec": sparse.weight_gradient(groups, active.values, rows).view_as(p["W_dec"]),
             "b_dec": rows_gradient(p, gradient, g_b_enc),
+            **gradients,
         },
     )
+
+
+def of_members(values: tuple[float, ...], like: Tensor) -> float | Float[Tensor, " member"]:
+    """Give a number for each member, as one number where all are equal."""
+    return values[0] if len(set(values)) == 1 else _tensor(values, like.dtype, like.device)
+
+
+def of_entries(values: tuple[float, ...], active: Active, n: int) -> float | Float[Tensor, " active"]:
+    """Give each active entry the number of its member."""
+    each = of_members(values, active.values)
+    return each[active.latents // n] if isinstance(each, Tensor) else each
+
+
+@cache  # a copy to a GPU would make each step wait
+def _tensor(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -20,7 +20,7 @@ THRESHOLD_RATE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class BatchTopK(Architecture):
-    k: int
+    k: tuple[int, ...]
     auxk: AuxK | None = None
     buffers: ClassVar[tuple[str, ...]] = ("threshold", "batches")
 
@@ -31,14 +31,17 @@ class BatchTopK(Architecture):
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
         centred, pre = self.encode(p, x)
-        active = active_largest(pre, self.k * len(x))
+        active = active_largest(pre, [k * len(x) for k in self.k])
         self.follow(p, active)
         step = sparse_step(p, x, centred, active)
         return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step
 
     def follow(self, p: Parameters, active: Active) -> None:
-        """Move the threshold towards the smallest value above zero; over the first batches it is their mean."""
-        smallest = torch.where(active.values > 0, active.values, torch.inf).amin()
+        """Move thresholds towards the smallest value above zero; over the first batches they are its mean."""
+        members, n = p["b_enc"].shape
+        positive = torch.where(active.values > 0, active.values, torch.inf)
+        smallest = positive.new_full((members,), torch.inf)
+        smallest.scatter_reduce_(0, active.latents // n, positive, "amin")
         rate = (1 / p["batches"].add_(1)).clamp(min=THRESHOLD_RATE)
         p["threshold"].add_(rate * torch.where(smallest.isfinite(), smallest - p["threshold"], 0))
 

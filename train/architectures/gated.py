@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, rows_gradient
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members, rows_gradient
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gated(Architecture):
-    l1_coefficient: float
+    l1_coefficient: tuple[float, ...]
 
     def add_parameters(self, p: Parameters) -> None:
         p["r_mag"] = torch.zeros_like(p["b_enc"])
@@ -25,37 +25,44 @@ class Gated(Architecture):
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`; all of it lives where π > 0."""
-        n, b = len(p["b_enc"]), len(x)
-        penalty = self.l1_coefficient * moment.warm
+        (e, n), b = p["b_enc"].shape, len(x)
+        penalty = tuple(c * moment.warm / b for c in self.l1_coefficient)
         centred, pre = self.encode(p, x)
-        gate = sparse.where(pre > 0, pre)  # values: ReLU(π)
-        stretch = p["r_mag"].exp()[gate.latents]
-        shared = gate.values - p["b_enc"][gate.latents]  # (x − b_dec) W_enc
-        magnitude = stretch * shared + p["b_mag"][gate.latents]
+        W_dec, b_dec = p["W_dec"].flatten(0, 1), p["b_dec"].unsqueeze(1)
+        gate = sparse.where_members(pre > 0, pre)  # values: ReLU(π)
+        stretch = p["r_mag"].exp().flatten()[gate.latents]
+        shared = gate.values - p["b_enc"].flatten()[gate.latents]  # (x − b_dec) W_enc
+        magnitude = stretch * shared + p["b_mag"].flatten()[gate.latents]
         active = gate._replace(values=magnitude.relu())
 
-        error = sparse.decode(active, p["W_dec"]).add_(p["b_dec"]).sub_(x)
-        gate_error = sparse.decode(gate, p["W_dec"]).add_(p["b_dec"]).sub_(x)
-        squared_error, gate_squared_error = error.square().sum(), gate_error.square().sum()
+        error = sparse.decode(active, W_dec).view_as(centred).add_(b_dec).sub_(x)
+        gate_error = sparse.decode(gate, W_dec).view_as(centred).add_(b_dec).sub_(x)
+        squared_error, gate_squared_error = error.square().sum((1, 2)), gate_error.square().sum((1, 2))
         gradient, gate_gradient = error.mul_(2 / b), gate_error.mul_(2 / b)
-        g_mag = sparse.gradient_of_values(active, p["W_dec"], gradient) * (magnitude > 0)
-        g_gate = sparse.gradient_of_values(gate, p["W_dec"], gate_gradient).add_(penalty / b)
+        rows = gradient.flatten(0, 1)
+        g_mag = sparse.gradient_of_values(active, W_dec, rows) * (magnitude > 0)
+        g_gate = sparse.gradient_of_values(gate, W_dec, gate_gradient.flatten(0, 1)) + of_entries(penalty, gate, n)
         through = stretch * g_mag + g_gate  # of (x − b_dec) W_enc
 
-        groups = sparse.by_latent(gate, n)
+        def by_latent(values: Tensor) -> Tensor:
+            return sparse.sum_by_latent(gate, values, e * n).view(e, n)
+
+        groups = sparse.by_latent(gate, e * n)
+        firings = by_latent((active.values > 0).int())
         return Step(
-            loss=(squared_error + gate_squared_error + penalty * gate.values.sum()) / b,
+            loss=(squared_error + gate_squared_error) / b
+            + of_members(penalty, squared_error) * by_latent(gate.values).sum(1),
             squared_error=squared_error,
-            active=(active.values > 0).sum(),
-            fired=sparse.fired(active, n),
+            active=firings.sum(1),
+            fired=firings > 0,
             gradient=gradient,
             gradients={
-                "W_enc": sparse.weight_gradient(groups, through, centred),
-                "b_enc": sparse.sum_by_latent(gate, g_gate, n),
-                "b_mag": sparse.sum_by_latent(gate, g_mag, n),
-                "r_mag": sparse.sum_by_latent(gate, g_mag * shared * stretch, n),
-                "W_dec": sparse.weight_gradient(groups, active.values, gradient),
-                "b_dec": rows_gradient(p, gradient, sparse.sum_by_latent(gate, through, n)),
+                "W_enc": sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_enc"]),
+                "b_enc": by_latent(g_gate),
+                "b_mag": by_latent(g_mag),
+                "r_mag": by_latent(g_mag * shared * stretch),
+                "W_dec": sparse.weight_gradient(groups, active.values, rows).view_as(p["W_dec"]),
+                "b_dec": rows_gradient(p, gradient, by_latent(through)),
             },
         )
 

@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, rows_gradient
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members, sparse_step
 
 
 @dataclass(frozen=True, kw_only=True)
 class JumpRelu(Architecture):
-    l0_coefficient: float
+    l0_coefficient: tuple[float, ...]
     bandwidth: float
 
     def add_parameters(self, p: Parameters) -> None:
@@ -32,36 +32,20 @@ class JumpRelu(Architecture):
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`."""
-        theta, width, penalty = p["threshold"], self.bandwidth, self.l0_coefficient * moment.warm
-        n, b = len(theta), len(x)
+        theta, width, b = p["threshold"], self.bandwidth, len(x)
+        penalty = tuple(c * moment.warm / b for c in self.l0_coefficient)
         centred, pre = self.encode(p, x)
         # every entry that passes, and those below that lie within the kernel
-        near = sparse.where(pre > theta - width / 2, pre)
-        z, at = near.values, theta[near.latents]
-        passes = z > at
-        active = near._replace(values=z * passes)
-        error = sparse.decode(active, p["W_dec"]).add_(p["b_dec"]).sub_(x)
-        squared_error = error.square().sum()
-        gradient = error.mul_(2 / b)
-        g_f = sparse.gradient_of_values(near, p["W_dec"], gradient)
-        within = ((z - at).abs() < width / 2) / width
-        through = g_f * passes
-        groups = sparse.by_latent(near, n)
-        g_b_enc = sparse.sum_by_latent(near, through, n)
-        return Step(
-            loss=squared_error / b + penalty * passes.sum() / b,
-            squared_error=squared_error,
-            active=passes.sum(),
-            fired=sparse.fired(active, n),
-            gradient=gradient,
-            gradients={
-                "W_enc": sparse.weight_gradient(groups, through, centred),
-                "b_enc": g_b_enc,
-                "W_dec": sparse.weight_gradient(groups, active.values, gradient),
-                "b_dec": rows_gradient(p, gradient, g_b_enc),
-                "threshold": -sparse.sum_by_latent(near, within * (at * g_f + penalty / b), n),
-            },
-        )
+        near = sparse.where_members(pre > (theta - width / 2).unsqueeze(1), pre)
+        z, at = near.values, theta.flatten()[near.latents]
+
+        def g_threshold(g_f: Float[Tensor, " active"]) -> Parameters:
+            within = ((z - at).abs() < width / 2) / width
+            pushed = within * (at * g_f + of_entries(penalty, near, theta.shape[1]))
+            return {"threshold": -sparse.sum_by_latent(near, pushed, theta.numel()).view_as(theta)}
+
+        step = sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
+        return step._replace(loss=step.loss + of_members(penalty, step.loss) * step.active)
 
     def folded(self, p: Parameters, scale: float) -> Parameters:
         return super().folded(p, scale) | {"threshold": p["threshold"] / scale}

@@ -6,7 +6,6 @@ prefixes of ‖x − x̂ₘ‖², x̂ₘ being what prefix m reconstructs, and A
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,44 +22,38 @@ class Matryoshka(BatchTopK):
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
-        n, b = len(p["b_enc"]), len(x)
+        (e, n), b = p["b_enc"].shape, len(x)
         centred, pre = self.encode(p, x)
-        active = sparse.active_largest(pre, self.k * b)
+        active = sparse.active_largest(pre, [k * b for k in self.k])
         self.follow(p, active)
 
-        bands = []  # of latents: those that a prefix adds to the one before
-        errors = []
-        reconstruction = p["b_dec"].expand_as(x)
-        start = 0
-        for stop in self.prefixes(n):
-            chosen = (active.latents >= start) & (active.latents < stop)
-            bands.append((chosen, sparse.keep(active, chosen)))
-            reconstruction = reconstruction + sparse.decode(bands[-1][1], p["W_dec"])
-            errors.append(reconstruction - x)
-            start = stop
-        loss = torch.stack([error.square().sum() for error in errors])
+        # every row becomes one for each band, the latents that a prefix adds to the one before
+        W_dec, bands = p["W_dec"].flatten(0, 1), len(self.prefixes(n))
+        banded = sparse.split_rows(active, self.prefixes(n), n)
+        parts = sparse.decode(banded, W_dec).view(e, b, bands, -1)
+        parts[:, :, 0] += p["b_dec"].unsqueeze(1)
+        errors = parts.cumsum(2).sub_(x.unsqueeze(1))  # (member, row, band, d)
+        loss = errors.square().sum((1, 3))  # (member, band)
 
         # a latent acts on every prefix that holds it: gradients add up from the whole to the smallest
-        through = torch.zeros_like(active.values)
-        g_W_dec = torch.zeros_like(p["W_dec"])
-        gradient = torch.zeros_like(x)
-        for error, (chosen, band) in zip(reversed(errors), reversed(bands), strict=True):
-            gradient = gradient + error * (2 / b)
-            through[chosen] = sparse.gradient_of_values(band, p["W_dec"], gradient)
-            g_W_dec += sparse.weight_gradient(sparse.by_latent(band, n), band.values, gradient)
-        through.mul_(active.values > 0)
-        g_b_enc = sparse.sum_by_latent(active, through, n)
+        gradients = errors.mul_(2 / b).flip(2).cumsum(2).flip(2)
+        rows = gradients.flatten(0, 2)
+        through = sparse.gradient_of_values(banded, W_dec, rows) * (active.values > 0)
+        g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
+        firings = sparse.sum_by_latent(active, (active.values > 0).int(), e * n).view(e, n)
+        groups = sparse.by_latent(banded, e * n)
+        encoder_groups = groups._replace(rows=groups.rows // bands)
         step = Step(
-            loss=loss.sum() / b,
-            squared_error=loss[-1],
-            active=(active.values > 0).sum(),
-            fired=sparse.fired(active, n),
-            gradient=errors[-1] * (2 / b),
+            loss=loss.sum(1) / b,
+            squared_error=loss[:, -1],
+            active=firings.sum(1),
+            fired=firings > 0,
+            gradient=errors[:, :, -1].contiguous(),
             gradients={
-                "W_enc": sparse.weight_gradient(sparse.by_latent(active, n), through, centred),
+                "W_enc": sparse.weight_gradient(encoder_groups, through, centred.flatten(0, 1)).view_as(p["W_enc"]),
                 "b_enc": g_b_enc,
-                "W_dec": g_W_dec,
-                "b_dec": rows_gradient(p, gradient, g_b_enc),
+                "W_dec": sparse.weight_gradient(groups, active.values, rows).view_as(p["W_dec"]),
+                "b_dec": rows_gradient(p, gradients[:, :, 0], g_b_enc),
             },
         )
         return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step

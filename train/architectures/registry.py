@@ -21,12 +21,20 @@ KINDS: dict[str, type[Architecture]] = {
     "gated": Gated,
     "matryoshka": Matryoshka,
 }
-OWN = ("k", "l1_coefficient", "l0_coefficient", "bandwidth", "tied")
+SPARSITY = ("k", "l1_coefficient", "l0_coefficient")  # in which members of a stack may differ
+SHARED = ("bandwidth", "tied")
 
 
-def architecture_of(settings: Mapping[str, Any]) -> Architecture:
-    """Make the architecture that a dictionary's settings name."""
-    options = {name: settings[name] for name in OWN if name in settings}
-    if settings.get("auxk_coefficient"):
-        options["auxk"] = AuxK(coefficient=settings["auxk_coefficient"])
-    return KINDS[settings["architecture"]](compute_dtype=TORCH[settings.get("dtype", "float32")], **options)
+def architecture_of(*members: Mapping[str, Any]) -> Architecture:
+    """Make the architecture that the settings of a dictionary name, or those of a stack's members."""
+    first = members[0]
+    options = {name: first[name] for name in SHARED if name in first}
+    options |= {name: tuple(member[name] for member in members) for name in SPARSITY if name in first}
+    if first.get("auxk_coefficient"):
+        options["auxk"] = AuxK(coefficient=first["auxk_coefficient"])
+    return KINDS[first["architecture"]](compute_dtype=TORCH[first.get("dtype", "float32")], **options)
+
+
+def kind_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Give what the members of a stack have in common besides their shape."""
+    return tuple(settings.get(name) for name in ("architecture", "dtype", "auxk_coefficient", *SHARED))

@@ -10,24 +10,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, rows_gradient, sparse_step
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_members, rows_gradient, sparse_step
 
 SPARSE_BELOW = 0.03  # density under which gathering beats four dense products
 
 
 @dataclass(frozen=True, kw_only=True)
 class Relu(Architecture):
-    l1_coefficient: float
+    l1_coefficient: tuple[float, ...]
     tied: bool = False
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`."""
         p = {**p, "W_enc": p["W_dec"]} if self.tied else p
         centred, pre = self.encode(p, x)
-        penalty = self.l1_coefficient * moment.warm
+        penalty = tuple(c * moment.warm for c in self.l1_coefficient)
         positive = pre > 0
         if x.device.type == "cpu" and int(positive.count_nonzero()) < SPARSE_BELOW * pre.numel():
-            step = sparse_step(p, x, centred, sparse.where(positive, pre), penalty)
+            step = sparse_step(p, x, centred, sparse.where_members(positive, pre), penalty)
         else:
             step = self._dense_step(p, x, centred, pre.relu_(), penalty)
         if self.tied:
@@ -45,30 +45,31 @@ class Relu(Architecture):
         self,
         p: Parameters,
         x: Float[Tensor, "row d"],
-        centred: Float[Tensor, "row d"],
-        f: Float[Tensor, "row n"],
-        penalty: float,
+        centred: Float[Tensor, "member row d"],
+        f: Float[Tensor, "member row n"],
+        penalty: tuple[float, ...],
     ) -> Step:
         """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
-        error = self.product(f, p["W_dec"], p["b_dec"]).sub_(x)  # (row, d)
-        squared_error = error.square().sum()
-        gradient = error.mul_(2 / len(x))
+        b = len(x)
+        each = of_members(penalty, f)
+        error = self.product(f, p["W_dec"], p["b_dec"]).sub_(x)  # (member, row, d)
+        squared_error = error.square().sum((1, 2))
+        gradient = error.mul_(2 / b)
         positive = f > 0
-        through = self.product(gradient, p["W_dec"].T)  # (row, n)
-        if penalty:
-            through.add_(penalty / len(x))
-        through.mul_(positive)
-        g_b_enc = through.sum(0)
+        through = self.product(gradient, p["W_dec"].mT)  # (member, row, n)
+        through.add_((each.view(-1, 1, 1) if isinstance(each, Tensor) else each) / b).mul_(positive)
+        g_b_enc = through.sum(1)
+        firings = positive.sum(1)
         return Step(
-            loss=squared_error / len(x) + penalty * f.sum() / len(x),
+            loss=(squared_error + each * f.sum((1, 2))) / b,
             squared_error=squared_error,
-            active=positive.count_nonzero(),
-            fired=f.amax(0) > 0,
+            active=firings.sum(1),
+            fired=firings > 0,
             gradient=gradient,
             gradients={
-                "W_enc": self.product(through.T, centred),
+                "W_enc": self.product(through.mT, centred),
                 "b_enc": g_b_enc,
-                "W_dec": self.product(f.T, gradient),
+                "W_dec": self.product(f.mT, gradient),
                 "b_dec": rows_gradient(p, gradient, g_b_enc),
             },
         )

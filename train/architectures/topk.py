@@ -15,7 +15,7 @@ from train.sparse import active_top_k
 
 @dataclass(frozen=True, kw_only=True)
 class TopK(Architecture):
-    k: int
+    k: tuple[int, ...]
     auxk: AuxK | None = None
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:

@@ -1,0 +1,129 @@
+"""Dictionaries of one shape take their steps together.
+
+Their parameters, optimiser moments and counters are views into stacked tensors, [member, …]: one batched product
+encodes for all of them, the sparse work is done over all their rows at once, and one fused Adam moves them. Members
+may differ in sparsity, seed, initialisation, learning rate and its schedule; what else the step depends on is shared.
+
+A member sees what it would see alone, and nothing is added up across members: one that turns to NaN leaves the others
+as they are. Its numbers are those of the dictionary trained alone to 1e-5 per step, since products and sums over a
+stack may be taken in another order; a stack of one takes the very same steps as a dictionary alone.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.adam import adam
+
+from train.architectures import Moment, Parameters, architecture_of, kind_of
+from train.member import Member
+from train.schedule import dead_after
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class Stack:
+    """Members that stand at the same row. From here on, their tensors are views into the stack's."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = list(members)
+        first = self.members[0]
+        self.architecture = architecture_of(*(member.planned.settings for member in self.members))
+        self.rows = first.rows
+        self.parameters: Parameters = _share([member.parameters for member in self.members])
+        # Adam's running averages of the gradient and of its square
+        self.averages: Parameters = _share([member.averages for member in self.members])
+        self.squares: Parameters = _share([member.squares for member in self.members])
+        self.silent_rows = _stack([member.silent_rows for member in self.members])  # [member, n]
+        self.sums = _stack([member.sums for member in self.members])  # [member, quantity]
+        for number, member in enumerate(self.members):
+            member.silent_rows, member.sums = self.silent_rows[number], self.sums[number]
+        self.steps = [torch.full((), float(first.steps), device=self.sums.device) for _ in self.averages]
+
+    @torch.no_grad()
+    def train_on(self, x: Float[Tensor, "row d"], variance: Float[Tensor, ""]) -> None:
+        """Take one step on rows `x`, whose squared distance from the mean activation is `variance`."""
+        start, self.rows = self.rows, self.rows + len(x)
+        first = self.members[0]
+        dead = self.silent_rows >= dead_after(first.planned.settings, self.rows)
+        step = self.architecture.step(self.parameters, x, Moment(first.schedule.penalty(self.rows), dead))
+        self._descend(step.gradients, start)
+        self.silent_rows.add_(len(x)).masked_fill_(step.fired, 0)
+        loss = step.loss * len(x)
+        rows = torch.full_like(loss, len(x))
+        self.sums += torch.stack(
+            [rows, loss, step.squared_error, step.active.to(loss), variance.to(loss).expand_as(loss)], dim=1
+        ).double()
+        for member in self.members:
+            member.rows, member.steps = self.rows, member.steps + 1
+
+    def _descend(self, g: Parameters, start: int) -> None:
+        """Move the parameters against their gradients; decoder directions keep their norm."""
+        W_dec = self.parameters["W_dec"]
+        # the norm of a decoder row is fixed: what would change it is taken out of its gradient
+        g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
+        rates = [member.learning_rate(start, self.rows) for member in self.members]
+        first = 0
+        for rate, group in itertools.groupby(rates):  # members of one rate move together
+            these = slice(first, first + len(list(group)))
+            first = these.stop
+            # the number of steps is counted up in place: once for all members
+            steps = self.steps if first == len(rates) else [step.clone() for step in self.steps]
+            adam(
+                [self.parameters[name][these] for name in self.averages],
+                [g[name][these] for name in self.averages],
+                [average[these] for average in self.averages.values()],
+                [square[these] for square in self.squares.values()],
+                [],
+                steps,
+                fused=True,
+                amsgrad=False,
+                beta1=BETAS[0],
+                beta2=BETAS[1],
+                lr=rate,
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
+        F.normalize(W_dec, dim=-1, out=W_dec)
+        self.architecture.project(self.parameters)
+
+
+def stack_members(members: Sequence[Member]) -> list[Stack]:
+    """Stack members of one shape, the largest first, so that no core waits for one that started late.
+
+    On a GPU all of a shape are one stack: small steps cost their launches. On a CPU, cores take steps side by side
+    (train/workers.py), and each member is a stack of its own.
+    """
+    shapes: dict[object, list[Member]] = {}
+    for number, member in enumerate(members):
+        shapes.setdefault(_shape(member) if member.sums.is_cuda else number, []).append(member)
+    stacks = [Stack(sorted(alike, key=_peak_rate)) for alike in shapes.values()]
+    return sorted(stacks, key=lambda stack: -stack.parameters["W_dec"].numel())
+
+
+def _peak_rate(member: Member) -> float:
+    return member.planned.settings["learning_rate"]
+
+
+def _shape(member: Member) -> object:
+    """Give what members must have in common to take their steps together."""
+    settings = member.planned.settings
+    start = (member.rows, member.steps, member.schedule.warmup_rows, dead_after(settings, 0))
+    return (kind_of(settings), *member.parameters["W_dec"].shape, *start)
+
+
+def _share(parts: Sequence[Parameters]) -> Parameters:
+    """Stack each tensor of the members, and put views into the stack in the tensors' place."""
+    stacked = {name: _stack([part[name] for part in parts]) for name in parts[0]}
+    for number, part in enumerate(parts):
+        part.update({name: whole[number] for name, whole in stacked.items()})
+    return stacked
+
+
+def _stack(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(list(tensors))
