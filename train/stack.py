@@ -24,6 +24,7 @@ from train.schedule import dead_after
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+CACHED_LATENTS = 2**18  # rows x latents of a stack's step that a core's caches hold
 
 
 class Stack:
@@ -96,18 +97,29 @@ class Stack:
 def stack_members(members: Sequence[Member]) -> list[Stack]:
     """Stack members of one shape, the largest first, so that no core waits for one that started late.
 
-    On a GPU all of a shape are one stack: small steps cost their launches. On a CPU, cores take steps side by side
-    (train/workers.py), and each member is a stack of its own.
+    On a GPU all of a shape are one stack: small steps cost their launches. On a CPU, whose cores take the steps of
+    several stacks side by side (train/workers.py), only so many as stay in its caches. Measured, eight on one core
+    against one after the other: 256 rows x 128 latents take 0.55 to 0.9 of the time, 256 x 512 0.7 to 1,
+    1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
     """
     shapes: dict[object, list[Member]] = {}
-    for number, member in enumerate(members):
-        shapes.setdefault(_shape(member) if member.sums.is_cuda else number, []).append(member)
-    stacks = [Stack(sorted(alike, key=_peak_rate)) for alike in shapes.values()]
+    for member in members:
+        shapes.setdefault(_shape(member), []).append(member)
+    stacks = []
+    for alike in shapes.values():
+        alike.sort(key=lambda member: member.planned.settings["learning_rate"])
+        size = _size_of_stack(alike)
+        stacks += [Stack(alike[start : start + size]) for start in range(0, len(alike), size)]
     return sorted(stacks, key=lambda stack: -stack.parameters["W_dec"].numel())
 
 
-def _peak_rate(member: Member) -> float:
-    return member.planned.settings["learning_rate"]
+def _size_of_stack(alike: Sequence[Member]) -> int:
+    first = alike[0]
+    if first.sums.is_cuda:
+        return len(alike)
+    latents = first.planned.settings["batch_rows"] * len(first.silent_rows)
+    share = -(-len(alike) // torch.get_num_threads())  # so that every core has one
+    return max(1, min(share, CACHED_LATENTS // latents))
 
 
 def _shape(member: Member) -> object:
