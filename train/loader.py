@@ -60,16 +60,18 @@ class Window(NamedTuple):
 
 
 class Loader:
-    """The stream of one hook's rows. Memory: two windows of `window_bytes`."""
+    """The stream of one hook's rows, of the first `rows` in the store. Memory: two windows of `window_bytes`."""
 
-    def __init__(self, store: ActivationStore, hook: str, seed: int, window_bytes: int) -> None:
+    def __init__(
+        self, store: ActivationStore, hook: str, seed: int, window_bytes: int, rows: int | None = None
+    ) -> None:
         self.store = store
         self.hook = hook
         width = store.hooks[hook]
         self.dtype = TORCH[store.manifest["storage_dtype"]]
         row_bytes = width * self.dtype.itemsize
         block_rows = max(1, min(BLOCK_BYTES, window_bytes) // row_bytes)
-        self.order = Order(store.rows, block_rows, max(1, window_bytes // (row_bytes * block_rows)), seed)
+        self.order = Order(rows or store.rows, block_rows, max(1, window_bytes // (row_bytes * block_rows)), seed)
 
     def batches(self, start: int, stop: int, batch_rows: int) -> Iterator[Shaped[Tensor, "row d"]]:
         """Yield rows [start, stop) of the stream in batches; the last one may be short."""

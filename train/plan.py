@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from train.schedule import CONVERGED, fewest_rows
 from winnow.config import Dictionaries, Experiment, Train
 from winnow.errors import UserError, nearest, refuse_changed
 
@@ -23,6 +24,7 @@ SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setti
 SHORT = {"learning_rate": "lr", "bandwidth": "bandwidth", "auxk_coefficient": "auxk"}
 BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
+MAX_ROWS = 200_000_000
 USUAL = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK}
 
 
@@ -55,9 +57,12 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
         raise UserError("train.dictionaries: none is asked for; add a table [[train.dictionaries]]")
     shared = {
         "rows": config.train.rows,
+        **_end(config.train),
         "batch_rows": config.train.batch_rows,
+        "compute_dtype": config.train.compute_dtype,
         "warmup": config.train.warmup,
         "decay": config.train.decay,
+        "held_out_rows": config.train.held_out_rows,
         "window_mib": config.train.window_mib,
         "order seed": config.seed,
         "activations": fingerprint(manifest),
@@ -74,6 +79,12 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
                 planned[path] = Planned(hook, path, own | shared)
     order = list(manifest["hooks"])
     return sorted(planned.values(), key=lambda p: order.index(p.hook))
+
+
+def _end(train: Train) -> dict[str, Any]:
+    """Name what decides on the end of a training that is to converge, and by what every one is judged."""
+    ceiling = {"max_rows": MAX_ROWS if train.max_rows is None else train.max_rows} if train.rows == CONVERGED else {}
+    return {**ceiling, "slope_bound": train.slope_bound, "similarity_bound": train.similarity_bound}
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
@@ -139,5 +150,5 @@ def _name(own: Mapping[str, Any]) -> str:
 
 
 def rows_between_logs(train: Train) -> int:
-    """Choose how often the curve gets a point: 200 times, and never twice a batch."""
-    return max(train.batch_rows, train.rows // 200)
+    """Choose how often the curve gets a point: 200 times by the earliest end, and never twice a batch."""
+    return max(train.batch_rows, int(fewest_rows({"rows": train.rows, **_end(train)})) // 200)

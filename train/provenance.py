@@ -7,18 +7,17 @@ from typing import Any
 
 import torch
 
-from train.plan import Planned
+from train.member import Member
 from winnow.store import ActivationStore
 
 
-def provenance(
-    store: ActivationStore, planned: Planned, rows: int, scale: float, device: torch.device
-) -> dict[str, Any]:
+def provenance(store: ActivationStore, member: Member, scale: float, device: torch.device) -> dict[str, Any]:
     """Compose the content of training.json."""
     return {
-        "settings": planned.settings,
-        "hook": planned.hook,
-        "rows": rows,
+        "settings": member.planned.settings,
+        "hook": member.planned.hook,
+        "rows": member.rows,
+        "convergence": member.convergence.record(),
         "scale folded into the weights": scale,
         "activations": {"path": str(store.path), "rows": store.rows, **store.manifest},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

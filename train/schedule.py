@@ -1,15 +1,26 @@
 """How learning rate and sparsity penalty go over a training, both linear in rows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+CONVERGED = "converged"  # in place of a number of rows: as many as the rule of train/convergence.py asks for
+DEAD_AFTER_ROWS = 10_000_000  # Gao et al. 2024
+OCTAVES = 6  # between the first time that the rule looks, and the last
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """Rise over the first share `warmup` of the rows, fall to zero over the last share `decay`."""
+    """Rise over the first `warmup_rows`, fall to zero over the last share `decay` of `rows`."""
 
     rows: int
-    warmup: float
+    warmup_rows: float
     decay: float
+
+    @property
+    def falls_from(self) -> float:
+        """The row from which on the rate falls."""
+        return self.rows * (1 - self.decay)
 
     def rate(self, start: int, stop: int) -> float:
         """Give the factor on the learning rate for the step that takes rows [start, stop)."""
@@ -19,4 +30,38 @@ class Schedule:
 
     def penalty(self, stop: int) -> float:
         """Give the factor on the sparsity penalty for the step that ends with row `stop`."""
-        return min(1.0, stop / (self.rows * self.warmup)) if self.warmup else 1.0
+        return min(1.0, stop / self.warmup_rows) if self.warmup_rows else 1.0
+
+    def ending(self, rows: int) -> "Schedule":
+        """Let the rate fall so that it is zero at `rows`."""
+        return replace(self, rows=rows)
+
+
+def schedule_of(settings: Mapping[str, Any]) -> Schedule:
+    """Compose the schedule that a dictionary starts with; where its end is open, the latest possible one.
+
+    Where the end is open, the warm-up is the share of the fewest rows that the rule can end with: a ceiling that is
+    never reached shall not make it longer.
+    """
+    rows = most_rows(settings)
+    return Schedule(rows=rows, warmup_rows=settings["warmup"] * fewest_rows(settings), decay=settings["decay"])
+
+
+def most_rows(settings: Mapping[str, Any]) -> int:
+    """Give the rows that a dictionary sees at most."""
+    return settings["max_rows"] if settings["rows"] == CONVERGED else settings["rows"]
+
+
+def fewest_rows(settings: Mapping[str, Any]) -> float:
+    """Give the rows that a dictionary sees at least: the rule needs two looks, at some rows and at twice as many."""
+    return most_rows(settings) * (2.0 ** (1 - OCTAVES) if settings["rows"] == CONVERGED else 1.0)
+
+
+def dead_after(settings: Mapping[str, Any], rows: int) -> int:
+    """Give the rows after which a silent latent is dead: 10 M, or a tenth of the training, as far as it is known."""
+    return min(DEAD_AFTER_ROWS, max(int(fewest_rows(settings)), rows) // 10)
+
+
+def rows_at_end(rows: int, decay: float, batch_rows: int) -> int:
+    """Give the end of a training whose rate falls from `rows` on: `decay` of the whole, in whole batches."""
+    return rows + -(-round(rows * decay / (1 - decay)) // batch_rows) * batch_rows

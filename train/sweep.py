@@ -6,22 +6,28 @@ Every batch is read, scaled and moved to the device once, and each dictionary ta
 import json
 import math
 import sys
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from train.checkpoint import drop_checkpoints, group_by_start, read_checkpoint, write_checkpoint
 from train.curve import append_point, cut_curve
+from train.held_out import HeldOut, evaluate, first_held_out
 from train.initialise import SAMPLE_ROWS, first_directions, initial_parameters
 from train.loader import Loader
 from train.member import Member
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
+from train.scaling import scaling_of
+from train.schedule import rows_at_end
 from train.signals import Stop, stop_on_signals
-from train.workers import side_by_side
+from train.snapshots import snapshot_due, write_snapshot
+from train.stack import Stack, stack_members
+from train.workers import Each, side_by_side
 from winnow.config import Experiment, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
@@ -29,13 +35,6 @@ from winnow.progress import progress_bar
 from winnow.publish import publish_text
 from winnow.stage import Interrupted
 from winnow.store import ActivationStore
-
-
-class Scaling(NamedTuple):
-    """How a hook's activations reach the dictionaries: x * scale, whose mean norm is sqrt(d_model)."""
-
-    scale: float
-    mean: Tensor  # [d] of the scaled activations
 
 
 def train_all(config: Experiment, activations: Path, planned: list[Planned]) -> None:
@@ -59,18 +58,6 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def scaling_of(store: ActivationStore, hook: str) -> Scaling:
-    """Take scale and mean from the harvest's statistics.
-
-    Raises `UserError` where the activations are zero throughout.
-    """
-    statistics = store.statistics(hook)
-    if statistics.mean_norm == 0:
-        raise UserError(f"{store.path}: the activations at {hook} are all zero; choose another hook")
-    scale = math.sqrt(store.hooks[hook]) / statistics.mean_norm
-    return Scaling(scale, torch.from_numpy(statistics.mean * scale).float())
-
-
 class _Sweep:
     """The dictionaries of one hook that stand at the same row."""
 
@@ -88,8 +75,12 @@ class _Sweep:
         self.hook = hook
         self.rows = start
         self.device = device
+        self.logs = rows_between_logs(config.train)
         self.scaling = scaling_of(store, hook)
-        self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20)
+        self.mean = self.scaling.mean.to(device)
+        trained = first_held_out(store, config.train.held_out_rows)
+        self.held_out = HeldOut(store, hook, trained, config.train.batch_rows, self._prepare)
+        self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
         # the largest first, so that no core waits for one that started late
         self.members = [self._member(p) for p in sorted(planned, key=lambda p: -p.settings["n_latents"])]
 
@@ -98,7 +89,8 @@ class _Sweep:
         directions = first_directions(
             settings["initialisation"], settings["n_latents"], len(self.scaling.mean), settings["seed"], self._sample
         )
-        member = Member(planned, initial_parameters(directions, self.scaling.mean), self.device)
+        parameters = initial_parameters(directions, self.scaling.mean)
+        member = Member(planned, parameters, self.device, len(self.held_out))
         if self.rows:
             member.load_state(*read_checkpoint(planned.folder, self.rows))
         planned.folder.mkdir(parents=True, exist_ok=True)
@@ -107,53 +99,82 @@ class _Sweep:
 
     def _sample(self) -> Tensor:
         """Read the rows from which an initialisation may compute directions: those of the stream's beginning."""
-        count = min(SAMPLE_ROWS, self.store.rows)
+        count = min(SAMPLE_ROWS, self.loader.order.rows)
         batch = next(self.loader.batches(0, count, count))
         return batch.float().mul_(self.scaling.scale).sub_(self.scaling.mean)
 
+    def _prepare(self, batch: Tensor) -> Tensor:
+        """Move rows to the device, and scale them."""
+        return batch.to(self.device).float().mul_(self.scaling.scale)
+
     def run(self, stop: Stop) -> None:
-        """Train to the end, saving state on the way."""
-        total, batch_rows = self.config.rows, self.config.batch_rows
-        mean = self.scaling.mean.to(self.device)
-        logs = rows_between_logs(self.config)
-        note = ""
-        title = f"train {self.hook}"
+        """Train every dictionary to its end, saving state on the way."""
+        most = max(member.schedule.rows for member in self.members)
+        if self.rows:
+            self._finish_ended()
         with (
-            progress_bar(title, total, "rows", self.rows) as bar,
+            progress_bar(f"train {self.hook}", most, "rows", self.rows) as bar,
             side_by_side(len(self.members), self.device) as each,
         ):
-            for batch in self.loader.batches(self.rows, total, batch_rows):
-                x = batch.to(self.device).float().mul_(self.scaling.scale)
-                variance = (x - mean).square_().sum()
-                each(partial(Member.train_on, x=x, variance=variance), self.members)
+            stacks: list[Stack] = []
+            for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
+                if sum(len(stack.members) for stack in stacks) != len(self.members):  # some were let go of
+                    stacks = stack_members(self.members)
+                x = self._prepare(batch)
+                variance = (x - self.mean).square_().sum()
+                each(partial(Stack.train_on, x=x, variance=variance), stacks)
                 before, self.rows = self.rows, self.rows + len(x)
-                at_end = self.rows == total
-                note = self._log() if at_end or self.rows // logs > before // logs else note
+                note = self._observe(before, each)
                 bar.advance(len(x), note)
-                if stop.requested and not at_end:
+                ended = any(member.ended for member in self.members)
+                if ended or stop.requested or _passes(before, self.rows, self.config.checkpoint_rows):
                     self._save()
-                    raise Interrupted(f"{self.hook}: stopped by {stop.requested} at row {self.rows:,}, state saved")
-                if at_end or self.rows // self.config.checkpoint_rows > before // self.config.checkpoint_rows:
-                    self._save()
+                if ended:
+                    self._finish_ended()
                 if not self.members:
                     return
-        for member in self.members:
-            self._finish(member)
+                if stop.requested:
+                    raise Interrupted(f"{self.hook}: stopped by {stop.requested} at row {self.rows:,}, state saved")
 
-    def _log(self) -> str:
-        """Add a point to every curve, let go of dictionaries whose loss is not finite, and sum up in a few words."""
-        points = []
-        for member in list(self.members):
+    def _observe(self, before: int, each: Each) -> str:
+        """Do what falls due with the step from `before`: copies, points of the curves, evaluations, snapshots."""
+        for member in self.members:
+            member.convergence.keep_half(before, self.rows, member.parameters["W_dec"])
+        looks = {member: member.convergence.reached(before, self.rows) for member in self.members}
+        logs = _passes(before, self.rows, self.logs)
+        points = self._points([m for m in self.members if logs or m.ended or looks[m] is not None])
+        evaluated = [member for member in points if member.ended or looks[member] is not None]
+        for member, result in zip(evaluated, evaluate(evaluated, self.held_out, self.mean, each), strict=True):
+            points[member] |= result.point(member.planned.settings)
+            self._judge(member, looks[member], points[member]["eval_loss"])
+        for member, point in points.items():
+            append_point(member.planned.folder, point)
+        if snapshot_due(before, self.rows, self.config.snapshots, self.config.batch_rows):
+            for member in self.members:
+                write_snapshot(member, self.scaling.scale, metadata(self.store), self._provenance(member))
+        return _sum_up(points.values())
+
+    def _judge(self, member: Member, look: int | None, loss: float) -> None:
+        """Tell the rule of an evaluation; where it holds, let the rate fall from here on."""
+        directions, alive = member.parameters["W_dec"], ~member.dead
+        if look is not None and member.convergence.look(look, self.rows, loss, directions, alive):
+            schedule = member.schedule
+            end = min(schedule.rows, rows_at_end(self.rows, schedule.decay, self.config.batch_rows))
+            member.convergence.ends = end
+            member.schedule = schedule.ending(end)
+        if member.ended:
+            member.convergence.finish(directions, alive)
+
+    def _points(self, members: list[Member]) -> dict[Member, dict[str, int | float]]:
+        """Compose the next points of the curves, and let go of dictionaries whose loss is not finite."""
+        points = {}
+        for member in members:
             sums = member.take_sums()
-            if not math.isfinite(sums.loss):
+            if math.isfinite(sums.loss):
+                points[member] = member.point(sums, self.scaling.scale)
+            else:
                 self._fail(member, sums.loss / sums.rows)
-                continue
-            points.append(member.point(sums, self.scaling.scale))
-            append_point(member.planned.folder, points[-1])
-        if not points:
-            return ""
-        best = min(points, key=lambda point: point["fvu"])
-        return f"{len(points)}: best FVU {best['fvu']:.3f}, L0 {best['l0']:.0f}"
+        return points
 
     def _save(self) -> None:
         """Checkpoint every dictionary; once all are written, drop the older ones."""
@@ -173,8 +194,26 @@ class _Sweep:
         publish_text(planned.folder / FAILED, json.dumps(record, indent=1) + "\n")
         print(f"{self.hook}/{planned.name}: loss {loss} by row {member.rows:,}; stopped", file=sys.stderr)
 
-    def _finish(self, member: Member) -> None:
-        planned = member.planned
-        record = provenance(self.store, planned, member.rows, self.scaling.scale, self.device)
-        save_dictionary(member.dictionary(self.scaling.scale), planned.folder, metadata(self.store), record)
-        drop_checkpoints(planned.folder)
+    def _finish_ended(self) -> None:
+        """Save dictionaries that are done, and let go of them."""
+        for member in [member for member in self.members if member.ended]:
+            dictionary = member.dictionary(self.scaling.scale)
+            save_dictionary(dictionary, member.planned.folder, metadata(self.store), self._provenance(member))
+            drop_checkpoints(member.planned.folder)
+            self.members.remove(member)
+
+    def _provenance(self, member: Member) -> dict[str, Any]:
+        return provenance(self.store, member, self.scaling.scale, self.device)
+
+
+def _passes(before: int, rows: int, every: int) -> bool:
+    """Tell whether a multiple of `every` lies in (before, rows]."""
+    return rows // every > before // every
+
+
+def _sum_up(points: Iterable[Mapping[str, int | float]]) -> str:
+    """Say in a few words how it goes; nothing where there are no points."""
+    if not points:
+        return ""
+    best = min(points, key=lambda point: point["fvu"])
+    return f"best FVU {best['fvu']:.3f}, L0 {best['l0']:.0f}"

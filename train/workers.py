@@ -8,17 +8,22 @@ order of magnitude). What a dictionary computes does not depend on the others ei
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
 Item = TypeVar("Item")
 
 
+@runtime_checkable
+class Each(Protocol):
+    """Calls a function on every item."""
+
+    def __call__(self, act: Callable[[Item], None], some: Sequence[Item], /) -> None: ...
+
+
 @contextmanager
-def side_by_side(
-    items: int, device: torch.device
-) -> Iterator[Callable[[Callable[[Item], None], Sequence[Item]], None]]:
+def side_by_side(items: int, device: torch.device) -> Iterator[Each]:
     """Yield `each(act, some)`, which calls `act` on every one of `some`, several at a time where that is faster.
 
     items: how many there are in all; with fewer than cores, each takes its share of the cores.

@@ -27,6 +27,10 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _distinct_or_none(values: list[Any]) -> list[Any]:
+    return _distinct(values) if values else values
+
+
 OneOrMore = (BeforeValidator(_as_list), AfterValidator(_distinct))
 
 
@@ -147,17 +151,62 @@ class Dictionaries(Section):
 class Train(Section):
     """How dictionaries are fitted."""
 
-    rows: Count = Field(default=1_000_000, description="activation rows each dictionary sees; epochs follow")
+    rows: Count | Literal["converged"] = Field(
+        default=1_000_000,
+        description="activation rows each dictionary sees; epochs follow. Or converged: until slope and similarity are "
+        "within their bounds, each dictionary on its own",
+    )
+    max_rows: Count | None = Field(
+        default=None, description="rows = converged: stop there at the latest; 200,000,000 rows"
+    )
+    slope_bound: Positive = Field(
+        default=0.05,
+        description="converged: relative change of the evaluation loss as rows double (more precisely, "
+        "d ln loss / d ln rows), at most",
+    )
+    similarity_bound: float = Field(
+        default=0.95,
+        ge=-1,
+        le=1,
+        description="converged: mean cosine of the decoder directions with themselves at half the rows, at least",
+    )
     batch_rows: Count = Field(default=4096, description="rows per step")
-    warmup: float = Field(default=0.05, ge=0, le=1, description="share of the rows over which rate and penalty rise")
+    compute_dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="dtype of the products of a step; weights and optimiser stay float32"
+    )
+    warmup: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of the rows (of the fewest possible, if converged) over which rate and penalty rise",
+    )
     decay: float = Field(
         default=0.2, ge=0, le=1, description="share of the rows, the last, over which the rate falls to 0"
     )
+    held_out_rows: Count | Literal["auto"] = Field(
+        default="auto",
+        description="rows at the end of the store, in whole sequences, that are never trained on but evaluated; auto: "
+        "one in 100, at most 65,536",
+    )
     checkpoint_rows: Count = Field(default=2_000_000, description="rows between checkpoints")
+    snapshots: Natural = Field(
+        default=0, description="dictionaries to keep from on the way, for each doubling of the rows; 0: none"
+    )
+    loggers: Annotated[list[Literal["tensorboard", "wandb"]], AfterValidator(_distinct_or_none)] = Field(
+        default=["tensorboard"], description="where curves go besides metrics.jsonl: tensorboard, wandb"
+    )
     window_mib: Count = Field(
         default=512, description="MiB of rows that are shuffled together; two such windows are held"
     )
     dictionaries: list[Dictionaries] = Field(default=[], description="grids, each a table [[train.dictionaries]]")
+
+    @model_validator(mode="after")
+    def _end_fits(self) -> "Train":
+        if self.max_rows is not None and self.rows != "converged":
+            raise ValueError("max_rows has a meaning only with rows = converged; remove it")
+        if self.rows == "converged" and self.decay == 1:
+            raise ValueError("decay = 1 leaves no rows at full rate, where convergence is judged; choose a lower one")
+        return self
 
 
 class Analyze(Section):

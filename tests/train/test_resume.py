@@ -39,7 +39,7 @@ def test_stopped_training_goes_on_to_equal_bits(
 ) -> None:
     path = write_run(tmp_path, GRIDS)
     steps = 0
-    original = sweep.Member.train_on
+    original = sweep.Stack.train_on
 
     def stop_in_step(*arguments: Any, **named: Any) -> None:
         nonlocal steps
@@ -48,7 +48,7 @@ def test_stopped_training_goes_on_to_equal_bits(
             os.kill(os.getpid(), signal.SIGTERM)
         original(*arguments, **named)
 
-    monkeypatch.setattr(sweep.Member, "train_on", stop_in_step)
+    monkeypatch.setattr(sweep.Stack, "train_on", stop_in_step)
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM at row [\d,]+, state saved"):
         train(load(path))
     assert weights(tmp_path / "run") == {}
@@ -115,7 +115,7 @@ def test_signal_ends_the_stage_with_its_own_status(tmp_path: Path) -> None:
 
 def test_changed_setting_is_refused_on_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_run(tmp_path, GRIDS)
-    monkeypatch.setattr(sweep._Sweep, "_finish", _pull_the_plug)
+    monkeypatch.setattr(sweep._Sweep, "_finish_ended", _pull_the_plug)
     with pytest.raises(OSError, match="pulled the plug"):
         train(load(path))
     with pytest.raises(UserError, match="was made with batch_rows = 250, now batch_rows = 300 is asked for"):

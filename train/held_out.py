@@ -1,0 +1,126 @@
+"""Rows at the end of a store that no dictionary is trained on, and how well dictionaries do on them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from train import sparse
+from train.member import Member
+from train.workers import Each
+from winnow.dictionary import Dictionary
+from winnow.errors import UserError
+from winnow.store import ActivationStore
+
+SHARE = 100  # one row of so many is held out,
+MOST = 65_536  # and not more than so many
+SPARSE_BELOW = 0.03  # density under which gathering the active latents beats a dense product on the CPU
+
+
+class Evaluation(NamedTuple):
+    """How a dictionary does on held-out rows; sums over the rows, of the scaled activations."""
+
+    rows: float
+    squared_error: float
+    active: float
+    magnitude: float  # of the latents
+    variance: float  # squared distance of the rows from the mean of everything harvested
+
+    def loss(self, settings: Mapping[str, Any]) -> float:
+        """Average ‖x − x̂‖² and the sparsity penalty, at its full weight, of the latents of the finished form."""
+        penalty = (
+            settings.get("l1_coefficient", 0.0) * self.magnitude + settings.get("l0_coefficient", 0.0) * self.active
+        )
+        return (self.squared_error + penalty) / self.rows
+
+    def point(self, settings: Mapping[str, Any]) -> dict[str, float]:
+        """Name the numbers as a point of the curve has them."""
+        return {
+            "eval_loss": self.loss(settings),
+            "eval_fvu": self.squared_error / self.variance,
+            "eval_l0": self.active / self.rows,
+        }
+
+
+def first_held_out(store: ActivationStore, asked: int | Literal["auto"]) -> int:
+    """Give the row with which the held-out tail begins: that of a sequence, so that none is on both sides.
+
+    Raises `UserError` where nothing would be left to train on.
+    """
+    count = max(1, min(store.rows // SHARE, MOST)) if asked == "auto" else asked
+    start = store.rows - count
+    if start > 0:
+        sequences = store.tokens(max(0, start - store.context), start + 1).sequence
+        start -= int((sequences[:-1] == sequences[-1]).count_nonzero())
+    if start <= 0:
+        raise UserError(
+            f"train.held_out_rows: {count} rows, in whole sequences, are all of the {store.rows} that "
+            f"{store.path} holds; hold out fewer, or harvest more"
+        )
+    return start
+
+
+class HeldOut:
+    """The held-out rows of one hook, as the dictionaries see them; read again whenever they are asked for."""
+
+    def __init__(
+        self,
+        store: ActivationStore,
+        hook: str,
+        start: int,
+        batch_rows: int,
+        prepare: Callable[[Tensor], Float[Tensor, "row d"]],
+    ) -> None:
+        self.store = store
+        self.hook = hook
+        self.start = start
+        self.batch_rows = batch_rows
+        self.prepare = prepare  # scales rows, and moves them to the device
+
+    def __len__(self) -> int:
+        return self.store.rows - self.start
+
+    def batches(self) -> Iterator[Float[Tensor, "row d"]]:
+        """Yield the rows in the order of the store."""
+        for start in range(self.start, self.store.rows, self.batch_rows):
+            yield self.prepare(self.store.read(self.hook, start, min(start + self.batch_rows, self.store.rows)))
+
+
+def evaluate(
+    members: Sequence[Member],
+    held_out: HeldOut,
+    mean: Float[Tensor, " d"],
+    each: Each,
+) -> list[Evaluation]:
+    """Measure dictionaries as they would be saved, in one pass over the held-out rows.
+
+    mean: of everything harvested, scaled. each: see train/workers.py.
+    """
+    dictionaries = [member.dictionary(scale=1.0) for member in members]
+    sums: list[Tensor | float] = [0.0] * len(members)
+
+    for x in held_out.batches():
+
+        def add(number: int, x: Tensor = x) -> None:
+            sums[number] = sums_on(dictionaries[number], x, mean) + sums[number]
+
+        each(add, range(len(members)))
+    return [Evaluation(*torch.as_tensor(total).tolist()) for total in sums]
+
+
+@torch.no_grad()
+def sums_on(dictionary: Dictionary, x: Float[Tensor, "row d"], mean: Float[Tensor, " d"]) -> Float[Tensor, " quantity"]:
+    """Add up the fields of `Evaluation` over rows `x`, for a dictionary of scaled activations; float64."""
+    f = dictionary.encode(x)
+    positive = f > 0
+    active = positive.count_nonzero()
+    if x.device.type == "cpu" and int(active) < SPARSE_BELOW * f.numel():
+        reconstruction = sparse.decode(sparse.where(positive, f), dictionary.W_dec).add_(dictionary.b_dec)
+    else:
+        reconstruction = dictionary.decode(f)
+    squared_error = reconstruction.sub_(x).square_().sum()
+    variance = (x - mean).square_().sum()
+    rows = torch.full_like(variance, len(x))
+    return torch.stack([rows, squared_error, active, f.sum(), variance]).double()
