@@ -3,17 +3,17 @@
     python -m bench.harvest [--quick]
 
 A model of GPT-2 small's size with random weights is run over random tokens: alone, up to the last layer
-that a hook needs, and as a harvest of 1 or 24 hooks into shards, statistics and hashes included. The two
-take turns, shard by shard, so that a noisy machine is equally noisy to both; the middle ratio counts.
+that a hook needs, and as a harvest of 1 or 24 hooks into four shards, statistics, hashes and syncing to the disk
+included, the last shard's too, behind which nothing is left to compute. The two take turns, so that a noisy
+machine is equally noisy to both; the middle ratio counts.
 """
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from bench.table import Row, publish_rows
+from harvest.harvest import make_missing
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
 from harvest.plan import Plan
-from harvest.shard import make_shard
 from winnow.config import DType, Experiment, Harvest, Model, PositionPolicy, Text
 from winnow.contiguous import DataSet, create_contiguous
 from winnow.tokens import TokenFile, open_tokens
@@ -35,6 +35,7 @@ HOOKS = {
     "24 hooks": ["blocks.*.hook_resid_post", "blocks.*.hook_mlp_out"],
 }
 TOKENS_PER_SHARD = 4096
+SHARDS = 4
 
 
 def save_model(folder: Path, quick: bool) -> None:
@@ -46,7 +47,7 @@ def save_model(folder: Path, quick: bool) -> None:
 
 
 def write_tokens(path: Path, context: int) -> TokenFile:
-    sequences = TOKENS_PER_SHARD // context
+    sequences = SHARDS * TOKENS_PER_SHARD // context
     tokens = torch.randint(0, 4096, (sequences, context), generator=torch.Generator().manual_seed(0))
     attributes = {"fingerprint": "", "tokenizer": "", "text": "random", "bos": -1}
     layout = {"tokens": DataSet((sequences, context), tokens.int().numpy().dtype, {})}
@@ -83,7 +84,7 @@ def measure(model: LanguageModel, dtype: DType, context: int, hooks: str, folder
     )
     names = resolve_hooks(HOOKS[hooks], model.hooks)
     width = widths(model, names)
-    plan = Plan(tokens.sequences, tokens.sequences, PositionPolicy())
+    plan = Plan(tokens.sequences, tokens.sequences // SHARDS, PositionPolicy())
     sequences = torch.from_numpy(tokens.read(0, tokens.sequences))
 
     def forward() -> None:
@@ -91,14 +92,16 @@ def measure(model: LanguageModel, dtype: DType, context: int, hooks: str, folder
             model.activations(chunk, names[-1:])
 
     def harvest() -> None:
-        with ThreadPoolExecutor(1) as pool:
-            make_shard(model, width, config, tokens, plan, 0, folder, pool, ExitStack(), lambda count: None).wait()
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+        (folder / "shards").mkdir()
+        make_missing(model, width, config, tokens, plan, range(SHARDS), folder / "shards", lambda count: None)
 
     alone, harvested = ratio_of(forward, harvest, repeats)
+    count = SHARDS * TOKENS_PER_SHARD
     return Row(
         f"{hooks}, context {context}, {dtype}",
-        TOKENS_PER_SHARD / harvested,
-        TOKENS_PER_SHARD / alone,
+        count / harvested,
+        count / alone,
         "tokens/s",
         TARGET,
     )
@@ -108,6 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds this")
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -117,6 +121,8 @@ def main() -> None:
             model = open_model(Model(name=str(folder / "model"), dtype=dtype))
             for context in (128, 1024):
                 for hooks in HOOKS:
+                    if arguments.only not in f"{hooks}, context {context}, {dtype}":
+                        continue
                     rows.append(measure(model, dtype, context, hooks, folder, arguments.repeats))
     publish_rows("harvest" + (" (quick)" if arguments.quick else ""), "forward pass alone", rows)
 

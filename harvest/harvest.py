@@ -6,8 +6,7 @@ what is there stays.
 
 import json
 from collections import deque
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from winnow.publish import publish_file, publish_text
 from winnow.shard import read_sidecar, shard_path
 from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.threads import thread_pool
 from winnow.tokens import TokenFile
 
 SHARDS_IN_FLIGHT = 2  # one is computed while the one before is hashed and put on the disk
@@ -51,12 +51,28 @@ def make_shards(
     per_sequence = most_per_sequence(plan.policy, tokens.context)
     refuse_without_space(folder, bytes_per_row(width, config.harvest.storage_dtype), left * per_sequence)
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
-    with (
-        progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar,
-        ThreadPoolExecutor(SHARDS_IN_FLIGHT) as pool,
-    ):
+    with progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar:
+        make_missing(model, width, config, tokens, plan, missing, folder, bar.advance)
+    with claim(folder / "statistics.h5", wait=True):
+        if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
+            _merge_statistics(folder)
+
+
+def make_missing(
+    model: LanguageModel,
+    width: Mapping[str, int],
+    config: Experiment,
+    tokens: TokenFile,
+    plan: Plan,
+    numbers: Iterable[int],
+    folder: Path,
+    advance: Callable[[int], None],
+) -> None:
+    """Make the shards of these numbers that no other process makes; `advance` is told the tokens of each batch."""
+    # one torch thread each: with more, they would keep the model's own from their cores
+    with thread_pool(SHARDS_IN_FLIGHT, torch_threads=1) as pool:
         writing: deque[BackgroundShard] = deque()
-        for number in missing:
+        for number in numbers:
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
             if not free or read_sidecar(shard_path(folder, number)) is not None:
@@ -64,12 +80,9 @@ def make_shards(
                 continue
             if len(writing) == SHARDS_IN_FLIGHT:
                 writing.popleft().wait()
-            writing.append(make_shard(model, width, config, tokens, plan, number, folder, pool, held, bar.advance))
+            writing.append(make_shard(model, width, config, tokens, plan, number, folder, pool, held, advance))
         for shard in writing:
             shard.wait()
-    with claim(folder / "statistics.h5", wait=True):
-        if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
-            _merge_statistics(folder)
 
 
 def _write_manifest(
