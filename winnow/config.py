@@ -215,6 +215,18 @@ class Analyze(Section):
     evaluation_sequences: Count = Field(
         default=256, description="sequences at the end of the tokens; held out, never harvested for training"
     )
+    features: Annotated[list[str], *OneOrMore] = Field(
+        default=["auto"],
+        description="dictionaries that get feature pages: HOOK/NAME or NAME with wildcards, all, none, or auto (the "
+        "largest topk one at the first hook, and its other sizes)",
+    )
+
+    @model_validator(mode="after")
+    def _words_stand_alone(self) -> "Analyze":
+        for word in {"auto", "all", "none"}.intersection(self.features):
+            if len(self.features) > 1:
+                raise ValueError(f"features: {word} stands alone; remove it, or the other names")
+        return self
 
 
 class Experiment(BaseSettings):
