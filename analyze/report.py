@@ -10,18 +10,19 @@ It is a pure function of the metrics, the content of `metrics.json`: the same me
 import json
 import re
 from collections.abc import Mapping
+from importlib import resources
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
-from plotly.utils import PlotlyJSONEncoder
 
-from analyze.chart import REFERENCE_COLOUR, Chart, Series, to_csv
-from analyze.figure_interactive import glyph_of, plotly_figures
+from analyze.chart import REFERENCE_COLOUR, Chart, FamilyTree, Series
+from analyze.chart_csv import to_csv
+from analyze.figure_interactive import glyph_of, plotly_figure
 from analyze.figure_paper import paper_figure, save_paper
+from analyze.figure_tree import tree_data
 from analyze.section import Section
 from analyze.section_activations import activations_section
 from analyze.section_overview import overview_section
@@ -32,6 +33,8 @@ from winnow.publish import publish_file, publish_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 FORMATS = ("svg", "pdf", "csv")
+PLOTLY = resources.files("plotly") / "package_data" / "plotly.min.js"
+TREE_HEIGHT = 420  # pixels
 SIDE_BY_SIDE = 4  # panels of one family that are shown at once; more are chosen from a list
 
 
@@ -81,7 +84,7 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section]) -> str:
         legend_of=_legend_of,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        plotly=Markup(get_plotlyjs()),
+        plotly=Markup(PLOTLY.read_text(encoding="utf-8")),
     )
 
 
@@ -91,14 +94,30 @@ def _families(section: Section) -> list[tuple[list[Chart], bool]]:
     return [(charts, len(charts) > 1 and sum(len(c.panels) for c in charts) > SIDE_BY_SIDE) for charts in families]
 
 
-def _panels_of(chart: Chart) -> list[tuple[str, int, Markup]]:
-    """Return title, height and plotly's JSON of each panel."""
-    panels = []
-    for panel, figure in zip(chart.panels, plotly_figures(chart), strict=True):
-        text = json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder, separators=(",", ":"), ensure_ascii=False)
-        # inside a script element only "<" could end it
-        panels.append((panel.title, figure.layout.height, Markup(text.replace("<", "\\u003c"))))
-    return panels
+class DrawnPanel(NamedTuple):
+    """What the page needs of a panel: `data` is JSON for the script that draws it into an element of this class."""
+
+    title: str
+    kind: str
+    height: int  # pixels, before it is drawn
+    data: Markup
+
+
+def _panels_of(chart: Chart) -> list[DrawnPanel]:
+    colours = chart.colours()
+    drawn = []
+    for panel in chart.panels:
+        if isinstance(panel, FamilyTree):
+            drawn.append(DrawnPanel(panel.title, "tree", TREE_HEIGHT, _json(tree_data(panel))))
+        else:
+            figure = plotly_figure(panel, colours)
+            drawn.append(DrawnPanel(panel.title, "plot", figure["layout"]["height"], _json(figure)))
+    return drawn
+
+
+def _json(data: Mapping[str, Any]) -> Markup:
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))  # inside a script element only "<" could end it
 
 
 def _legend_of(chart: Chart) -> list[tuple[Series, str, str]]:

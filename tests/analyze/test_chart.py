@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.patches import StepPatch
 
-from analyze.chart import PALETTE, REFERENCE_COLOUR, Axis, Chart, HeatMap, Panel, Series, to_csv
-from analyze.figure_interactive import plotly_figures
+from analyze.chart import PALETTE, REFERENCE_COLOUR, Axis, Chart, HeatMap, Panel, Series
+from analyze.chart_csv import to_csv
+from analyze.figure_interactive import plotly_figure
 from analyze.figure_paper import paper_figure, save_paper
 
 BINS = Series(name="found <b>", x=[0.0, 0.5, 1.0], y=[3.0, 1.0], mark="bins")
@@ -51,7 +52,7 @@ def test_csv_holds_every_value_with_its_axis_and_leaves_gaps_empty() -> None:
     assert len(rows) == 2 + 3 + 3
     assert rows[0] == {
         **{"panel": "one", "series": "found <b>", "x_axis": "x (m)", "x": "0.0", "x_end": "0.5"},
-        **{"y_axis": "y", "y": "3.0", "note": ""},
+        **{"y_axis": "y", "y": "3.0", "y_low": "", "y_high": "", "note": ""},
     }
     assert [(row["x"], row["y"], row["note"]) for row in rows[2:5]] == [
         ("1.0", "0.1", "a"),
@@ -70,7 +71,7 @@ def test_csv_of_a_heat_map_names_row_and_column_of_every_cell() -> None:
 
 
 def test_page_draws_the_same_values_and_escapes_names() -> None:
-    first, second = (figure.to_plotly_json() for figure in plotly_figures(CHART))
+    first, second = (plotly_figure(panel, CHART.colours()) for panel in CHART.panels if isinstance(panel, Panel))
     bins, line = first["data"]
     assert list(bins["x"]) == [0.0, 0.5, 1.0]
     assert list(bins["y"]) == [3.0, 1.0, 1.0]  # the last edge repeats the last bin's height
@@ -92,6 +93,7 @@ def test_paper_draws_the_same_values_without_a_title() -> None:
         assert area.get_fill()
         assert two.get_xlim() == pytest.approx((1, 100))
         assert figure.get_suptitle() == ""
+        assert [text.get_text() for text in figure.texts] == ["one", "two"]
     with paper_figure(HEAT) as figure:
         assert [text.get_text() for text in figure.axes[0].texts] == ["0.1\n(x)", "0.9", "0.5"]
 
