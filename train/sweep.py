@@ -6,7 +6,6 @@ Every batch is read, scaled and moved to the device once, and each dictionary ta
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ from torch import Tensor
 
 from train.checkpoint import drop_checkpoints, group_by_start, read_checkpoint, write_checkpoint
 from train.curve import append_point, cut_curve
+from train.display import display
 from train.held_out import HeldOut, evaluate, first_held_out
 from train.initialise import SAMPLE_ROWS, first_directions, initial_parameters
 from train.loader import Loader
+from train.loggers import check_loggers, open_loggers
 from train.member import Member
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
@@ -31,7 +32,6 @@ from train.workers import Each, side_by_side
 from winnow.config import Experiment, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
-from winnow.progress import progress_bar
 from winnow.publish import publish_text
 from winnow.stage import Interrupted
 from winnow.store import ActivationStore
@@ -45,6 +45,7 @@ def train_all(config: Experiment, activations: Path, planned: list[Planned]) -> 
     store = ActivationStore(activations)
     if not store.complete:
         raise UserError(f"{activations}: the harvest is not finished; run make harvest")
+    check_loggers(config.train.loggers)
     device = _device(config.model.device)
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
@@ -71,6 +72,7 @@ class _Sweep:
         device: torch.device,
     ) -> None:
         self.config: Train = config.train
+        self.run_folder = Path(config.run)
         self.store = store
         self.hook = hook
         self.rows = start
@@ -112,8 +114,10 @@ class _Sweep:
         most = max(member.schedule.rows for member in self.members)
         if self.rows:
             self._finish_ended()
+        planned = [member.planned for member in self.members]
         with (
-            progress_bar(f"train {self.hook}", most, "rows", self.rows) as bar,
+            open_loggers(self.config.loggers, self.run_folder, planned, self.rows) as self.loggers,
+            display(self.hook, self.members, most, self.rows) as self.display,
             side_by_side(len(self.members), self.device) as each,
         ):
             stacks: list[Stack] = []
@@ -124,8 +128,8 @@ class _Sweep:
                 variance = (x - self.mean).square_().sum()
                 each(partial(Stack.train_on, x=x, variance=variance), stacks)
                 before, self.rows = self.rows, self.rows + len(x)
-                note = self._observe(before, each)
-                bar.advance(len(x), note)
+                self._observe(before, each)
+                self.display.advance(self.rows)
                 ended = any(member.ended for member in self.members)
                 if ended or stop.requested or _passes(before, self.rows, self.config.checkpoint_rows):
                     self._save()
@@ -136,7 +140,7 @@ class _Sweep:
                 if stop.requested:
                     raise Interrupted(f"{self.hook}: stopped by {stop.requested} at row {self.rows:,}, state saved")
 
-    def _observe(self, before: int, each: Each) -> str:
+    def _observe(self, before: int, each: Each) -> None:
         """Do what falls due with the step from `before`: copies, points of the curves, evaluations, snapshots."""
         for member in self.members:
             member.convergence.keep_half(before, self.rows, member.parameters["W_dec"])
@@ -149,10 +153,11 @@ class _Sweep:
             self._judge(member, looks[member], points[member]["eval_loss"])
         for member, point in points.items():
             append_point(member.planned.folder, point)
+            self.loggers.add(member.planned, point)
+            self.display.show(member, point)
         if snapshot_due(before, self.rows, self.config.snapshots, self.config.batch_rows):
             for member in self.members:
                 write_snapshot(member, self.scaling.scale, metadata(self.store), self._provenance(member))
-        return _sum_up(points.values())
 
     def _judge(self, member: Member, look: int | None, loss: float) -> None:
         """Tell the rule of an evaluation; where it holds, let the rate fall from here on."""
@@ -178,6 +183,7 @@ class _Sweep:
 
     def _save(self) -> None:
         """Checkpoint every dictionary; once all are written, drop the older ones."""
+        self.loggers.flush()
         for member in list(self.members):
             if not bool(member.sums.isfinite().all()):
                 self._fail(member, float(member.sums[1] / member.sums[0]))
@@ -209,11 +215,3 @@ class _Sweep:
 def _passes(before: int, rows: int, every: int) -> bool:
     """Tell whether a multiple of `every` lies in (before, rows]."""
     return rows // every > before // every
-
-
-def _sum_up(points: Iterable[Mapping[str, int | float]]) -> str:
-    """Say in a few words how it goes; nothing where there are no points."""
-    if not points:
-        return ""
-    best = min(points, key=lambda point: point["fvu"])
-    return f"best FVU {best['fvu']:.3f}, L0 {best['l0']:.0f}"

@@ -34,8 +34,14 @@ class _Rate(ProgressColumn):
 @contextmanager
 def progress_bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
     """Show a bar on standard error while the block runs; without a terminal, one line at the end."""
-    console = Console(stderr=True)
-    columns = [
+    with Progress(*bar_columns(unit), console=Console(stderr=True)) as progress:
+        progress.add_task(title, total=total, completed=done, note="")
+        yield Bar(progress, 0)
+
+
+def bar_columns(unit: str) -> list[ProgressColumn]:
+    """List what stands in the line of a bar that counts `unit`s."""
+    return [
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
@@ -43,6 +49,3 @@ def progress_bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[B
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
         TextColumn("{task.fields[note]}"),
     ]
-    with Progress(*columns, console=console) as progress:
-        progress.add_task(title, total=total, completed=done, note="")
-        yield Bar(progress, 0)

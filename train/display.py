@@ -1,0 +1,141 @@
+"""What one sees while a sweep trains: a table on a terminal, lines elsewhere; both on standard error.
+
+The table has a line for each dictionary: loss, FVU, held-out FVU, L0, share of dead latents, rows/s, time left. Where
+there are more of them than lines on the screen, they are shown in turns, a page at a time.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import Progress
+from rich.table import Table
+
+from train.member import Member
+from winnow.progress import bar_columns
+
+PAGE_SECONDS = 5
+OTHER_LINES = 6  # of the screen: bar, frame, heading, caption
+LINES = 10  # without a terminal, in all
+COLUMNS = {
+    "loss": "loss",
+    "FVU": "fvu",
+    "held-out FVU": "eval_fvu",
+    "L0": "l0",
+    "dead": "dead",
+    "rows/s": "rows_per_second",
+}
+FORMATS = {"L0": ",.1f", "dead": ".1%", "rows/s": ",.0f"}
+
+Point = Mapping[str, int | float]
+
+
+@runtime_checkable
+class Display(Protocol):
+    """Takes up what happens."""
+
+    def advance(self, rows: int) -> None:
+        """Stand at `rows`."""
+
+    def show(self, member: Member, point: Point) -> None:
+        """Take up a point of a dictionary's curve."""
+
+
+@contextmanager
+def display(hook: str, members: Sequence[Member], total: int, rows: int) -> Iterator[Display]:
+    """Show how the training of `members` at `hook` goes, from `rows` to `total` at most."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines(console, hook, len(members), total, rows)
+        return
+    shown = Screen(console, hook, members, total, rows)
+    with Live(get_renderable=shown.render, console=console, refresh_per_second=2):
+        yield shown
+
+
+class Screen:
+    """A bar over the whole and a table of dictionaries."""
+
+    def __init__(self, console: Console, hook: str, members: Sequence[Member], total: int, rows: int) -> None:
+        self._console = console
+        self._members = list(members)
+        self._points: dict[Member, dict[str, int | float]] = {member: {} for member in members}
+        self._progress = Progress(*bar_columns("rows"), console=console)
+        self._task = self._progress.add_task(f"train {hook}", total=total, completed=rows, note="")
+
+    def advance(self, rows: int) -> None:
+        self._progress.update(self._task, completed=rows)
+
+    def show(self, member: Member, point: Point) -> None:
+        self._points[member].update(point)  # an evaluation stands until the next
+
+    def render(self) -> Group:
+        """Compose what is to be seen now."""
+        page = visible(len(self._members), self._console.height - OTHER_LINES, time.monotonic())
+        table = Table("dictionary", *COLUMNS, "time left", box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for member in self._members[page.start : page.stop]:
+            point = self._points[member]
+            table.add_row(member.planned.name, *_cells(point), time_left(member, point))
+        if len(page) < len(self._members):
+            table.caption = f"{page.start + 1}-{page.stop} of {len(self._members)}"
+        return Group(self._progress, table)
+
+
+class Lines:
+    """A line now and then, and one for each dictionary that is done."""
+
+    def __init__(self, console: Console, hook: str, count: int, total: int, rows: int) -> None:
+        self._console = console
+        self._hook = hook
+        self._count = count
+        self._total = total
+        self._rows = rows
+        self._latest: dict[Member, Point] = {}
+
+    def advance(self, rows: int) -> None:
+        before, self._rows = self._rows, rows
+        if self._latest and rows * LINES // self._total > before * LINES // self._total:
+            fvu = [point["fvu"] for point in self._latest.values()]
+            speed = next(iter(self._latest.values()))["rows_per_second"]
+            self._say(
+                f"row {rows:,} of {self._total:,}, {len(fvu)} dictionaries, FVU {min(fvu):.3f} to {max(fvu):.3f}, "
+                f"{speed:,.0f} rows/s"
+            )
+
+    def show(self, member: Member, point: Point) -> None:
+        self._latest[member] = point
+        if member.ended:
+            del self._latest[member]
+            values = ", ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, _cells(point), strict=True))
+            self._say(f"{member.planned.name} done at row {member.rows:,}: {values}")
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"train {self._hook}: {text}", highlight=False, soft_wrap=True, markup=False)
+
+
+def visible(count: int, lines: int, seconds: float) -> range:
+    """Choose which of `count` things are shown on `lines` lines at a time: pages follow one another."""
+    lines = max(1, lines)
+    page = int(seconds / PAGE_SECONDS) % max(1, -(-count // lines))
+    return range(page * lines, min(count, (page + 1) * lines))
+
+
+def time_left(member: Member, point: Point) -> str:
+    """Say how long a dictionary still trains; at most so long, where its end is not decided."""
+    if member.ended:
+        return "done"
+    speed = point.get("rows_per_second")
+    if not speed:
+        return ""
+    minutes, seconds = divmod(round((member.schedule.rows - member.rows) / speed), 60)
+    at_most = "≤ " if member.convergence.asked and member.convergence.ends is None else ""
+    return f"{at_most}{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def _cells(point: Point) -> list[str]:
+    return [format(point[key], FORMATS.get(name, ".3f")) if key in point else "" for name, key in COLUMNS.items()]
