@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harvest.background import BackgroundShard
+from harvest.forward import forward_passes
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
 from harvest.plan import Plan, bytes_per_row, most_per_sequence, refuse_without_space
@@ -70,7 +71,7 @@ def make_missing(
 ) -> None:
     """Make the shards of these numbers that no other process makes; `advance` is told the tokens of each batch."""
     # one torch thread each: with more, they would keep the model's own from their cores
-    with thread_pool(SHARDS_IN_FLIGHT, torch_threads=1) as pool:
+    with thread_pool(SHARDS_IN_FLIGHT, torch_threads=1) as pool, forward_passes(model, list(width)) as forward:
         writing: deque[BackgroundShard] = deque()
         for number in numbers:
             held = ExitStack()
@@ -80,7 +81,7 @@ def make_missing(
                 continue
             if len(writing) == SHARDS_IN_FLIGHT:
                 writing.popleft().wait()
-            writing.append(make_shard(model, width, config, tokens, plan, number, folder, pool, held, advance))
+            writing.append(make_shard(forward, width, config, tokens, plan, number, folder, pool, held, advance))
         for shard in writing:
             shard.wait()
 

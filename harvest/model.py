@@ -35,7 +35,7 @@ Replacement = tuple[str, Callable[[Tensor], Tensor]]
 class Site(NamedTuple):
     """A hook point as a place in the Hugging Face model: a module's first input, or its output."""
 
-    module: nn.Module
+    module: str  # its path, as `nn.Module.get_submodule` takes it
     side: Literal["in", "out"]
 
 
@@ -50,7 +50,7 @@ class LanguageModel:
     modules serve directly.
     """
 
-    def __init__(self, plain: nn.Module, bridge: TransformerBridge, modules: Mapping[int, nn.Module]) -> None:
+    def __init__(self, plain: nn.Module, bridge: TransformerBridge, modules: Mapping[int, str]) -> None:
         self.plain = plain
         self.bridge = bridge
         parameter = next(plain.parameters())
@@ -59,6 +59,12 @@ class LanguageModel:
         self.context = int(bridge.cfg.n_ctx)
         self.sites = _sites(bridge, modules)
         self.hooks = list(bridge.hook_dict)
+
+    def replica(self) -> "LanguageModel":
+        """Make a model that shares the weights, to be run by another thread; at `sites` alone."""
+        other = copy.copy(self)
+        other.plain = _share_weights(self.plain)
+        return other
 
     @property
     def weight_hash(self) -> str:
@@ -111,7 +117,7 @@ class LanguageModel:
     def _run(self, tokens: Tensor, watched: Mapping[str, Callable[[Tensor], Tensor | None]]) -> Tensor:
         tokens = tokens.to(self.device).long()
         if all(name in self.sites for name in watched):
-            handles = [_watch(self.sites[name], hook) for name, hook in watched.items()]
+            handles = [_watch(self.plain, self.sites[name], hook) for name, hook in watched.items()]
             try:
                 return self.plain(tokens, use_cache=False).logits
             finally:
@@ -134,15 +140,19 @@ def open_model(settings: Model, gpu: int | None = None) -> LanguageModel:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about themselves
         plain, tokenizer = _load(settings, device)
-        shared: dict[int, Any] = {id(t): t for t in [*plain.parameters(), *plain.buffers()]}
-        twin = copy.deepcopy(plain, shared)
-        modules = {id(shared[id(module)]): module for module in plain.modules()}
+        twin = _share_weights(plain)
+        modules = {id(module): path for path, module in twin.named_modules()}
         bridge = TransformerBridge.boot_transformers(
             settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
         )
     model = LanguageModel(plain, bridge, modules)
     _drop_unequal_sites(model)
     return model
+
+
+def _share_weights(model: nn.Module) -> Any:
+    """Copy the modules of a model, and none of its tensors."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
 
 
 def resolve_device(name: str) -> torch.device:
@@ -189,16 +199,16 @@ def not_found(settings: Model, error: Exception) -> str:
     )
 
 
-def _sites(bridge: TransformerBridge, modules: Mapping[int, nn.Module]) -> dict[str, Site]:
-    """Find the hook points, aliases included, that are the input or output of a module of the plain model."""
+def _sites(bridge: TransformerBridge, modules: Mapping[int, str]) -> dict[str, Site]:
+    """Find the hook points, aliases included, that are the input or output of a module of the Hugging Face model."""
     by_point: dict[int, Site] = {}
     for component in bridge.modules():
-        module = modules.get(id(getattr(component, "original_component", None)))
-        if module is not None:
+        path = modules.get(id(getattr(component, "original_component", None)))
+        if path is not None:
             for side in ("in", "out"):
                 point = getattr(component, f"hook_{side}", None)
                 if point is not None:
-                    by_point[id(point)] = Site(module, side)
+                    by_point[id(point)] = Site(path, side)
     return {name: by_point[id(point)] for name, point in bridge.hook_dict.items() if id(point) in by_point}
 
 
@@ -227,7 +237,8 @@ def _drop_unequal_sites(model: LanguageModel) -> None:
                 model.sites[name] = site
 
 
-def _watch(site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
+def _watch(model: nn.Module, site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
+    watched = model.get_submodule(site.module)
     if site.side == "in":
 
         def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -237,7 +248,7 @@ def _watch(site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
             changed = hook(kwargs["hidden_states"])
             return None if changed is None else (args, {**kwargs, "hidden_states": changed})
 
-        return site.module.register_forward_pre_hook(before, with_kwargs=True)
+        return watched.register_forward_pre_hook(before, with_kwargs=True)
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         if isinstance(output, tuple):
@@ -245,7 +256,7 @@ def _watch(site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
             return None if changed is None else (changed, *output[1:])
         return hook(output)
 
-    return site.module.register_forward_hook(after)
+    return watched.register_forward_hook(after)
 
 
 def _per_position(name: str, value: Any, tokens: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harvest.background import BackgroundShard
-from harvest.model import LanguageModel
+from harvest.forward import Forward
 from harvest.plan import Plan
 from harvest.positions import kept_positions
 from winnow.config import Experiment
@@ -19,7 +19,7 @@ from winnow.tokens import TokenFile
 
 
 def make_shard(
-    model: LanguageModel,
+    forward: Forward,
     width: Mapping[str, int],
     config: Experiment,
     tokens: TokenFile,
@@ -44,12 +44,12 @@ def make_shard(
     opened = write_shard(
         shard_path(folder, number), width, index, (start, stop), config.harvest.storage_dtype, tokens.context
     )
-    with BackgroundShard(pool, opened, held, model.device) as shard:
-        for i, chunk in enumerate(torch.from_numpy(sequences).split(batch)):
+    batches = torch.from_numpy(sequences).split(batch)
+    with BackgroundShard(pool, opened, held, forward.device) as shard:
+        for i, seen in enumerate(forward(batches)):
             chosen = places[bounds[i] : bounds[i + 1]] - i * batch * tokens.context
-            seen = model.activations(chunk, list(width))
             shard.append({hook: _select(value, chosen) for hook, value in seen.items()})
-            advance(chunk.numel())
+            advance(batches[i].numel())
     return shard
 
 

@@ -1,0 +1,70 @@
+"""Run a model over batches, on a CPU several batches at a time.
+
+A core that computes a batch of its own never waits for the others; cores that share one batch wait for one another
+after each product, and for whatever else runs, such as the thread that writes shards (GPT-2 small's size on two
+cores: 1.1 to 1.2 times the tokens per second). What comes out is in the order of the batches, and does not depend on
+which core was faster.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+import torch
+from torch import Tensor
+
+from harvest.model import LanguageModel
+from winnow.threads import thread_pool
+
+AT_ONCE = 4  # each holds a batch's activations in memory
+
+
+class Forward:
+    """The forward passes of one harvest: batches in, the values of its hooks out."""
+
+    def __init__(self, replicas: Sequence[LanguageModel], hooks: Sequence[str], pool: Executor | None) -> None:
+        self.device = replicas[0].device
+        self.hooks = hooks
+        self._pool = pool
+        self._ahead = len(replicas) + 1  # so that none waits while a result is handed on
+        self._free: SimpleQueue[LanguageModel] = SimpleQueue()
+        for replica in replicas:
+            self._free.put(replica)
+
+    def __call__(self, batches: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
+        """Yield the activations [sequence, context, width] of every hook, batch by batch."""
+        if self._pool is None:
+            yield from map(self._run, batches)
+            return
+        running: deque[Future[dict[str, Tensor]]] = deque()
+        try:
+            for batch in batches:
+                running.append(self._pool.submit(self._run, batch))
+                if len(running) == self._ahead:
+                    yield running.popleft().result()
+            while running:
+                yield running.popleft().result()
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _run(self, batch: Tensor) -> dict[str, Tensor]:
+        model = self._free.get()
+        try:
+            return model.activations(batch, self.hooks)
+        finally:
+            self._free.put(model)
+
+
+@contextmanager
+def forward_passes(model: LanguageModel, hooks: Sequence[str]) -> Iterator[Forward]:
+    """Yield the `Forward` of these hooks; on a CPU it uses `AT_ONCE` cores or fewer for batches side by side."""
+    cores = torch.get_num_threads()
+    at_once = min(cores, AT_ONCE)
+    if model.device.type != "cpu" or at_once == 1 or not model.sites.keys() >= set(hooks):
+        yield Forward([model], hooks, None)
+        return
+    with thread_pool(at_once, cores // at_once) as pool:
+        yield Forward([model.replica() for _ in range(at_once)], hooks, pool)
