@@ -1,10 +1,12 @@
-"""The first parameters of a dictionary: unit decoder directions by name, encoder = decoder transposed, b_dec = mean.
+"""The first parameters of a dictionary: unit decoder directions by name, encoder = decoder transposed, b_dec = the
+middle of the activations (train/centre.py).
 
 Register one function to add an initialisation: it gets a `Source` and gives directions [n, d] of any norm but zero.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.architectures.base import Parameters
+from train.centre import geometric_median
 
 SAMPLE_ROWS = 16_384  # that directions may be computed from
 KMEANS_ROUNDS = 10
@@ -26,6 +29,7 @@ class Source:
     generator: torch.Generator
     sample: Callable[[], Tensor]  # scaled activations [row, d] less their mean, the same rows at every call
     d_model: int
+    weights: Callable[[], Tensor]  # [d, input]: the matrix whose product the activations are (train/output_weights.py)
 
     def randn(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator)
@@ -88,8 +92,17 @@ def basis(source: Source) -> Tensor:
     """Point along the coordinate axes and against them, in turns, with noise: for a basis that is privileged."""
     eye = torch.eye(source.d_model)
     signed = torch.cat([eye, -eye])
-    repeated = signed[torch.arange(source.n_latents) % len(signed)]
-    return repeated + 0.5 / source.d_model**0.5 * source.randn(*repeated.shape)
+    return _noised(source, signed)
+
+
+@register("singular")
+def singular(source: Source) -> Tensor:
+    """Point along the left singular vectors of the output weight matrix and against them, with noise.
+
+    What the layer writes lies along them, the largest first. Beyond twice the width they come again, with other noise.
+    """
+    left = torch.linalg.svd(source.weights().float(), full_matrices=False).U.T
+    return _noised(source, torch.stack([left, -left], dim=1).flatten(0, 1))
 
 
 @register("kmeans")
@@ -105,14 +118,29 @@ def kmeans(source: Source) -> Tensor:
     return centres
 
 
+def _noised(source: Source, directions: Tensor) -> Tensor:
+    """Repeat unit directions until there are n, and add noise of half their norm."""
+    repeated = directions[torch.arange(source.n_latents) % len(directions)]
+    return repeated + 0.5 / source.d_model**0.5 * source.randn(*repeated.shape)
+
+
 def _draw(source: Source, count: int) -> Tensor:
     x = source.sample()
     drawn = x[torch.randint(len(x), (count,), generator=source.generator)]
     return drawn + 1e-3 * source.randn(count, source.d_model)
 
 
+def _no_weights() -> Tensor:
+    raise AssertionError("this initialisation reads the model's weights, and was given none")
+
+
 def first_directions(
-    name: str, n_latents: int, d_model: int, seed: int, sample: Callable[[], Tensor]
+    name: str,
+    n_latents: int,
+    d_model: int,
+    seed: int,
+    sample: Callable[[], Tensor],
+    weights: Callable[[], Tensor] = _no_weights,
 ) -> Float[Tensor, "n d"]:
     """Compute unit decoder directions by the initialisation's name.
 
@@ -120,15 +148,29 @@ def first_directions(
     """
     state = np.random.SeedSequence([seed, n_latents, d_model]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0]))
-    source = Source(n_latents=n_latents, generator=generator, sample=sample, d_model=d_model)
+    source = Source(n_latents=n_latents, generator=generator, sample=sample, d_model=d_model, weights=weights)
     return F.normalize(INITIALISATIONS[name](source), dim=1)
 
 
-def initial_parameters(directions: Float[Tensor, "n d"], mean: Float[Tensor, " d"]) -> Parameters:
-    """Start encoder and decoder at `directions`, and b_dec at the mean activation."""
+def initial_parameters(directions: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> Parameters:
+    """Start encoder and decoder at `directions`, and b_dec at `centre`."""
     return {
         "W_enc": directions.clone(),
         "b_enc": directions.new_zeros(len(directions)),
         "W_dec": directions.clone(),
-        "b_dec": mean.to(directions, copy=True),
+        "b_dec": centre.to(directions, copy=True),
     }
+
+
+def first_parameters(
+    settings: Mapping[str, Any],
+    mean: Float[Tensor, " d"],
+    sample: Callable[[], Tensor],
+    weights: Callable[[], Tensor],
+) -> Parameters:
+    """Compute what a dictionary's settings say it starts from; mean: of the scaled activations."""
+    directions = first_directions(
+        settings["initialisation"], settings["n_latents"], len(mean), settings["seed"], sample, weights
+    )
+    centre = mean + geometric_median(sample()).to(mean) if settings["b_dec"] == "geometric_median" else mean
+    return initial_parameters(directions, centre)

@@ -21,11 +21,12 @@ from winnow.errors import UserError, nearest, refuse_changed
 
 FAILED = "failed.json"
 SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
-SHORT = {"learning_rate": "lr", "bandwidth": "bandwidth", "auxk_coefficient": "auxk"}
+SHORT = {"learning_rate": "lr", "bandwidth": "bandwidth", "auxk_coefficient": "auxk", "resample_rows": "resample"}
 BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
+AUTO = "auto"  # rows between resamplings: an eighth of the training's
 MAX_ROWS = 200_000_000
-USUAL = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK}
+USUAL = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK, "resample_rows": AUTO}
 
 
 class Planned(NamedTuple):
@@ -119,6 +120,8 @@ def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
     options: dict[str, Any] = {"tied": grid.tied} if grid.tied else {}
     if grid.architecture == "jumprelu":
         options["bandwidth"] = BANDWIDTH if grid.bandwidth is None else grid.bandwidth
+    if grid.architecture in ("relu", "gated"):
+        options["resample_rows"] = AUTO if grid.resample_rows is None else grid.resample_rows
     if sparsity == "k":
         options["auxk_coefficient"] = AUXK if grid.auxk_coefficient is None else grid.auxk_coefficient
     for n_latents, value, seed in itertools.product(grid.n_latents, getattr(grid, sparsity), grid.seed):
@@ -129,6 +132,7 @@ def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
             "seed": seed,
             "learning_rate": grid.learning_rate,
             "initialisation": grid.initialisation,
+            "b_dec": grid.b_dec,
             **options,
         }
 
@@ -144,6 +148,7 @@ def _name(own: Mapping[str, Any]) -> str:
         f"{SPARSITY[sparsity]}{own[sparsity]:g}",
         *unusual,
         *([] if own["initialisation"] == "random" else [own["initialisation"]]),
+        *([] if own["b_dec"] == "mean" else [own["b_dec"]]),
         f"seed{own['seed']}",
     ]
     return "-".join(map(str, parts))

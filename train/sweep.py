@@ -6,7 +6,7 @@ Every batch is read, scaled and moved to the device once, and each dictionary ta
 import json
 import math
 import sys
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from train.checkpoint import drop_checkpoints, group_by_start, read_checkpoint, 
 from train.curve import append_point, cut_curve
 from train.display import display
 from train.held_out import HeldOut, evaluate, first_held_out
-from train.initialise import SAMPLE_ROWS, first_directions, initial_parameters
+from train.initialise import SAMPLE_ROWS, first_parameters
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
 from train.member import Member
+from train.output_weights import output_weights
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
+from train.resample import resample, resample_due
 from train.scaling import scaling_of
 from train.schedule import rows_at_end
 from train.signals import Stop, stop_on_signals
@@ -72,6 +74,7 @@ class _Sweep:
         device: torch.device,
     ) -> None:
         self.config: Train = config.train
+        self.model = config.model
         self.run_folder = Path(config.run)
         self.store = store
         self.hook = hook
@@ -88,10 +91,7 @@ class _Sweep:
 
     def _member(self, planned: Planned) -> Member:
         settings = planned.settings
-        directions = first_directions(
-            settings["initialisation"], settings["n_latents"], len(self.scaling.mean), settings["seed"], self._sample
-        )
-        parameters = initial_parameters(directions, self.scaling.mean)
+        parameters = first_parameters(settings, self.scaling.mean, self._sample, lambda: self._output_weights)
         member = Member(planned, parameters, self.device, len(self.held_out))
         if self.rows:
             member.load_state(*read_checkpoint(planned.folder, self.rows))
@@ -104,6 +104,12 @@ class _Sweep:
         count = min(SAMPLE_ROWS, self.loader.order.rows)
         batch = next(self.loader.batches(0, count, count))
         return batch.float().mul_(self.scaling.scale).sub_(self.scaling.mean)
+
+    @cached_property
+    def _output_weights(self) -> Tensor:
+        """Read the matrix whose product the activations are, from the model."""
+        made_by = self.store.manifest["model"]["weights_sha256"]
+        return output_weights(self.model, made_by, self.store.path, self.hook)
 
     def _prepare(self, batch: Tensor) -> Tensor:
         """Move rows to the device, and scale them."""
@@ -128,6 +134,9 @@ class _Sweep:
                 variance = (x - self.mean).square_().sum()
                 each(partial(Stack.train_on, x=x, variance=variance), stacks)
                 before, self.rows = self.rows, self.rows + len(x)
+                for member in self.members:
+                    if resample_due(member.planned.settings, member.schedule, before, self.rows):
+                        resample(member, x)
                 self._observe(before, each)
                 self.display.advance(self.rows)
                 ended = any(member.ended for member in self.members)

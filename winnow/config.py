@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 DType = Literal["float32", "bfloat16", "float16"]
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
-Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "kmeans"]
+Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -96,6 +96,9 @@ class Harvest(Section):
     )
     storage_dtype: DType = Field(default="float16", description="dtype on disk")
     sequences_per_batch: Count = Field(default=32, description="sequences per forward pass")
+    compile: bool = Field(
+        default=False, description="run the model through torch.compile: a minute at the start, faster from then on"
+    )
     rows_per_shard: Count = Field(default=262_144, description="activation rows per shard file, at most")
 
 
@@ -117,11 +120,18 @@ class Dictionaries(Section):
     seed: Annotated[list[Natural], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
     learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
     initialisation: Initialisation = Field(
-        default="random", description="first directions: random, orthogonal, samples, pca, basis or kmeans"
+        default="random", description="first directions: random, orthogonal, samples, pca, basis, singular or kmeans"
+    )
+    b_dec: Literal["mean", "geometric_median"] = Field(
+        default="mean", description="where the decoder's bias starts: mean or geometric_median of the activations"
     )
     tied: bool | None = Field(default=None, description="relu: the encoder is the decoder's transpose")
     bandwidth: Positive | None = Field(
         default=None, description="jumprelu: width of the kernel around a threshold, and its first value; 0.1"
+    )
+    resample_rows: Natural | None = Field(
+        default=None,
+        description="relu, gated: rows between resamplings of dead latents, 0 for never; an eighth of the rows",
     )
     auxk_coefficient: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="topk, batchtopk, matryoshka: weight of AuxK, which revives dead latents; 1/32"
@@ -130,11 +140,11 @@ class Dictionaries(Section):
     @model_validator(mode="after")
     def _options_fit(self) -> "Dictionaries":
         by_architecture = {
-            "relu": ("l1_coefficient", "tied"),
+            "relu": ("l1_coefficient", "tied", "resample_rows"),
             "topk": ("k", "auxk_coefficient"),
             "batchtopk": ("k", "auxk_coefficient"),
             "jumprelu": ("l0_coefficient", "bandwidth"),
-            "gated": ("l1_coefficient",),
+            "gated": ("l1_coefficient", "resample_rows"),
             "matryoshka": ("k", "auxk_coefficient"),
         }
         sparsity, *_ = own = by_architecture[self.architecture]

@@ -5,10 +5,15 @@ import torch
 from torch import Tensor
 
 import winnow
-from tests.train.experiments import load, write_run
+from harvest.model import open_model
+from tests.models import save_model
+from tests.train.experiments import HOOK, load, write_run
+from train.centre import geometric_median
 from train.initialise import INITIALISATIONS, first_directions
+from train.output_weights import output_weights
 from train.stage import train
-from winnow.config import Dictionaries
+from winnow.config import Dictionaries, Model
+from winnow.errors import UserError
 
 D = 8
 
@@ -21,7 +26,7 @@ def sample() -> Tensor:
 
 
 def directions(name: str, n: int, seed: int = 0) -> Tensor:
-    return first_directions(name, n, D, seed, sample)
+    return first_directions(name, n, D, seed, sample, lambda: torch.diag(torch.arange(1.0, D + 1)))
 
 
 @pytest.mark.parametrize("name", INITIALISATIONS)
@@ -75,3 +80,97 @@ def test_initialisation_is_part_of_the_name_and_trains(tmp_path: Path) -> None:
     (d,) = winnow.load_dictionaries(tmp_path / "run")
     assert d.path is not None
     assert d.path.name == "topk-24-k3-kmeans-seed0"
+
+
+@pytest.mark.parametrize("n", [4, 16, 40])
+def test_singular_starts_along_what_the_layer_writes(n: int) -> None:
+    """W = U S Vᵀ with known U: directions lie near its columns in the order of S, both ways, again and again."""
+    generator = torch.Generator().manual_seed(3)
+    U, V = (torch.linalg.qr(torch.randn(D, D, generator=generator)).Q for _ in range(2))
+    S = torch.arange(D, 0, -1.0) ** 2
+    found = first_directions("singular", n, D, 0, sample, lambda: U * S @ V[:, :D].T)
+    cosines = found @ U
+    near = cosines.abs().argmax(1)
+    assert near.tolist() == [i // 2 % D for i in range(n)]
+    largest = cosines[torch.arange(n), near]
+    assert (largest.abs() > 0.65).all()
+    assert (largest[::2].sign() == -largest[1::2].sign()).all()
+    assert len(found.unique(dim=0)) == n
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(n))
+
+
+def test_singular_initialisation_reads_the_model(gpt2: Path) -> None:
+    settings = Model(name=str(gpt2), device="cpu")
+    model = open_model(settings)
+    state = model.plain.state_dict()
+
+    def weights(hook: str) -> Tensor:
+        return output_weights(settings, model.weight_hash, gpt2, hook)
+
+    mlp = [state[f"transformer.h.{layer}.mlp.c_proj.weight"].T for layer in range(3)]
+    attention = state["transformer.h.1.attn.c_proj.weight"].T
+    assert torch.equal(weights("blocks.1.hook_mlp_out"), mlp[1])
+    assert torch.equal(weights("blocks.1.hook_resid_post"), mlp[1])
+    assert torch.equal(weights("blocks.1.hook_resid_pre"), mlp[0])
+    assert torch.equal(weights("blocks.1.hook_attn_out"), attention)
+    assert torch.equal(weights("blocks.1.hook_resid_mid"), attention)
+    assert torch.equal(weights("blocks.1.mlp.hook_pre"), state["transformer.h.1.mlp.c_fc.weight"].T)
+
+
+@pytest.mark.parametrize("family", ["neox", "llama"])
+def test_output_weights_give_what_the_hook_sees(family: str, tmp_path: Path) -> None:
+    """The activations' variation lies in the matrix' image: W h + b for the h that the model has."""
+    settings = Model(name=str(save_model(family, tmp_path)), device="cpu")
+    model = open_model(settings)
+    tokens = torch.arange(32)[None] + 7
+    hooks = {"blocks.1.hook_mlp_out": "blocks.1.mlp.out.hook_in", "blocks.1.hook_attn_out": "blocks.1.attn.o.hook_in"}
+    for hook, before in hooks.items():
+        seen = model.activations(tokens, [before, hook])
+        W = output_weights(settings, model.weight_hash, tmp_path, hook)
+        y, h = seen[hook][0], seen[before][0]
+        torch.testing.assert_close(y - y[0], (h - h[0]) @ W.T, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("hook", ["blocks.1.mlp.hook_post", "blocks.0.hook_resid_pre", "hook_embed"])
+def test_hook_without_output_weights_names_those_that_have(hook: str, gpt2: Path) -> None:
+    with pytest.raises(
+        UserError, match=rf"{hook} is the output of no weight matrix; it works at hook_mlp_out, .*hook_pre"
+    ):
+        output_weights(Model(name=str(gpt2)), "", gpt2, hook)
+
+
+def test_singular_initialisation_refuses_another_model(gpt2: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was made with weights_sha256 of the model = 'other'"):
+        output_weights(Model(name=str(gpt2), device="cpu"), "other", tmp_path, "blocks.1.hook_mlp_out")
+
+
+def test_geometric_median_is_where_unit_pulls_cancel() -> None:
+    x = torch.randn(301, D, generator=torch.Generator().manual_seed(5))
+    x[:100] += 50  # a third far away: the mean goes along, the median hardly
+    median = geometric_median(x)
+    pulls = torch.nn.functional.normalize(x.double() - median, dim=1).sum(0)
+    assert pulls.norm() < 1e-3
+    assert median.norm() < 5
+    assert x.mean(0).norm() > 40
+
+
+def test_geometric_median_may_be_a_row() -> None:
+    x = torch.cat([torch.eye(3), -torch.eye(3), torch.zeros(1, 3)])
+    torch.testing.assert_close(geometric_median(x), torch.zeros(3).double())
+    heavy = torch.cat([torch.zeros(5, 3), torch.ones(2, 3)])  # more than half of the rows decide
+    assert geometric_median(heavy).norm() < 1e-3
+    assert torch.equal(geometric_median(torch.ones(4, 2)), torch.ones(2).double())
+
+
+def test_b_dec_starts_where_the_settings_say(tmp_path: Path) -> None:
+    grids = [{"architecture": "topk", "n_latents": 24, "k": 3, "learning_rate": 1e-12}]
+    train(load(write_run(tmp_path, [*grids, {**grids[0], "b_dec": "geometric_median"}], rows=500)))
+    found = {d.path.name: d for d in winnow.load_dictionaries(tmp_path / "run") if d.path}
+    mean = found["topk-24-k3-lr1e-12-seed0"]
+    median = found["topk-24-k3-lr1e-12-geometric_median-seed0"]
+    store = winnow.ActivationStore(tmp_path / "run" / "activations")
+    x = store.read(HOOK, 0, store.rows)
+    torch.testing.assert_close(mean.b_dec, x.mean(0), rtol=1e-4, atol=1e-4)
+    # of all but the held-out rows, one in 100
+    torch.testing.assert_close(median.b_dec, geometric_median(x).float(), rtol=0.01, atol=0.01)
+    assert (median.b_dec - mean.b_dec).norm() > 0.05

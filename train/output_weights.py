@@ -1,0 +1,61 @@
+"""The weight matrix whose product a hook's activations are, or to which they were added last.
+
+    blocks.L.hook_mlp_out, blocks.L.hook_resid_post    W_out of layer L's MLP
+    blocks.L.hook_resid_pre                            W_out of layer L − 1's MLP
+    blocks.L.hook_attn_out, blocks.L.hook_resid_mid    W_O of layer L's attention, its heads joined
+    blocks.L.mlp.hook_pre                              W_in of layer L's MLP
+
+What a layer writes lies in the span of its output matrix, along the left singular vectors of its transpose first.
+"""
+
+import re
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from winnow.config import Model
+from winnow.errors import UserError, refuse_changed
+
+SERVED = (
+    "hook_mlp_out",
+    "hook_resid_post",
+    "hook_resid_pre (but in layer 0)",
+    "hook_attn_out",
+    "hook_resid_mid",
+    "mlp.hook_pre",
+)
+
+
+def output_weights(settings: Model, weights_sha256: str, activations: Path, hook: str) -> Float[Tensor, "width input"]:
+    """Open the model, and give the matrix W of y = W h + b, y being the activations at `hook`; float32 on the CPU.
+
+    weights_sha256: of the model that `activations` were harvested from. Raises `UserError` for a hook without such a
+    matrix, and for another model.
+    """
+    found = re.fullmatch(r"blocks\.(\d+)\.(hook_\w+|mlp\.hook_pre)", hook)
+    layer, point = (int(found[1]), found[2]) if found else (0, "")
+    place = {
+        "hook_mlp_out": (layer, "mlp", "W_out"),
+        "hook_resid_post": (layer, "mlp", "W_out"),
+        "hook_resid_pre": (layer - 1, "mlp", "W_out"),
+        "hook_attn_out": (layer, "attn", "W_O"),
+        "hook_resid_mid": (layer, "attn", "W_O"),
+        "mlp.hook_pre": (layer, "mlp", "W_in"),
+    }.get(point)
+    if place is None or place[0] < 0:
+        raise UserError(
+            f"initialisation = singular: {hook} is the output of no weight matrix; it works at {', '.join(SERVED)}; "
+            "choose another initialisation here"
+        )
+    from harvest.model import open_model  # takes seconds, and is needed for this initialisation alone
+
+    model = open_model(settings)
+    refuse_changed(
+        activations,
+        {"weights_sha256 of the model": weights_sha256},
+        {"weights_sha256 of the model": model.weight_hash},
+    )
+    number, part, name = place
+    W = getattr(getattr(model.bridge.blocks[number], part), name)  # [input, width], or [head, d_head, width]
+    return W.detach().flatten(0, -2).T.float().cpu()

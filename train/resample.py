@@ -1,0 +1,77 @@
+"""Resampling (Bricken et al. 2023, Towards monosemanticity, "Neuron resampling"): dead latents start anew, pointed at
+rows that the dictionary explains badly.
+
+At every multiple of `resample_rows`, a latent that has not fired for half as many rows is dead. For each one a row of
+the batch is drawn, without replacement, with probability ∝ ‖x − x̂‖⁴, the square of its loss. Its decoder direction
+becomes that of x − b_dec, its encoder the same with 0.2 × the mean norm of the living latents' encoders, its biases 0,
+and Adam forgets it. Tied, the encoder is the decoder, of unit norm. More dead latents than rows wait for the next time.
+
+The last time leaves as many rows again before the rate falls: a latent that had no time to learn is worse than a dead
+one. What is drawn is a pure function of the dictionary's seed and size, and of the rows seen.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from train.member import Member
+from train.plan import AUTO
+from train.schedule import Schedule, fewest_rows
+
+ENCODER_NORM = 0.2
+CHUNK = 1024  # rows whose losses are computed at once
+
+
+def rows_between(settings: Mapping[str, Any]) -> int:
+    """Give the rows between resamplings; 0 where there are none."""
+    value = settings.get("resample_rows", 0)  # an eighth of the rows, as far as they are known
+    return max(1, int(fewest_rows(settings)) // 8) if value == AUTO else value
+
+
+def resample_due(settings: Mapping[str, Any], schedule: Schedule, before: int, rows: int) -> bool:
+    """Tell whether the step that took the rows [before, rows) is one after which dead latents are resampled."""
+    every = rows_between(settings)
+    return every > 0 and rows // every > before // every and rows + every <= schedule.falls_from
+
+
+@torch.no_grad()
+def resample(member: Member, x: Float[Tensor, "row d"]) -> int:
+    """Point dead latents at rows of `x` that are reconstructed badly; return how many."""
+    settings, p = member.planned.settings, member.parameters
+    dead = member.silent_rows >= rows_between(settings) // 2
+    alive = ~dead
+    wanted = dead.nonzero().squeeze(1)
+    if not len(wanted):
+        return 0
+    dictionary = member.dictionary(1.0)
+    losses = torch.cat([(dictionary(part) - part).square().sum(1) for part in x.split(CHUNK)]).double().cpu()
+    weights = (losses / losses.amax().clamp(min=1e-300)).square()
+    wanted = wanted[: int(weights.count_nonzero())]
+    if not len(wanted):
+        return 0
+    rows = torch.multinomial(weights, len(wanted), generator=_generator(settings, member.rows)).to(x.device)
+    directions = F.normalize(x[rows] - p["b_dec"], dim=1)
+    p["W_dec"][wanted] = directions
+    if "W_enc" in p:
+        norms = p["W_enc"].norm(dim=1)
+        norm = norms[alive].mean() if bool(alive.any()) else norms.mean()
+        p["W_enc"][wanted] = ENCODER_NORM * norm * directions
+    for name in {"b_enc", "b_mag", "r_mag"} & p.keys():
+        p[name][wanted] = 0
+    for name, average in member.averages.items():
+        if name != "b_dec":  # the others have a row, or an entry, per latent
+            average[wanted] = 0
+            member.squares[name][wanted] = 0
+    member.silent_rows[wanted] = 0
+    member.resampled += len(wanted)
+    return len(wanted)
+
+
+def _generator(settings: Mapping[str, Any], rows: int) -> torch.Generator:
+    words = np.random.SeedSequence([settings["seed"], settings["n_latents"], rows]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0]))
