@@ -6,6 +6,8 @@ What earlier runs of the stage measured stays, as long as its inputs are the sam
 import json
 from pathlib import Path
 
+from analyze.feature_choice import choose, refuse_unknown
+from analyze.feature_pages import write_features
 from analyze.inputs import Inputs, read_metrics
 from analyze.plain import plain
 from analyze.summary import print_summary
@@ -26,6 +28,7 @@ def measure_run(config: Experiment) -> None:
     path, page = run.report / "metrics.json", run.report / "index.html"
     with run_lock(run.path):
         inputs = Inputs.of(config, tokens)
+        refuse_unknown(config.analyze.features, inputs.dictionaries)
         metrics = read_metrics(path)
         if metrics is None or metrics["inputs"] != inputs._asdict():
             # imported here: a stage that has nothing to do need not wait for torch and transformers
@@ -36,10 +39,13 @@ def measure_run(config: Experiment) -> None:
             metrics = plain(measure(config, tokens, inputs, metrics))
             page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
             publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-        elif page.exists():
+        features = run.report / "features" / "index.html"
+        if features.exists() != bool(choose(config.analyze.features, metrics)):
+            page.unlink(missing_ok=True)  # it links there, or it does not
+        if not write_features(config, tokens, inputs, metrics) and page.exists():
             print(f"{path}: all {len(metrics['dictionaries'])} dictionaries are measured; nothing to do")
-            print_summary(metrics, page)
-            return
-        from analyze.report import write_report
+        if not page.exists():
+            from analyze.report import write_report
 
-        print_summary(metrics, write_report(metrics, run.report))
+            write_report(metrics, run.report)
+        print_summary(metrics, page)

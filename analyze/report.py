@@ -51,7 +51,7 @@ def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
     for chart in charts:
         _write_figure(chart, figures)
     page = folder / "index.html"
-    publish_text(page, render_page(metrics, sections))
+    publish_text(page, render_page(metrics, sections, (folder / "features" / "index.html").exists()))
     current = {f"{chart.name}.{kind}" for chart in charts for kind in FORMATS}
     for file in figures.iterdir():
         if file.suffix.lstrip(".") in FORMATS and file.name not in current:
@@ -65,8 +65,8 @@ def report_sections(metrics: Mapping[str, Any]) -> list[Section]:
     return [section for make in makers if not (section := make(metrics)).is_empty]
 
 
-def render_page(metrics: Mapping[str, Any], sections: list[Section]) -> str:
-    """Render the page as one HTML text; every name in it is escaped."""
+def render_page(metrics: Mapping[str, Any], sections: list[Section], features: bool = False) -> str:
+    """Render the page as one HTML text; every name in it is escaped. `features`: link to the feature pages."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -78,6 +78,7 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section]) -> str:
     return environment.get_template("report.html").render(
         run=(metrics.get("run") or {}).get("path", "a run"),
         sections=sections,
+        features=features,
         families={section.name: _families(section) for section in sections},
         formats=FORMATS,
         panels_of=_panels_of,
