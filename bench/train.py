@@ -84,7 +84,7 @@ def step(
 ) -> Row:
     """Time a step against so many products of the encoder's size in the same dtype."""
     rows, d = x.shape
-    measured = member(n, d, rows, {**settings, "dtype": dtype})
+    measured = member(n, d, rows, {**settings, "compute_dtype": dtype})
     if sparse:
         make_sparse(measured.parameters, x)
     variance = x.square().sum()

@@ -14,10 +14,13 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
+
+from train.ranking import exceeds, top_k
 
 with warnings.catch_warnings():  # torch says once a process that CSR tensors are in beta
     warnings.simplefilter("ignore")
@@ -40,29 +43,6 @@ class ByLatent(NamedTuple):
     order: Int[Tensor, " active"]  # where each entry lies in the order by rows
 
 
-def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
-    """Find the k largest of each row and their latents, ascending by latent.
-
-    Exactly `torch.topk`, but for equal values. Its time grows with n: of groups of latents, only the k with the
-    largest maximum can hold one of the k largest values, so just those are ranked (1024 latents, k = 32:
-    20 -> 11 ms).
-    """
-    n = pre.shape[1]
-    size = 8 if n >= 128 * k and n % 8 == 0 else 4 if n >= 32 * k and n % 4 == 0 else 1
-    if size == 1:
-        latents = pre.topk(k, dim=1, sorted=False).indices
-    else:
-        groups = n // size
-        largest = pre.view(-1, size, groups).amax(1)  # (row, groups); strided groups, so that the maximum vectorises
-        chosen = largest.topk(k, dim=1, sorted=False).indices
-        members = torch.arange(0, n, groups, device=pre.device).view(1, size, 1)
-        candidates = (chosen.unsqueeze(1) + members).flatten(1)  # (row, size * k)
-        best = pre.gather(1, candidates).topk(k, dim=1, sorted=False).indices
-        latents = candidates.gather(1, best)
-    latents = latents.sort(dim=1).values
-    return pre.gather(1, latents), latents
-
-
 def active_top_k(pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active:
     """Keep the k largest of ReLU(pre) in each row, k for each member; some of them may be zero."""
     _, b, n = pre.shape
@@ -74,7 +54,7 @@ def active_top_k(pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active
         if stop > 1:
             latents += torch.arange(start * n, stop * n, n, device=pre.device).repeat_interleave(b).unsqueeze(1)
         offsets = torch.arange(0, latents.numel() + 1, each, device=pre.device)
-        found.append(Active(offsets, latents.flatten(), values.relu_().flatten()))
+        found.append(Active(offsets, latents.flatten(), exact(values).relu_().flatten()))
         start = stop
     return join(found)
 
@@ -93,13 +73,13 @@ def _largest(pre: Float[Tensor, "row n"], count: int) -> Active:
     stride = max(1, pre.numel() // 2**18)
     while math.gcd(stride, pre.shape[1]) > 1:  # so that it visits all latents
         stride += 1
-    sample = pre.flatten()[::stride]
+    sample = exact(pre.flatten()[::stride])
     expected = count / stride
     rank = min(len(sample), math.ceil(expected + 4 * math.sqrt(expected)) + 1)
-    bound = sample.topk(rank, sorted=False).values.amin().clamp(min=0)
-    active = where(pre > bound, pre)
+    bound = float(sample.topk(rank, sorted=False).values.amin().clamp(min=0))
+    active = where(exceeds(pre, bound), pre)
     if len(active.values) < count and bound > 0:
-        active = where(pre > 0, pre)
+        active = where(exceeds(pre, 0.0), pre)
     if len(active.values) > count:
         largest = active.values.topk(count, sorted=False).indices
         active = keep(active, torch.zeros_like(active.values, dtype=torch.bool).index_fill_(0, largest, True))
@@ -135,10 +115,20 @@ def split_rows(active: Active, stops: Sequence[int], n: int) -> Active:
     return active._replace(offsets=torch.searchsorted(piece, numbers))
 
 
+def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Bring what was computed in bfloat16 back to float32."""
+    return values.float() if values.dtype == torch.bfloat16 else values
+
+
 def decode(active: Active, W_dec: Float[Tensor, "n d"]) -> Float[Tensor, "row d"]:
-    """Sum the decoder rows of each row's latents, weighed by their values."""
+    """Sum the decoder rows of each row's latents, weighed by their values; in the dtype of `W_dec`, summed exactly."""
     return F.embedding_bag(
-        active.latents, W_dec, active.offsets, per_sample_weights=active.values, mode="sum", include_last_offset=True
+        active.latents,
+        W_dec,
+        active.offsets,
+        per_sample_weights=active.values.to(W_dec.dtype),
+        mode="sum",
+        include_last_offset=True,
     )
 
 
@@ -156,24 +146,21 @@ def gradient_of_values(
 def by_latent(active: Active, n_latents: int) -> ByLatent:
     """Group entries by latent; in a group, rows ascend."""
     small = n_latents < 2**15  # radix sort takes a fourth of the time on 16 bits
-    order = torch.sort(active.latents.to(torch.int16 if small else torch.int32), stable=True).indices
-    rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(active.latents))
-    counts = torch.bincount(active.latents, minlength=n_latents)
-    return ByLatent(F.pad(counts.cumsum(0), (1, 0)), rows[order], order)
+    latents, order = torch.sort(active.latents.to(torch.int16 if small else torch.int32), stable=True)
+    rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(latents))
+    starts = torch.arange(n_latents + 1, dtype=latents.dtype, device=latents.device)
+    return ByLatent(torch.searchsorted(latents, starts), rows[order], order)
 
 
 def weight_gradient(
     groups: ByLatent, values: Float[Tensor, " active"], x: Float[Tensor, "row d"]
 ) -> Float[Tensor, "n d"]:
     """Sum, for each latent, the rows in which it is active, weighed by `values` (in the order by rows)."""
-    return F.embedding_bag(
-        groups.rows,
-        x,
-        groups.offsets,
-        per_sample_weights=values[groups.order],
-        mode="sum",
-        include_last_offset=True,
+    weights = values[groups.order].to(x.dtype)
+    summed = F.embedding_bag(
+        groups.rows, x, groups.offsets, per_sample_weights=weights, mode="sum", include_last_offset=True
     )
+    return exact(summed)
 
 
 def sum_by_latent(active: Active, values: Shaped[Tensor, " active"], n_latents: int) -> Shaped[Tensor, " n"]:
@@ -183,9 +170,15 @@ def sum_by_latent(active: Active, values: Shaped[Tensor, " active"], n_latents: 
 
 def where(mask: Bool[Tensor, "row n"], values: Float[Tensor, "row n"]) -> Active:
     """List the entries that `mask` marks."""
-    rows, latents = mask.nonzero(as_tuple=True)
-    counts = torch.bincount(rows, minlength=len(mask))
-    return Active(F.pad(counts.cumsum(0), (1, 0)), latents, values[rows, latents])
+    rows, n = mask.shape
+    if mask.device.type == "cpu":  # numpy takes a third of torch's time
+        places = torch.from_numpy(np.flatnonzero(mask.numpy()))
+    else:
+        places = mask.flatten().nonzero().squeeze(1)
+    offsets = torch.searchsorted(places, torch.arange(0, rows * n + 1, n, device=mask.device))
+    row_of = torch.repeat_interleave(offsets.diff(), output_size=len(places))
+    latents = torch.sub(places, row_of, alpha=n)
+    return Active(offsets, latents, exact(values.flatten().index_select(0, places)))
 
 
 def where_members(mask: Bool[Tensor, "member row n"], values: Float[Tensor, "member row n"]) -> Active:

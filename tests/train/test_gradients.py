@@ -214,3 +214,28 @@ def test_threshold_of_batchtopk_follows_the_smallest_kept_value() -> None:
 
 def test_prefixes_of_matryoshka_halve() -> None:
     assert Matryoshka(k=(1,)).prefixes(1024) == [64, 128, 256, 512, 1024]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bfloat16_step_is_close_to_the_exact_one(case: str) -> None:
+    """Rounded to 8 bits, the pre-activations of near ties change places: the gradients as a whole stay close."""
+    settings, _, more = CASES[case]
+    members = [Case.of(settings, more, number) for number in range(2)]
+    exact, lowered = (
+        architecture_of(*(m.settings | {"compute_dtype": dtype} for m in members)) for dtype in ("float32", "bfloat16")
+    )
+    p = {name: torch.stack([m.given(exact)[name] for m in members]).float() for name in members[0].given(exact)}
+    moment = Moment(WARM, torch.stack([m.dead for m in members]))
+    expected = exact.step({name: value.clone() for name, value in p.items()}, rows().float(), moment)
+    step = lowered.step(p, rows().float(), moment)
+    torch.testing.assert_close(step.loss, expected.loss, rtol=0.02, atol=0)
+    torch.testing.assert_close(step.active.float(), expected.active.float(), rtol=0.02, atol=0)
+    for name, gradient in expected.gradients.items():
+        assert step.gradients[name].dtype == torch.float32
+        assert (step.gradients[name] - gradient).norm() < 0.1 * gradient.norm(), name
+
+
+def test_bfloat16_products_are_those_of_bfloat16() -> None:
+    architecture = architecture_of({"architecture": "topk", "k": K, "compute_dtype": "bfloat16"})
+    p = {name: value.unsqueeze(0).float() for name, value in Case.of({"k": K}, (), 0).parameters.items()}
+    assert architecture.encode(p, rows().float())[1].dtype == torch.bfloat16

@@ -35,7 +35,8 @@ class AuxK:
         W_dec = p["W_dec"].flatten(0, 1)
         active = sparse.join_members([among(*each, k_aux(centred.shape[2])) for each in zip(pre, dead, strict=True)], n)
         left_over = step.gradient * (-b / 2)  # e = x − x̂
-        miss = sparse.decode(active, W_dec).view_as(left_over).sub_(left_over)
+        decoded = sparse.exact(sparse.decode(active, W_dec.to(centred.dtype)))
+        miss = decoded.view_as(left_over).sub_(left_over)
         loss = self.coefficient / b * miss.square().sum((1, 2)) * dead.any(1)
         gradient = miss.mul_(2 * self.coefficient / b).flatten(0, 1)
         through = sparse.gradient_of_values(active, W_dec, gradient) * (active.values > 0)
@@ -44,7 +45,7 @@ class AuxK:
         g = step.gradients
         g["W_enc"] += sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_enc"])
         g["b_enc"] += g_b_enc
-        g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient).view_as(p["W_dec"])
+        g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient.to(centred.dtype)).view_as(p["W_dec"])
         # the encoder subtracts b_dec; of ê it is no part
         g["b_dec"] -= torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1)
         return step._replace(loss=step.loss + loss)
@@ -54,8 +55,8 @@ def among(pre: Float[Tensor, "row n"], dead: Bool[Tensor, " n"], k: int) -> Acti
     """Keep the k largest of ReLU(pre) among the dead latents in each row; none where none is dead."""
     latents = dead.nonzero().squeeze(1)
     if not len(latents):
-        nothing = torch.empty(0, device=pre.device)
-        return Active(torch.zeros(len(pre) + 1, dtype=torch.int64, device=pre.device), latents, nothing.to(pre.dtype))
+        nothing = sparse.exact(pre[:0, 0])
+        return Active(torch.zeros(len(pre) + 1, dtype=torch.int64, device=pre.device), latents, nothing)
     found = sparse.active_top_k(pre[:, latents].unsqueeze(0), [min(k, len(latents))])
     return found._replace(latents=latents[found.latents])
 

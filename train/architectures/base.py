@@ -46,7 +46,7 @@ class Architecture:
     What a stack's members may differ in, their sparsity, is a tuple with an entry for each.
     """
 
-    compute_dtype: torch.dtype = torch.float32  # of the dense products; parameters stay as they are
+    compute_dtype: torch.dtype = torch.float32  # of products and weighted sums; parameters stay as they are
     buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches, and are not descended on
 
     def add_parameters(self, p: Parameters) -> None:
@@ -76,19 +76,72 @@ class Architecture:
     def encode(
         self, p: Parameters, x: Float[Tensor, "row d"]
     ) -> tuple[Float[Tensor, "member row d"], Float[Tensor, "member row n"]]:
-        """Compute the rows less each member's b_dec, and the pre-activations."""
-        centred = x - p["b_dec"].unsqueeze(1)
+        """Compute the rows less each member's b_dec, and the pre-activations, both in the compute dtype."""
+        centred = self.lowered(x - p["b_dec"].unsqueeze(1))
         return centred, self.product(centred, p["W_enc"].mT, p["b_enc"])
 
     def product(
         self, a: Float[Tensor, "member i j"], b: Float[Tensor, "member j k"], bias: Tensor | None = None
     ) -> Float[Tensor, "member i k"]:
-        """Multiply matrices in the compute dtype, and give the result in that of `a`; bias: [member, k]."""
-        if a.dtype != torch.float32 or self.compute_dtype == torch.float32:
-            return torch.bmm(a, b) if bias is None else torch.baddbmm(bias.unsqueeze(1), a, b)
-        dtype = self.compute_dtype
-        result = torch.bmm(a.to(dtype), b.to(dtype)).to(a.dtype)
-        return result if bias is None else result.add_(bias.unsqueeze(1))
+        """Multiply matrices in the compute dtype; bias: [member, k]."""
+        a, b = self.lowered(a), self.lowered(b)
+        return torch.bmm(a, b) if bias is None else torch.baddbmm(self.lowered(bias).unsqueeze(1), a, b)
+
+    def lowered(self, tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Bring float32 to the compute dtype; float64 is left as it is."""
+        return tensor.to(self.compute_dtype) if tensor.dtype == torch.float32 else tensor
+
+    def sparse_step(
+        self,
+        p: Parameters,
+        x: Float[Tensor, "row d"],
+        centred: Float[Tensor, "member row d"],
+        active: Active,
+        penalty: tuple[float, ...] = (),
+        more: Callable[[Float[Tensor, " active"]], Parameters] | None = None,
+    ) -> Step:
+        """Finish a step whose latents are `active`: decode, and gradients through the latents > 0 alone.
+
+        Loss: mean over rows of ‖x − x̂‖² + penalty · Σ f. more: gives, from the squared error's gradient in the active
+        values, the gradients of parameters that only this architecture has.
+        """
+        (e, n, _), b = p["W_dec"].shape, len(x)
+        W_dec = p["W_dec"].flatten(0, 1)
+        error = self.error(p, x, active)
+        squared_error = error.square().sum((1, 2))
+        gradient = error.mul_(2 / b)  # of the reconstruction
+        rows = gradient.flatten(0, 1)  # (member * row, d)
+        g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
+        gradients = more(g_f) if more else {}
+        loss = squared_error / b
+        if penalty:
+            magnitude = sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1)
+            loss = loss + of_members(penalty, loss) * magnitude / b
+            g_f = g_f + of_entries(penalty, active, n) / b
+        positive = active.values > 0
+        through = g_f * positive
+        groups = sparse.by_latent(active, e * n)
+        g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
+        firings = sparse.sum_by_latent(active, positive.int(), e * n).view(e, n)
+        return Step(
+            loss=loss,
+            squared_error=squared_error,
+            active=firings.sum(1),
+            fired=firings > 0,
+            gradient=gradient,
+            gradients={
+                "W_enc": sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_dec"]),
+                "b_enc": g_b_enc,
+                "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
+                "b_dec": rows_gradient(p, gradient, g_b_enc),
+                **gradients,
+            },
+        )
+
+    def error(self, p: Parameters, x: Float[Tensor, "row d"], active: Active) -> Float[Tensor, "member row d"]:
+        """Compute x̂ − x."""
+        decoded = sparse.exact(sparse.decode(active, self.lowered(p["W_dec"].flatten(0, 1))))
+        return decoded.view(-1, *x.shape).add_(p["b_dec"].unsqueeze(1)).sub_(x)
 
 
 def rows_gradient(
@@ -96,54 +149,6 @@ def rows_gradient(
 ) -> Float[Tensor, "member d"]:
     """Give b_dec's gradient: x̂ holds it once, and the encoder subtracts it from every row."""
     return gradient.sum(1) - torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1)
-
-
-def sparse_step(
-    p: Parameters,
-    x: Float[Tensor, "row d"],
-    centred: Float[Tensor, "member row d"],
-    active: Active,
-    penalty: tuple[float, ...] = (),
-    more: Callable[[Float[Tensor, " active"]], Parameters] | None = None,
-) -> Step:
-    """Finish a step whose latents are `active`: decode, and gradients through the latents > 0 alone.
-
-    Loss: mean over rows of ‖x − x̂‖² + penalty · Σ f. more: gives, from the squared error's gradient in the active
-    values, the gradients of parameters that only this architecture has.
-    """
-    e, n, _ = p["W_dec"].shape
-    b, W_dec = len(x), p["W_dec"].flatten(0, 1)
-    error = sparse.decode(active, W_dec).view_as(centred)
-    error.add_(p["b_dec"].unsqueeze(1)).sub_(x)  # (member, row, d)
-    squared_error = error.square().sum((1, 2))
-    gradient = error.mul_(2 / b)  # of the reconstruction
-    rows = gradient.flatten(0, 1)  # (member * row, d)
-    g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
-    gradients = more(g_f) if more else {}
-    loss = squared_error / b
-    if penalty:
-        magnitude = sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1)
-        loss = loss + of_members(penalty, loss) * magnitude / b
-        g_f = g_f + of_entries(penalty, active, n) / b
-    positive = active.values > 0
-    through = g_f * positive
-    groups = sparse.by_latent(active, e * n)
-    g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
-    firings = sparse.sum_by_latent(active, positive.int(), e * n).view(e, n)
-    return Step(
-        loss=loss,
-        squared_error=squared_error,
-        active=firings.sum(1),
-        fired=firings > 0,
-        gradient=gradient,
-        gradients={
-            "W_enc": sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_dec"]),
-            "b_enc": g_b_enc,
-            "W_dec": sparse.weight_gradient(groups, active.values, rows).view_as(p["W_dec"]),
-            "b_dec": rows_gradient(p, gradient, g_b_enc),
-            **gradients,
-        },
-    )
 
 
 def of_members(values: tuple[float, ...], like: Tensor) -> float | Float[Tensor, " member"]:

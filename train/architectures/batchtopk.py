@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures.auxk import AuxK
-from train.architectures.base import Architecture, Moment, Parameters, Step, sparse_step
+from train.architectures.base import Architecture, Moment, Parameters, Step
 from train.sparse import Active, active_largest
 
 THRESHOLD_RATE = 0.01
@@ -33,7 +33,7 @@ class BatchTopK(Architecture):
         centred, pre = self.encode(p, x)
         active = active_largest(pre, [k * len(x) for k in self.k])
         self.follow(p, active)
-        step = sparse_step(p, x, centred, active)
+        step = self.sparse_step(p, x, centred, active)
         return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step
 
     def follow(self, p: Parameters, active: Active) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from train import sparse
 from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members, rows_gradient
+from train.ranking import exceeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +29,14 @@ class Gated(Architecture):
         (e, n), b = p["b_enc"].shape, len(x)
         penalty = tuple(c * moment.warm / b for c in self.l1_coefficient)
         centred, pre = self.encode(p, x)
-        W_dec, b_dec = p["W_dec"].flatten(0, 1), p["b_dec"].unsqueeze(1)
-        gate = sparse.where_members(pre > 0, pre)  # values: ReLU(π)
+        W_dec = p["W_dec"].flatten(0, 1)
+        gate = sparse.where_members(exceeds(pre, 0.0), pre)  # values: ReLU(π)
         stretch = p["r_mag"].exp().flatten()[gate.latents]
         shared = gate.values - p["b_enc"].flatten()[gate.latents]  # (x − b_dec) W_enc
         magnitude = stretch * shared + p["b_mag"].flatten()[gate.latents]
         active = gate._replace(values=magnitude.relu())
 
-        error = sparse.decode(active, W_dec).view_as(centred).add_(b_dec).sub_(x)
-        gate_error = sparse.decode(gate, W_dec).view_as(centred).add_(b_dec).sub_(x)
+        error, gate_error = self.error(p, x, active), self.error(p, x, gate)
         squared_error, gate_squared_error = error.square().sum((1, 2)), gate_error.square().sum((1, 2))
         gradient, gate_gradient = error.mul_(2 / b), gate_error.mul_(2 / b)
         rows = gradient.flatten(0, 1)
@@ -61,7 +61,7 @@ class Gated(Architecture):
                 "b_enc": by_latent(g_gate),
                 "b_mag": by_latent(g_mag),
                 "r_mag": by_latent(g_mag * shared * stretch),
-                "W_dec": sparse.weight_gradient(groups, active.values, rows).view_as(p["W_dec"]),
+                "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
                 "b_dec": rows_gradient(p, gradient, by_latent(through)),
             },
         )

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members, sparse_step
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class JumpRelu(Architecture):
             pushed = within * (at * g_f + of_entries(penalty, near, theta.shape[1]))
             return {"threshold": -sparse.sum_by_latent(near, pushed, theta.numel()).view_as(theta)}
 
-        step = sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
+        step = self.sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
         return step._replace(loss=step.loss + of_members(penalty, step.loss) * step.active)
 
     def folded(self, p: Parameters, scale: float) -> Parameters:

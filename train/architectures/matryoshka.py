@@ -30,7 +30,7 @@ class Matryoshka(BatchTopK):
         # every row becomes one for each band, the latents that a prefix adds to the one before
         W_dec, bands = p["W_dec"].flatten(0, 1), len(self.prefixes(n))
         banded = sparse.split_rows(active, self.prefixes(n), n)
-        parts = sparse.decode(banded, W_dec).view(e, b, bands, -1)
+        parts = sparse.exact(sparse.decode(banded, self.lowered(W_dec))).view(e, b, bands, -1)
         parts[:, :, 0] += p["b_dec"].unsqueeze(1)
         errors = parts.cumsum(2).sub_(x.unsqueeze(1))  # (member, row, band, d)
         loss = errors.square().sum((1, 3))  # (member, band)
@@ -52,7 +52,7 @@ class Matryoshka(BatchTopK):
             gradients={
                 "W_enc": sparse.weight_gradient(encoder_groups, through, centred.flatten(0, 1)).view_as(p["W_enc"]),
                 "b_enc": g_b_enc,
-                "W_dec": sparse.weight_gradient(groups, active.values, rows).view_as(p["W_dec"]),
+                "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
                 "b_dec": rows_gradient(p, gradients[:, :, 0], g_b_enc),
             },
         )

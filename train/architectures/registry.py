@@ -32,9 +32,9 @@ def architecture_of(*members: Mapping[str, Any]) -> Architecture:
     options |= {name: tuple(member[name] for member in members) for name in SPARSITY if name in first}
     if first.get("auxk_coefficient"):
         options["auxk"] = AuxK(coefficient=first["auxk_coefficient"])
-    return KINDS[first["architecture"]](compute_dtype=TORCH[first.get("dtype", "float32")], **options)
+    return KINDS[first["architecture"]](compute_dtype=TORCH[first.get("compute_dtype", "float32")], **options)
 
 
 def kind_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     """Give what the members of a stack have in common besides their shape."""
-    return tuple(settings.get(name) for name in ("architecture", "dtype", "auxk_coefficient", *SHARED))
+    return tuple(settings.get(name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))

@@ -6,11 +6,14 @@ decoder's transpose throughout (Cunningham et al. 2023).
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_members, rows_gradient, sparse_step
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_members, rows_gradient
+from train.ranking import exceeds
 
 SPARSE_BELOW = 0.03  # density under which gathering beats four dense products
 
@@ -25,11 +28,11 @@ class Relu(Architecture):
         p = {**p, "W_enc": p["W_dec"]} if self.tied else p
         centred, pre = self.encode(p, x)
         penalty = tuple(c * moment.warm for c in self.l1_coefficient)
-        positive = pre > 0
-        if x.device.type == "cpu" and int(positive.count_nonzero()) < SPARSE_BELOW * pre.numel():
-            step = sparse_step(p, x, centred, sparse.where_members(positive, pre), penalty)
+        positive = exceeds(pre, 0.0)
+        if x.device.type == "cpu" and np.count_nonzero(positive.numpy()) < SPARSE_BELOW * pre.numel():
+            step = self.sparse_step(p, x, centred, sparse.where_members(positive, pre), penalty)
         else:
-            step = self._dense_step(p, x, centred, pre.relu_(), penalty)
+            step = self.dense_step(p, x, centred, pre.relu_(), penalty)
         if self.tied:
             step.gradients["W_dec"] += step.gradients.pop("W_enc")
         return step
@@ -41,7 +44,7 @@ class Relu(Architecture):
     def folded(self, p: Parameters, scale: float) -> Parameters:
         return super().folded({**p, "W_enc": p["W_dec"]} if self.tied else p, scale)
 
-    def _dense_step(
+    def dense_step(
         self,
         p: Parameters,
         x: Float[Tensor, "row d"],
@@ -51,25 +54,24 @@ class Relu(Architecture):
     ) -> Step:
         """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
         b = len(x)
-        each = of_members(penalty, f)
-        error = self.product(f, p["W_dec"], p["b_dec"]).sub_(x)  # (member, row, d)
+        each = of_members(penalty, x)
+        error = sparse.exact(self.product(f, p["W_dec"], p["b_dec"])).sub_(x)  # (member, row, d)
         squared_error = error.square().sum((1, 2))
         gradient = error.mul_(2 / b)
-        positive = f > 0
         through = self.product(gradient, p["W_dec"].mT)  # (member, row, n)
-        through.add_((each.view(-1, 1, 1) if isinstance(each, Tensor) else each) / b).mul_(positive)
-        g_b_enc = through.sum(1)
-        firings = positive.sum(1)
+        through.add_((each.view(-1, 1, 1) if isinstance(each, Tensor) else each) / b)
+        torch.ops.aten.threshold_backward.grad_input(through, f, 0, grad_input=through)  # zero where f is
+        g_b_enc = through.sum(1, dtype=x.dtype)
         return Step(
-            loss=(squared_error + each * f.sum((1, 2))) / b,
+            loss=(squared_error + each * f.sum((1, 2), dtype=x.dtype)) / b,
             squared_error=squared_error,
-            active=firings.sum(1),
-            fired=firings > 0,
+            active=torch.stack([member.count_nonzero() for member in f]),
+            fired=f.amax(1) > 0,
             gradient=gradient,
             gradients={
-                "W_enc": self.product(through.mT, centred),
+                "W_enc": sparse.exact(self.product(through.mT, centred)),
                 "b_enc": g_b_enc,
-                "W_dec": self.product(f.mT, gradient),
+                "W_dec": sparse.exact(self.product(f.mT, gradient)),
                 "b_dec": rows_gradient(p, gradient, g_b_enc),
             },
         )

@@ -1,0 +1,66 @@
+"""Find the k largest of each row, or the largest of a whole batch.
+
+Ranking all of B × n pre-activations would cost about as much as the product that made them. Two things make it cheap
+on a CPU. Of groups of latents, only the k with the largest maximum can hold one of the k largest values, so just their
+members are ranked. And numpy partitions a row with vector instructions, several times faster than torch ranks it.
+Measured with one thread, 4096 rows of 6144 latents, k = 32: torch.topk 70 ms, here 26, and 20 in bfloat16.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+
+def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
+    """Find the k largest of ReLU(pre) in each row, and their latents, ascending by latent.
+
+    The latents are those of `torch.topk`, but for equal values, and for those below zero, where any may be chosen. The
+    values are what `pre` holds: not yet ReLU'd.
+    """
+    if pre.device.type == "cpu":
+        latents = torch.from_numpy(np.sort(_largest(comparable(pre), k).numpy(), axis=1))
+    else:
+        latents = pre.topk(k, dim=1, sorted=False).indices
+    return pre.gather(1, latents), latents
+
+
+def exceeds(pre: Float[Tensor, "*shape"], bound: float) -> Bool[Tensor, "*shape"]:
+    """Tell which values are larger than a bound that is not below zero and that the dtype of `pre` can hold."""
+    return comparable(pre) > comparable(torch.tensor(bound, dtype=pre.dtype)).item()
+
+
+def comparable(pre: Float[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+    """View bfloat16 as integers, which compare like what they stand for where that is not below zero, and faster."""
+    return pre.view(torch.int16) if pre.dtype == torch.bfloat16 else pre
+
+
+def _largest(values: Shaped[Tensor, "row n"], k: int) -> Int[Tensor, "row k"]:
+    """Find where the k largest of each row are."""
+    n = values.shape[1]
+    size = 8 if n >= 64 * k and n % 8 == 0 else 4 if n >= 16 * k and n % 4 == 0 else 1
+    if size == 1:
+        return _partition(values, k)
+    groups = n // size
+    # strided groups, so that the maximum vectorises
+    chosen = _largest(values.view(-1, size, groups).amax(1), k)
+    members = torch.arange(0, n, groups).view(1, size, 1)
+    candidates = (chosen.unsqueeze(1) + members).flatten(1)  # (row, size * k)
+    return candidates.gather(1, _partition(values.gather(1, candidates), k))
+
+
+def _partition(values: Shaped[Tensor, "row m"], k: int) -> Int[Tensor, "row k"]:
+    """Do as `_largest`, for rows that are short."""
+    rows, m = values.shape
+    if values.dtype == torch.int16:
+        # value and place in one number: no two are equal, and the place comes along
+        wide, bits = (torch.int32, 16) if m <= 2**16 else (torch.int64, 32)
+        keys = values.to(wide).bitwise_left_shift_(bits).bitwise_or_(torch.arange(m, dtype=wide))
+        largest = np.partition(keys.numpy(), m - k, axis=1)[:, m - k :]
+        return torch.from_numpy(largest & (2**bits - 1)).long()
+    found = values.numpy()
+    smallest = np.partition(found, m - k, axis=1)[:, m - k, None]
+    places = np.flatnonzero(found >= smallest)
+    if len(places) != rows * k:  # several are equal to the smallest, or some are no numbers
+        return values.topk(k, dim=1, sorted=False).indices
+    return torch.from_numpy(places.reshape(rows, k) - np.arange(0, rows * m, m)[:, None])
