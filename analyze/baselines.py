@@ -1,14 +1,20 @@
 """What much simpler ways of sparse coding reach: numbers without which a dictionary's FVU says little.
 
+    simpler = Simpler(harvested, held_out)          # rows of one hook
+    simpler.measure(n_latents=1024, l0=32.0, architecture="topk")
+
 All are fitted on harvested rows and measured on held-out ones, at the dictionary's own L0:
 
 pca        the L0 first principal components
 kmeans     the nearest of n_latents centres (L0 = 1)
-random     random unit directions, the L0 largest of their positive products with the centred row, and one gain for
-           all that minimises the error
-untrained  the same without the gain: what training starts from
+random     random unit directions behind the dictionary's own encoder rule (topk: the L0 largest positive products
+           with the centred row; relu: products less a threshold; others: products above a threshold, which gives the
+           L0), and one gain for all that minimises the error
+untrained  the same with neither gain nor threshold, but of topk, batchtopk and matryoshka, which start with their L0:
+           what training starts from
 """
 
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -18,7 +24,8 @@ from torch import Tensor
 from analyze.cosines import unit
 
 ITERATIONS = 6  # of Lloyd's algorithm; its FVU changes by less than 0.01 afterwards
-CHUNK = 4096
+CELLS = 2**24  # of [row, latent] held at a time: 64 MiB
+SPARSE_FROM_THE_START = ("topk", "batchtopk", "matryoshka")
 
 
 class Baselines(NamedTuple):
@@ -30,26 +37,62 @@ class Baselines(NamedTuple):
     untrained: float
 
 
-@torch.no_grad()
-def baselines(
-    train: Float[Tensor, "row d"], test: Float[Tensor, "other d"], n_latents: int, l0: float | int, seed: int = 0
-) -> Baselines:
-    """Fit every baseline of a dictionary of `n_latents` latents, `l0` of which are active per row."""
-    generator = torch.Generator().manual_seed(seed)
-    active = max(0, min(round(l0), n_latents))
-    mean = train.mean(0)
-    directions = unit(torch.randn(n_latents, train.shape[1], generator=generator))
-    fitted, measured = ((rows - mean) for rows in (train, test))
-    rebuilt = sparse_code(fitted, directions, active)
-    gain = (fitted * rebuilt).double().sum() / rebuilt.double().square().sum().clamp_min(1e-30)
-    code = sparse_code(measured, directions, active)
-    centres = kmeans(train, n_latents, generator)
-    return Baselines(
-        fvu(test, mean + project(measured, components(train, active))),
-        fvu(test, centres[_nearest(test, centres)]),
-        fvu(test, mean + float(gain) * code),
-        fvu(test, mean + code),
-    )
+class Simpler:
+    """Simpler codes of one hook's rows; what several dictionaries share is fitted once."""
+
+    def __init__(self, train: Float[Tensor, "row d"], test: Float[Tensor, "other d"], seed: int = 0) -> None:
+        self.train = train
+        self.test = test
+        self.seed = seed
+        self.mean = train.mean(0)
+        self.kmeans_fvu = cache(self._kmeans_fvu)
+
+    @torch.no_grad()
+    def measure(self, n_latents: int, l0: float | int, architecture: str = "topk") -> Baselines:
+        """Give the FVU of every baseline of a dictionary of so many latents, `l0` of them active per row."""
+        directions = unit(torch.randn(n_latents, self.train.shape[1], generator=self._generator()))
+        fitted, measured = ((rows - self.mean) for rows in (self.train, self.test))
+        active = max(0, min(round(l0), n_latents))
+        if architecture == "topk":
+            rule = Rule(active=active)
+        else:
+            rule = Rule(threshold=threshold_for(fitted, directions, l0), shrinks=architecture == "relu")
+        start = rule if architecture in SPARSE_FROM_THE_START else Rule(threshold=0.0)
+        rebuilt = sparse_code(fitted, directions, rule)
+        gain = (fitted * rebuilt).double().sum() / rebuilt.double().square().sum().clamp_min(1e-30)
+        return Baselines(
+            self.pca(active),
+            self.kmeans_fvu(n_latents),
+            fvu(self.test, self.mean + float(gain) * sparse_code(measured, directions, rule)),
+            fvu(self.test, self.mean + sparse_code(measured, directions, start)),
+        )
+
+    def pca(self, count: int) -> float:
+        """Give the FVU of keeping the `count` first principal components."""
+        return float(self._unexplained[min(count, len(self._unexplained) - 1)])
+
+    @cached_property
+    def _unexplained(self) -> Tensor:
+        """FVU without any component, with the first, with the first two, …"""
+        centred = (self.test - self.mean).double()
+        kept = (centred @ components(self.train, centred.shape[1]).T.double()).square().sum(0).cumsum(0)
+        left = centred.square().sum() - torch.cat([kept.new_zeros(1), kept])
+        return left.clamp_min(0) / (self.test.double() - self.test.double().mean(0)).square().sum()
+
+    def _kmeans_fvu(self, n: int) -> float:
+        centres = kmeans(self.train, n, self._generator())
+        return fvu(self.test, centres[_nearest(self.test, centres)])
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+
+class Rule(NamedTuple):
+    """Which positive products become latents: the `active` largest of a row, or those above `threshold`."""
+
+    active: int | None = None
+    threshold: float = 0.0
+    shrinks: bool = False  # whether the threshold is taken off, as a bias does
 
 
 def fvu(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
@@ -64,17 +107,26 @@ def components(rows: Float[Tensor, "row d"], count: int) -> Float[Tensor, "count
     return vectors.T.flip(0)[:count].float()
 
 
-def project(rows: Float[Tensor, "row d"], basis: Float[Tensor, "count d"]) -> Float[Tensor, "row d"]:
-    """Keep the part of each row that lies in the span of an orthonormal basis."""
-    return rows @ basis.T @ basis
+def threshold_for(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], l0: float | int) -> float:
+    """Find the threshold, not below 0, that `l0` of a row's products exceed on average."""
+    sample = rows[:: max(1, len(rows) * len(directions) // CELLS)]
+    products = (sample @ directions.T).flatten()
+    above = max(1, min(round(l0 * len(sample)), len(products)))
+    return max(0.0, float(products.kthvalue(len(products) - above + 1).values))
 
 
-def sparse_code(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], active: int) -> Float[Tensor, "row d"]:
-    """Rebuild rows from the `active` largest of their positive products with the directions."""
+def sparse_code(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], rule: Rule) -> Float[Tensor, "row d"]:
+    """Rebuild rows from those of their products with the directions that the rule keeps."""
     parts = []
-    for part in rows.split(CHUNK):
-        largest = (part @ directions.T).topk(active, dim=1)
-        parts.append((largest.values.relu()[:, :, None] * directions[largest.indices]).sum(1))
+    for part in rows.split(max(1, CELLS // len(directions))):
+        products = part @ directions.T  # (row, n)
+        if rule.active is not None:
+            values, latents = products.topk(rule.active, dim=1)
+            products = torch.zeros_like(products).scatter_(1, latents, values.relu())
+        else:
+            over = products - rule.threshold
+            products = over.relu() if rule.shrinks else products * (over > 0)
+        parts.append(products @ directions)
     return torch.cat(parts)
 
 
@@ -92,4 +144,4 @@ def kmeans(rows: Float[Tensor, "row d"], n: int, generator: torch.Generator) -> 
 
 def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
     half = centres.square().sum(1) / 2
-    return torch.cat([(part @ centres.T - half).argmax(1) for part in rows.split(CHUNK)])
+    return torch.cat([(part @ centres.T - half).argmax(1) for part in rows.split(max(1, CELLS // len(centres)))])

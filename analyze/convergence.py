@@ -1,12 +1,24 @@
-"""Has a dictionary stopped learning? A comparison of dictionaries that have not is a comparison of moments."""
+"""Has a dictionary stopped learning? A comparison of dictionaries that have not is a comparison of moments.
+
+Two signs: how steeply the FVU still falls, and how far the directions turned over the last half of the training.
+What the trainer measured of both (training.json: slope of the held-out loss over the last doubling at full rate; mean
+cosine of each direction with itself at half the rows) is taken, and judged by its bounds. What it lacks is measured:
+the slope of the training curve's FVU, and the mean max-cosine with the snapshot that is nearest to half of the rows.
+"""
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
+from torch import Tensor
+
+from analyze.cosines import max_cosines
+from winnow.dictionary import Dictionary, load_dictionary
 
 TAIL = 0.5  # share of the rows, the last, over which the slope is taken
-STEEP = -0.1  # d log FVU / d log rows: doubling the rows would still lower the FVU by 7 %
 
 
 def slope(rows: Sequence[float | int], losses: Sequence[float | int | None]) -> float:
@@ -22,6 +34,71 @@ def slope(rows: Sequence[float | int], losses: Sequence[float | int | None]) -> 
     return float(np.polyfit(x - x.mean(), y, 1)[0])
 
 
-def converged(slope_of_fvu: float) -> bool | None:
-    """Judge a slope: whether it is flatter than `STEEP`; None where there is none."""
-    return None if math.isnan(slope_of_fvu) else slope_of_fvu > STEEP
+def self_similarity(final: Dictionary, earlier: Dictionary, alive: Bool[Tensor, " n_latents"]) -> float:
+    """Compute the mean max-cosine of a dictionary's living features in itself at an earlier time; NaN without any."""
+    found, _ = max_cosines(final.W_dec.detach()[alive], earlier.W_dec.detach())
+    return float(found.double().mean()) if len(found) else math.nan
+
+
+def half_trained(dictionary: Dictionary, rows: int | None) -> Dictionary | None:
+    """Open the snapshot that is nearest to half of `rows`, from 40 to 60 % of them; None where there is none."""
+    if dictionary.path is None or not rows:
+        return None
+    snapshots = {
+        int(path.name.removeprefix("rows-")): path
+        for path in Path(dictionary.path, "snapshots").glob("rows-*")
+        if path.name.removeprefix("rows-").isdigit() and (path / "cfg.json").exists()
+    }
+    near = [seen for seen in snapshots if abs(seen / rows - 0.5) <= 0.1]
+    return load_dictionary(snapshots[min(near, key=lambda seen: abs(seen - rows / 2))]) if near else None
+
+
+class Bounds(NamedTuple):
+    """What counts as converged: a slope no further from 0, a self-similarity no lower."""
+
+    slope: float = 0.1  # d log FVU / d log rows: doubling the rows would still lower the FVU by 7 %
+    similarity: float = 0.9  # the directions turned by 26 degrees since half of the training
+
+
+def verdict(slope: float, similarity: float, bounds: Bounds) -> tuple[bool | None, str | None]:
+    """Judge by what is known (NaN: not), with what speaks against it; (None, None) where the slope is not known."""
+    caveats = []
+    if abs(slope) > bounds.slope:
+        caveats.append(f"its loss still changes as rows^{slope:.2f}")
+    if similarity < bounds.similarity:
+        caveats.append(f"its features have a cosine of {similarity:.2f} with those at half the training")
+    if caveats:
+        return False, " and ".join(caveats)
+    return (None, None) if math.isnan(slope) else (True, None)
+
+
+def convergence(
+    dictionary: Dictionary, rows: Sequence[int], fvus: Sequence[float | None], alive: Bool[Tensor, " n_latents"]
+) -> dict[str, Any]:
+    """Gather all signs under the names of `metrics.json`; `rows` and `fvus` are the training curve."""
+    said = dictionary.provenance.get("convergence") or {}
+    settings = dictionary.provenance.get("settings") or {}
+    steepness, similarity, bounds = said.get("slope"), said.get("self_similarity"), Bounds()
+    if steepness is None:
+        steepness = slope(rows, fvus)
+    else:
+        bounds = bounds._replace(slope=settings.get("slope_bound", bounds.slope))
+    if similarity is None:
+        half = half_trained(dictionary, dictionary.provenance.get("rows"))
+        similarity = math.nan if half is None else self_similarity(dictionary, half, alive)
+    else:
+        bounds = bounds._replace(similarity=settings.get("similarity_bound", bounds.similarity))
+    converged, caveat = verdict(steepness, similarity, bounds)
+    return {
+        "slope": steepness,
+        "self_similarity": similarity,
+        "converged": converged,
+        "caveat": caveat,
+        "reason": said.get("reason"),
+    }
+
+
+def both_converged(a: dict[str, Any], b: dict[str, Any]) -> bool | None:
+    """Say of a comparison of two entries of `metrics.json` whether both have converged; None where it is not known."""
+    found = [entry["convergence"]["converged"] for entry in (a, b)]
+    return False if False in found else None if None in found else True

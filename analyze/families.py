@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyze.cosines import nearest_cosines
-from analyze.functional import agreement
+from analyze.functional import Agreement, agreement
 from winnow.dictionary import Dictionary
 
 COSINE = 0.7
@@ -30,7 +30,39 @@ class Relations(NamedTuple):
     parents: Int[Tensor, " n_large"]
 
 
+class Candidates(NamedTuple):
+    """Pairs of living features that point alike: each one's nearest of the other dictionary, every pair once."""
+
+    a: Int[Tensor, " pair"]  # latent of the one dictionary
+    b: Int[Tensor, " pair"]  # latent of the other
+    cosines: Float[Tensor, " pair"]
+    nearest_of_a: Int[Tensor, " n_a"]  # of each living feature: the place of its nearest pair
+    nearest_of_b: Int[Tensor, " n_b"]
+
+
 @torch.no_grad()
+def candidates(
+    a: Dictionary, b: Dictionary, alive: tuple[Bool[Tensor, " n_a_all"], Bool[Tensor, " n_b_all"]], k: int = CANDIDATES
+) -> Candidates:
+    """Find the `k` nearest living features of each, by decoder cosine, from either side."""
+    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
+    left, right = a.W_dec.detach()[mine], b.W_dec.detach()[theirs]
+    forth, back = nearest_cosines(left, right, k), nearest_cosines(right, left, k)
+    pairs = torch.cat([_pairs(forth.indices), _pairs(back.indices).flip(1)])
+    cosines = torch.cat([forth.values.flatten(), back.values.flatten()])
+    keys, place = (pairs[:, 0] * max(len(theirs), 1) + pairs[:, 1]).unique(return_inverse=True)
+    first = torch.zeros(len(keys), dtype=torch.int64)
+    first[place] = torch.arange(len(pairs))
+    pairs, of_a, of_b = pairs[first], forth.indices.shape[1], back.indices.shape[1]
+    return Candidates(
+        mine[pairs[:, 0]],
+        theirs[pairs[:, 1]],
+        cosines[first],
+        place[: len(mine) * of_a : max(of_a, 1)],
+        place[len(mine) * of_a :: max(of_b, 1)],
+    )
+
+
 def relate(
     small: Dictionary,
     large: Dictionary,
@@ -38,22 +70,24 @@ def relate(
     rows: Float[Tensor, "row d_model"],
 ) -> Relations:
     """Find the relatives of every living feature between two neighbouring sizes."""
-    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    a, b = small.W_dec.detach()[mine], large.W_dec.detach()[theirs]
-    forth, back = nearest_cosines(a, b, CANDIDATES), nearest_cosines(b, a, CANDIDATES)
-    pairs = torch.cat([_pairs(forth.indices), _pairs(back.indices).flip(1)])
-    cosines = torch.cat([forth.values.flatten(), back.values.flatten()])
-    pairs, first = _distinct(pairs, len(theirs))
-    cosines = cosines[first]
-    masked = agreement(small, large, rows, (mine[pairs[:, 0]], theirs[pairs[:, 1]])).masked_to_b
-    related = (cosines >= COSINE) | (masked >= MASKED)
-    pairs = pairs[related]
+    near = candidates(small, large, alive)
+    return related(near, agreement(small, large, rows, (near.a, near.b)), alive)
+
+
+def related(
+    near: Candidates,
+    agreed: Agreement,
+    alive: tuple[Bool[Tensor, " n_small_all"], Bool[Tensor, " n_large_all"]],
+) -> Relations:
+    """Choose the candidates that are relatives; `agreed` says how they agree on rows."""
+    kept = (near.cosines >= COSINE) | (agreed.masked_to_b >= MASKED)
+    a, b = near.a[kept], near.b[kept]
     return Relations(
-        torch.stack([mine[pairs[:, 0]], theirs[pairs[:, 1]]], dim=1),
-        cosines[related],
-        masked[related].float(),
-        torch.bincount(pairs[:, 0], minlength=len(mine)),
-        torch.bincount(pairs[:, 1], minlength=len(theirs)),
+        torch.stack([a, b], dim=1),
+        near.cosines[kept],
+        agreed.masked_to_b[kept].float(),
+        torch.bincount(a, minlength=len(alive[0]))[alive[0]],
+        torch.bincount(b, minlength=len(alive[1]))[alive[1]],
     )
 
 
@@ -81,11 +115,3 @@ def _pairs(indices: Tensor) -> Tensor:
     """List (row, entry) of an index matrix [n, k] as [n * k, 2]."""
     rows = torch.arange(len(indices))[:, None].expand_as(indices)
     return torch.stack([rows.flatten(), indices.flatten()], dim=1)
-
-
-def _distinct(pairs: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """Keep each pair once, with the place where it stood."""
-    keys, inverse = (pairs[:, 0] * max(width, 1) + pairs[:, 1]).unique(return_inverse=True)
-    first = torch.zeros(len(keys), dtype=torch.int64)
-    first[inverse] = torch.arange(len(pairs))
-    return pairs[first], first

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from analyze.batches import CELLS, batches
 from winnow.dictionary import Dictionary
 
-BATCH = 4096  # rows encoded at a time
+PAIRS = 2048  # compared at a time on a batch of rows
 
 
 class Agreement(NamedTuple):
@@ -32,33 +33,52 @@ def agreement(
     b: Dictionary,
     rows: Float[Tensor, "row d_model"],
     pairs: tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]],
-    batch: int = BATCH,
+    cells: int = CELLS,
 ) -> Agreement:
-    """Compare latents `pairs[0]` of `a` with latents `pairs[1]` of `b`, pair by pair, over `rows`."""
-    names = ("x", "y", "xx", "yy", "xy", "both", "either", "xx_on_y", "yy_on_x")
+    """Compare latents `pairs[0]` of `a` with latents `pairs[1]` of `b`, pair by pair, over `rows`.
+
+    Holds about `cells` values of latents at a time.
+    """
+    of_a, of_b = _Sums(a.n_latents), _Sums(b.n_latents)
+    names = ("xy", "both", "xx_on_y", "yy_on_x")
     sums = {name: torch.zeros(len(pairs[0]), dtype=torch.float64) for name in names}
-    for part in rows.split(batch):
-        x, y = a.encode(part)[:, pairs[0]], b.encode(part)[:, pairs[1]]  # (row, pair)
-        on_x, on_y = x > 0, y > 0
-        terms = (
-            x.sum(0),
-            y.sum(0),
-            x.square().sum(0),
-            y.square().sum(0),
-            (x * y).sum(0),
-            (on_x & on_y).sum(0),
-            (on_x | on_y).sum(0),
-            (x.square() * on_y).sum(0),
-            (y.square() * on_x).sum(0),
-        )
-        for name, term in zip(names, terms, strict=True):
-            sums[name] += term.double().cpu()
+    chunks = list(zip(*(indices.split(PAIRS) for indices in pairs), strict=True))
+    for part in batches(rows, 3 * (a.n_latents + b.n_latents), cells):
+        # latents before rows: those of a pair are read from one stretch of memory each
+        x, y = (dictionary.encode(part).T.contiguous() for dictionary in (a, b))  # (latent, row)
+        xx, yy, on_x, on_y = x.square(), y.square(), (x > 0).float(), (y > 0).float()
+        of_a.add(x, xx, on_x)
+        of_b.add(y, yy, on_y)
+        for number, (i, j) in enumerate(chunks):
+            place = slice(number * PAIRS, number * PAIRS + len(i))
+            there, here = on_x[i], on_y[j]  # (pair, row)
+            terms = ((x[i], y[j]), (there, here), (xx[i], here), (yy[j], there))
+            for name, (left, right) in zip(names, terms, strict=True):
+                sums[name][place] += torch.linalg.vecdot(left, right).double().cpu()
+    p, q = (sums_of.take(latents) for sums_of, latents in zip((of_a, of_b), pairs, strict=True))
     n = len(rows)
-    covariance = sums["xy"] - sums["x"] * sums["y"] / n
-    spread = (sums["xx"] - sums["x"].square() / n) * (sums["yy"] - sums["y"].square() / n)
+    covariance = sums["xy"] - p.values * q.values / n
+    spread = (p.squares - p.values.square() / n) * (q.squares - q.values.square() / n)
     return Agreement(
         covariance / spread.clamp_min(0).sqrt(),
-        sums["both"] / sums["either"],
-        sums["xy"] / (sums["xx_on_y"] * sums["yy"]).sqrt(),
-        sums["xy"] / (sums["yy_on_x"] * sums["xx"]).sqrt(),
+        sums["both"] / (p.firings + q.firings - sums["both"]),
+        sums["xy"] / (sums["xx_on_y"] * q.squares).sqrt(),
+        sums["xy"] / (sums["yy_on_x"] * p.squares).sqrt(),
     )
+
+
+class _Sums:
+    """Of each latent, summed over rows in float64: its value, its square, and on how many it fires."""
+
+    def __init__(self, n_latents: int) -> None:
+        self.values, self.squares, self.firings = torch.zeros(3, n_latents, dtype=torch.float64)
+
+    def add(self, *parts: Float[Tensor, "latent row"]) -> None:
+        for total, part in zip((self.values, self.squares, self.firings), parts, strict=True):
+            total += part.sum(1).double().cpu()
+
+    def take(self, latents: Tensor) -> "_Sums":
+        """Give the sums of the chosen latents."""
+        taken = _Sums(0)
+        taken.values, taken.squares, taken.firings = self.values[latents], self.squares[latents], self.firings[latents]
+        return taken

@@ -7,7 +7,7 @@
 One feature descends from another where a chain of edges leads from one to the other, size by size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,8 +82,13 @@ def summary(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def ladders(families: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Join the families of neighbouring sizes (entries of `metrics.json`) into chains of two and more."""
+def follow(families: Sequence[Mapping[str, Any]], alive: Mapping[str, Bool[Tensor, " _"]]) -> list[dict[str, Any]]:
+    """Follow features over every ladder of three sizes and more, from the families of `metrics.json`."""
+    return [_ladder(chain, alive) for chain in ladders(families) if len(chain) > 1]
+
+
+def ladders(families: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Join the families of neighbouring sizes into chains, each from the smallest size to the largest."""
     by_start = {family["from"]: family for family in families}
     ends = {family["to"] for family in families}
     chains = []
@@ -91,9 +96,14 @@ def ladders(families: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         chain = [start]
         while chain[-1]["to"] in by_start:
             chain.append(by_start[chain[-1]["to"]])
-        if len(chain) > 1:
-            chains.append(chain)
+        chains.append(chain)
     return chains
+
+
+def _ladder(chain: Sequence[Mapping[str, Any]], alive: Mapping[str, Tensor]) -> dict[str, Any]:
+    paths = [chain[0]["from"], *(family["to"] for family in chain)]
+    edges = [torch.tensor([edge[:2] for edge in family["edges"]], dtype=torch.int64).reshape(-1, 2) for family in chain]
+    return summary(lineages(edges, [alive[path] for path in paths]), paths)
 
 
 def _step(edges: Tensor, here: Tensor, there: Tensor) -> csr_array:

@@ -3,8 +3,6 @@
 docs/analyze.md documents the keys; their version is the key `version`.
 """
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analyze.baselines import baselines
-from analyze.convergence import converged, slope
+from analyze.choosing import grids
 from analyze.distributions import describe
+from analyze.entry import Entries
 from analyze.evaluate import Measured, evaluate
 from analyze.fits import fit_laws
 from analyze.held_out import HeldOut
 from analyze.inputs import Inputs, position_policy
 from analyze.latents import Latents, read_latents, write_latents
+from analyze.lineages import follow
 from analyze.pair_metrics import Comparisons
-from analyze.quality import QUANTILES, quantile
+from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
-from analyze.stitching import shrinkage
 from analyze.store_sample import store_sample
+from analyze.toy_assumptions import assumptions
 from winnow.config import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
 from winnow.errors import UserError
@@ -49,17 +48,21 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
     ]
     loaded = {path: load_dictionary(run.path / path) for path in inputs.dictionaries}
     held_out = HeldOut(config, tokens)
-    measured = _evaluate(held_out, store, [loaded[path] for path in missing])
+    measured, describing = _evaluate(held_out, store, [loaded[path] for path in missing]), Entries(held_out, store)
     for path, result in zip(missing, measured, strict=True):
-        known[path] = _entry(path, loaded[path], result, held_out, store)
+        known[path] = describing.of(path, loaded[path], result)
         quality = result.quality
         latents[path] = Latents(inputs.dictionaries[path], quality.firings, quality.squares)
     latents = {path: latents[path] for path in inputs.dictionaries}
     write_latents(run.report / "latents.h5", latents)
-    entries = [known[path] for path in inputs.dictionaries]
+    # rounded as the file is, here and below: what follows from them does not depend on when they were measured
+    entries = [plain(known[path]) for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
     compared, followed = (_between(before, unchanged, *names) for names in (("pairs", "ceilings"), ("families",)))
     comparisons = Comparisons(held_out, store, loaded, latents, compared, followed)
+    ceilings = plain(comparisons.seeds(entries))
+    pairs = plain(comparisons.sizes(entries, ceilings))
+    families = plain(comparisons.families(entries))
     return {
         "version": VERSION,
         "run": {
@@ -73,9 +76,11 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
         },
         "evaluation": {"sequences": len(held_out.tokens), "rows": held_out.rows},
         "dictionaries": entries,
-        "pairs": comparisons.sizes(entries),
-        "ceilings": comparisons.seeds(entries),
-        "families": comparisons.families(entries),
+        "pairs": pairs,
+        "ceilings": ceilings,
+        "families": families,
+        "lineages": follow(families, {path: found.alive for path, found in latents.items()}),
+        "choosing": grids(entries, pairs),
         "activations": _activations(store, inputs, before, config.seed),
         "inputs": inputs._asdict(),
     }
@@ -133,49 +138,6 @@ def _evaluate(held_out: HeldOut, store: ActivationStore, dictionaries: list[Dict
     return measured
 
 
-def _entry(
-    path: str, dictionary: Dictionary, measured: Measured, held_out: HeldOut, store: ActivationStore
-) -> dict[str, Any]:
-    record, quality = dictionary.provenance, measured.quality
-    curve, rows = _curve(dictionary), held_out.sample(dictionary.hook)
-    steepness = slope(curve["rows"], curve["fvu"])
-    gamma = shrinkage(dictionary, rows).numpy()
-    settings: Mapping[str, Any] = record.get("settings", {})
-    return {
-        "path": path,
-        "hook": dictionary.hook,
-        "architecture": settings.get("architecture", dictionary.architecture),
-        "n_latents": dictionary.n_latents,
-        "d_model": dictionary.d_model,
-        "seed": settings.get("seed"),
-        "sparsity": {name: settings[name] for name in ("k", "l1_coefficient") if settings.get(name) is not None},
-        "rows": record.get("rows"),
-        "l0": quality.l0,
-        "l0_quantiles": quality.l0_quantiles,
-        "fvu": quality.fvu,
-        "fvu_uncentred": quality.fvu_uncentred,
-        "fvu_rowwise": quality.fvu_rowwise,
-        "alive_fraction": quality.alive_fraction,
-        "dead_fraction": quality.dead_fraction,
-        "density": quality.density(),
-        "ce": measured.loss,
-        "baselines": baselines(store_sample(store, dictionary.hook), rows, dictionary.n_latents, quality.l0)._asdict(),
-        "shrinkage": {str(q): quantile(gamma, q) for q in QUANTILES},
-        "convergence": {"slope": steepness, "converged": converged(steepness)},
-        "curve": curve,
-    }
-
-
-def _curve(dictionary: Dictionary) -> dict[str, list[Any]]:
-    """Read the training curve that stands beside the weights, one list per quantity."""
-    names = ("rows", "loss", "fvu", "l0", "dead")
-    assert dictionary.path is not None
-    path = dictionary.path / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    points = [json.loads(line) for line in lines]
-    return {name: [point.get(name) for point in points] for name in names}
-
-
 def _activations(
     store: ActivationStore, inputs: Inputs, before: dict[str, Any] | None, seed: int
 ) -> list[dict[str, Any]]:
@@ -190,4 +152,5 @@ def _of_rows(rows: Tensor, seed: int) -> dict[str, Any]:
         "fits": fit_laws(rows.double().numpy(), np.random.default_rng(seed)),
         "spectrum": spectrum(covariance(rows)),
         "privileged_basis": privileged_basis(rows, torch.Generator().manual_seed(seed)),
+        "toy": assumptions(rows.clamp_min(0), np.random.default_rng(seed)),
     }

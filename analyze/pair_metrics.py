@@ -5,10 +5,12 @@ score across sizes is read between its chance level and that ceiling.
 """
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
 
+from analyze.convergence import both_converged
 from analyze.families import relate, summary
 from analyze.held_out import HeldOut
 from analyze.latents import Latents
@@ -16,10 +18,12 @@ from analyze.pair_rows import compare_on_rows
 from analyze.pairs import Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.spectrum import covariance
 from analyze.store_sample import store_sample
+from analyze.subspaces import subspaces
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 
 Entries = list[dict[str, Any]]
+CEILING = ("mmcs", "mmcs_corrected", "matched_mean", "shared_fraction")
 
 
 class Comparisons:
@@ -39,47 +43,65 @@ class Comparisons:
         self.dictionaries = dictionaries
         self.latents = latents
         self.known = known
-        self.known_families = known_families
+        self.known_families = dict(known_families)
+        self._seed = held_out.config.seed
         self._covariances: dict[str, Tensor] = {}
 
-    def sizes(self, entries: Entries) -> Entries:
-        """Compare neighbouring sizes, both ways."""
-        return [score for a, b in neighbouring_sizes(entries) for score in self._both_ways(a["path"], b["path"])]
+    def sizes(self, entries: Entries, ceilings: Entries) -> Entries:
+        """Compare neighbouring sizes, both ways, each with the ceiling of either side."""
+        return [
+            {**score, "ceiling": {end: ceiling(ceilings, score[end]) for end in ("from", "to")}}
+            for a, b in neighbouring_sizes(entries)
+            for score in self.of_pair(a, b)
+        ]
 
     def seeds(self, entries: Entries) -> Entries:
         """Compare neighbouring seeds of one size, both ways."""
-        return [score for a, b in neighbouring_seeds(entries) for score in self._both_ways(a["path"], b["path"])]
+        return [score for a, b in neighbouring_seeds(entries) for score in self.of_pair(a, b)]
+
+    def of_pair(self, a: dict[str, Any], b: dict[str, Any]) -> Entries:
+        """Compare two dictionaries, given by their entries, both ways."""
+        return [{**score, "converged": both_converged(a, b)} for score in self._both_ways(a["path"], b["path"])]
 
     def families(self, entries: Entries) -> Entries:
         """Follow features from each size to the next."""
         return [self._family(a["path"], b["path"]) for a, b in neighbouring_sizes(entries)]
 
     def _family(self, small: str, large: str) -> dict[str, Any]:
-        if (small, large) in self.known_families:
-            return self.known_families[small, large]
-        a, b = self.dictionaries[small], self.dictionaries[large]
-        alive = (self.latents[small].alive, self.latents[large].alive)
-        return summary(relate(a, b, alive, self.held_out.sample(a.hook)), small, large)
+        if (small, large) not in self.known_families:
+            a, b = self.dictionaries[small], self.dictionaries[large]
+            found = relate(a, b, self._alive(small, large), self.held_out.sample(a.hook))
+            self.known_families[small, large] = summary(found, small, large)
+        return self.known_families[small, large]
 
     def _both_ways(self, a: str, b: str) -> Entries:
         if (a, b) in self.known and (b, a) in self.known:
             return [self.known[a, b], self.known[b, a]]
+        first, second = self.dictionaries[a], self.dictionaries[b]
+        alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
+        found = compare_on_rows(first, second, alive, rows, self._covariance(first.hook), self._seed)
+        self.known_families[a, b] = summary(found.relations, a, b)  # found on the way
+        shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         return [
-            {"from": a, "to": b, **forth, **self._on_rows(a, b)},
-            {"from": b, "to": a, **back, **self._on_rows(b, a)},
+            {"from": a, "to": b, **forth, **found.forth, **shared},
+            {"from": b, "to": a, **back, **found.back, **shared},
         ]
+
+    def _alive(self, a: str, b: str) -> tuple[Tensor, Tensor]:
+        return self.latents[a].alive, self.latents[b].alive
 
     def _features(self, path: str) -> Features:
         return Features.of(self.dictionaries[path], self.latents[path], self.held_out.rows)
-
-    def _on_rows(self, a: str, b: str) -> dict[str, Any]:
-        first, second = self.dictionaries[a], self.dictionaries[b]
-        alive = (self.latents[a].alive, self.latents[b].alive)
-        rows = self.held_out.sample(first.hook)
-        return compare_on_rows(first, second, alive, rows, self._covariance(first.hook), self.held_out.config.seed)
 
     def _covariance(self, hook: str) -> Tensor:
         if hook not in self._covariances:
             self._covariances[hook] = covariance(store_sample(self.store, hook))
         return self._covariances[hook]
+
+
+def ceiling(ceilings: Entries, path: str) -> dict[str, float] | None:
+    """Average the scores of a dictionary with its own kind of other seeds; None where there is no other seed."""
+    own = [score for score in ceilings if score["from"] == path]
+    known = {name: [score[name] for score in own if score[name] is not None] for name in CEILING}
+    return {name: fmean(values) for name, values in known.items() if values} if own else None

@@ -1,17 +1,24 @@
-"""Compare two dictionaries by what they do on the same rows: firing, novelty, and the null of their covariance."""
+"""Compare two dictionaries by what they do on the same rows: firing, novelty, families, and their covariance's null."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyze.cosines import nearest_cosines, unit
 from analyze.covariance_null import covariance_null
-from analyze.functional import agreement
-from analyze.regression import decompose
+from analyze.families import Candidates, Relations, candidates, related
+from analyze.functional import Agreement, agreement
 from analyze.stitching import auc, insert
 from winnow.dictionary import Dictionary
+
+
+class OnRows(NamedTuple):
+    """A in B and B in A, under the names of `metrics.json`, and which feature of B comes from which of A."""
+
+    forth: dict[str, Any]
+    back: dict[str, Any]
+    relations: Relations
 
 
 def compare_on_rows(
@@ -21,34 +28,43 @@ def compare_on_rows(
     rows: Float[Tensor, "row d_model"],
     covariance: Float[Tensor, "d_model d_model"],
     seed: int,
-) -> dict[str, Any]:
-    """Compare A with B, one way, under the names of `metrics.json`; alive latents only."""
-    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    if not len(mine) or not len(theirs):
-        return {}
-    directions, others = a.W_dec.detach()[mine], b.W_dec.detach()[theirs]
-    near = nearest_cosines(directions, others, 1)
-    agreed = agreement(a, b, rows, (mine, theirs[near.indices[:, 0]]))
+) -> OnRows:
+    """Compare both ways; alive latents only, nothing where there are none."""
+    near = candidates(a, b, alive)
+    agreed = agreement(a, b, rows, (near.a, near.b))
+    relations = related(near, agreed, alive)
+    if not len(near.a):
+        return OnRows({}, {}, relations)
+    back = Candidates(near.b, near.a, near.cosines, near.nearest_of_b, near.nearest_of_a)
+    agreed_back = agreed._replace(masked_to_b=agreed.masked_to_a, masked_to_a=agreed.masked_to_b)
+    nulls = [
+        covariance_null(covariance, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
+        for i in (0, 1)
+    ]
+    return OnRows(
+        {"covariance_null": nulls[0], **_one_way(a, b, near, agreed, rows)},
+        {"covariance_null": nulls[1], **_one_way(b, a, back, agreed_back, rows)},
+        relations,
+    )
+
+
+def _one_way(a: Dictionary, b: Dictionary, near: Candidates, agreed: Agreement, rows: Tensor) -> dict[str, Any]:
+    """Compare A's living features with their nearest in B."""
+    nearest = near.nearest_of_a
     inserted = insert(a, b, rows)
-    fires = inserted.power[mine] > 0
-    novel = inserted.novel[mine][fires].numpy()
-    generator = torch.Generator().manual_seed(seed)
-    random = unit(torch.randn(others.shape, generator=generator))
+    latents = near.a[nearest]
+    fires = inserted.power[latents] > 0
+    novel = inserted.novel[latents][fires].numpy()
     return {
-        "covariance_null": covariance_null(covariance, len(mine), len(theirs), generator),
         "functional": {
-            "correlation": _mean(agreed.correlation),
-            "jaccard": _mean(agreed.jaccard),
-            "masked_to_target": _mean(agreed.masked_to_b),
-            "masked_to_source": _mean(agreed.masked_to_a),
+            "correlation": _mean(agreed.correlation[nearest]),
+            "jaccard": _mean(agreed.jaccard[nearest]),
+            "masked_to_target": _mean(agreed.masked_to_b[nearest]),
+            "masked_to_source": _mean(agreed.masked_to_a[nearest]),
         },
         "stitching": {
             "novel": float(novel.mean()) if len(novel) else float("nan"),
-            "auc": auc(-near.values[:, 0][fires].double().numpy(), novel),
-        },
-        "meta": {
-            "explained": float(decompose(directions, others).r2[:, -1].double().mean()),
-            "random": float(decompose(directions, random).r2[:, -1].double().mean()),
+            "auc": auc(-near.cosines[nearest][fires].double().numpy(), novel),
         },
     }
 

@@ -19,7 +19,7 @@ from analyze.cosines import max_cosines
 from analyze.latents import Latents
 from analyze.matching import Matching, match, shared_fraction
 from analyze.presence import by_firing_rate, recovery_curve, scale_aware
-from analyze.regression import decompose, diagnosis
+from analyze.regression import decompose, diagnosis, explained_variance
 from winnow.dictionary import Dictionary
 
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
@@ -72,6 +72,7 @@ def _one_way(a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matchi
     m = maxima.double().cpu().numpy()
     chance = Chance(d, len(b.decoder))
     mmcs = _mean(m)
+    explained = decompose(a.decoder, b.decoder)
     return {
         "mmcs": mmcs,
         "mmcs_with_dead": _mean(with_dead.double().cpu().numpy()),
@@ -85,7 +86,11 @@ def _one_way(a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matchi
         "scale_aware": scale_aware(m, a.scales.double().numpy()),
         "recovery": recovery_curve(m),
         "by_firing_rate": by_firing_rate(m, a.rates.double().numpy()),
-        "diagnosis": diagnosis(decompose(a.decoder, b.decoder)),
+        "diagnosis": diagnosis(explained),
+        "meta": {
+            "explained": explained_variance(a.decoder, explained),
+            "random": explained_variance(a.decoder, decompose(a.decoder, random_like(b.decoder))),
+        },
         "max_cosines": {
             "edges": HISTOGRAM_EDGES,
             "counts": np.histogram(np.clip(m, -1, 1), HISTOGRAM_EDGES)[0],
@@ -93,6 +98,14 @@ def _one_way(a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matchi
             "quantiles": {str(q): float(np.quantile(m, q)) if n_a else None for q in QUANTILES},
         },
     }
+
+
+def random_like(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Draw as many directions uniformly from the sphere: what meta-decomposition is judged against.
+
+    By a seed that no training uses: a dictionary's first directions are drawn likewise, and would be found again.
+    """
+    return torch.randn(directions.shape, generator=torch.Generator().manual_seed(0x6D657461))
 
 
 def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -109,12 +122,22 @@ def neighbouring_seeds(entries: list[dict[str, Any]]) -> list[tuple[dict[str, An
 
 
 def _neighbours(entries: list[dict[str, Any]], shared: str, ladder: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    families: dict[str, list[dict[str, Any]]] = {}
+    """Pair entries that follow one another in `ladder` and are equal in all else; `shared` is part of that."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         if entry[ladder] is not None:
-            key = repr([entry["hook"], entry["architecture"], sorted(entry["sparsity"].items()), entry[shared]])
-            families.setdefault(key, []).append(entry)
-    return [pair for family in families.values() for pair in pairwise(sorted(family, key=lambda entry: entry[ladder]))]
+            settings = [sorted(entry["sparsity"].items()), sorted((entry.get("options") or {}).items())]
+            kinds.setdefault(repr([entry["hook"], entry["architecture"], settings, entry[shared]]), []).append(entry)
+    found = []
+    for alike in kinds.values():
+        # a learning rate may go with the size; it only separates where it is all that does
+        separates = len({entry[ladder] for entry in alike}) < len(alike)
+        groups: dict[Any, list[dict[str, Any]]] = {}
+        for entry in alike:
+            groups.setdefault(entry.get("learning_rate") if separates else None, []).append(entry)
+        for group in groups.values():
+            found += pairwise(sorted(group, key=lambda entry: entry[ladder]))
+    return found
 
 
 def _mean(values: np.ndarray) -> float:

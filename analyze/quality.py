@@ -38,6 +38,7 @@ class Quality:
         self.error = 0.0  # sum of |x - y|^2
         self.ratio = 0.0  # sum of |x - y|^2 / |x - centre|^2
         self.firings = torch.zeros(n_latents, dtype=torch.int64)  # rows each latent fired on
+        self.values = torch.zeros(n_latents, dtype=torch.float64)  # sum of f of each latent
         self.squares = torch.zeros(n_latents, dtype=torch.float64)  # sum of f^2 of each latent
         self.active = torch.zeros(n_latents + 1, dtype=torch.int64)  # rows with so many latents active
 
@@ -62,6 +63,7 @@ class Quality:
         self.ratio += float((error / spread).sum())
         fired = f > 0
         self.firings += fired.sum(0).cpu()
+        self.values += f.sum(0, dtype=torch.float32).double().cpu()
         self.squares += f.square().sum(0, dtype=torch.float32).double().cpu()
         self.active += torch.bincount(fired.sum(1), minlength=len(self.active)).cpu()
 
@@ -79,6 +81,16 @@ class Quality:
     def fvu_rowwise(self) -> float:
         """The mean over rows of |x - y|^2 / |x - centre|^2."""
         return _ratio(self.ratio, self.rows)
+
+    @property
+    def mse(self) -> float:
+        """The mean over rows of |x - y|^2, summed over dimensions: one of the two terms that a dictionary trades."""
+        return _ratio(self.error, self.rows)
+
+    def l1(self, W_dec: Float[Tensor, "n_latents d_model"]) -> float:
+        """Compute the other: the mean over rows of the sum of f_j |d_j|."""
+        lengths = torch.linalg.vector_norm(W_dec.double().cpu(), dim=1)
+        return _ratio(float(self.values @ lengths), self.rows)
 
     @property
     def l0(self) -> float:

@@ -65,6 +65,15 @@ def diagnosis(found: Decomposition) -> dict[str, Any]:
     }
 
 
+def explained_variance(a: Float[Tensor, "n d"], found: Decomposition) -> float:
+    """Compute 1 - sum |a_i - its combination|^2 / sum |a_i - mean|^2 of the unit rows of `a`, with all terms."""
+    if not len(a):
+        return float("nan")
+    left = (1 - found.r2[:, -1].double()).sum()
+    spread = len(a) * (1 - unit(a).double().mean(0).square().sum())
+    return float(1 - left / spread)
+
+
 def _decompose_chunk(a: Tensor, b: Tensor, steps: int, terms: int) -> tuple[Tensor, Tensor, Tensor]:
     n = len(a)
     indices = torch.zeros(n, terms, dtype=torch.int64, device=a.device)

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
+from analyze.batches import CELLS, batches
 from winnow.dictionary import Dictionary
-
-BATCH = 4096
 
 
 class Insertion(NamedTuple):
@@ -36,18 +35,18 @@ class Insertion(NamedTuple):
 
 @torch.no_grad()
 def insert(
-    latents_of: Dictionary, into: Dictionary, rows: Float[Tensor, "row d_model"], batch: int = BATCH
+    latents_of: Dictionary, into: Dictionary, rows: Float[Tensor, "row d_model"], cells: int = CELLS
 ) -> Insertion:
     """Insert every latent of one dictionary, each by itself, into the other's reconstruction of `rows`."""
-    square, product = _sums(latents_of, into, rows, batch)
+    square, product = _sums(latents_of, into, rows, cells)
     lengths = latents_of.W_dec.detach().double().cpu().square().sum(1)
     return Insertion((square * lengths - 2 * product) / len(rows), square / len(rows))
 
 
 @torch.no_grad()
-def shrinkage(dictionary: Dictionary, rows: Float[Tensor, "row d_model"], batch: int = BATCH) -> Tensor:
+def shrinkage(dictionary: Dictionary, rows: Float[Tensor, "row d_model"], cells: int = CELLS) -> Tensor:
     """Compute gamma [n_latents] of each latent over the rows where it fires; NaN where it never does."""
-    square, product = _sums(dictionary, dictionary, rows, batch)
+    square, product = _sums(dictionary, dictionary, rows, cells)
     lengths = dictionary.W_dec.detach().double().cpu().square().sum(1)
     return 1 + product / (lengths * square)
 
@@ -61,11 +60,11 @@ def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
-def _sums(latents_of: Dictionary, into: Dictionary, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+def _sums(latents_of: Dictionary, into: Dictionary, rows: Tensor, cells: int) -> tuple[Tensor, Tensor]:
     """Sum f_j^2 and f_j e.d_j over the rows, with e the error of `into`: float64 [n_latents] each."""
     square = torch.zeros(latents_of.n_latents, dtype=torch.float64)
     product = torch.zeros(latents_of.n_latents, dtype=torch.float64)
-    for x in rows.split(batch):
+    for x in batches(rows, latents_of.n_latents + into.n_latents, cells):
         error = x - into(x)
         f = latents_of.encode(x)  # (row, n_latents)
         square += f.square().sum(0).double().cpu()

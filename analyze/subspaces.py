@@ -5,8 +5,8 @@
 Features are matched by what they do, not by where they point: one to one, so that the sum of the correlations of
 their values on the same rows is largest. The geometry of their decoder directions is then evidence of its own.
 X and Y [pair, d] hold the directions of the matched features, and pairs are what examples are to CKA and CCA
-(Lan et al. 2024). Both are compared with the same directions paired at random; for angles, which know no pairing,
-with random subspaces of the same dimensions.
+(Lan et al. 2024). Both are compared with the same directions paired at random; angles, which know no pairing, with
+random subspaces of the same dimensions.
 """
 
 import math
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy import stats
 from torch import Tensor
 
 from analyze.cosines import unit
@@ -25,7 +26,7 @@ CORRELATED = 0.1  # correlation from which a matched pair counts as one
 MOST_PAIRS = 4096  # taken into CKA and CCA, spread evenly: their permutations cost pairs * d^2 each
 SPACE = 0.9  # share of the squared length of the directions that a leading subspace holds
 KEPT = 0.99  # share of the variance that SVCCA keeps (Raghu et al. 2017)
-PERMUTATIONS = 199
+PERMUTATIONS = 99
 CELLS = 2**25  # latents * rows encoded for the matching: 128 MiB
 
 
@@ -99,7 +100,7 @@ def subspaces(
         "pairs": len(pairs),
         "correlation": float(matched.cosines[pairs].mean()),
         **permuted(x, y, generator),
-        "angles": angles(x, y, generator),
+        "angles": angles(x, y),
     }
 
 
@@ -120,27 +121,31 @@ def permuted(
     return {"cka": _tested(cka)._asdict(), "svcca": _tested(cca)._asdict()}
 
 
-def angles(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], generator: torch.Generator, times: int = PERMUTATIONS
-) -> dict[str, Any]:
+def angles(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> dict[str, Any]:
     """Compare the leading subspaces: their dimensions, the angles between them, and how far they overlap.
 
-    The overlap is the mean of cos^2 over the angles: 1 where the smaller lies within the larger. Random subspaces
-    of r and s dimensions overlap by max(r, s) / d on average; p is from simulated ones.
+    The overlap is the mean of cos^2 over the angles: 1 where the smaller lies within the larger. Random subspaces of
+    r <= s dimensions overlap by s/d on average, with variance 2s(d-r)(d-s) / (r d^2 (d-1)(d+2)). The beta law of
+    these moments, exact for r = 1, gives p.
     """
     p, q = leading(x), leading(y)
-    d = p.shape[1]
+    d, (r, s) = p.shape[1], sorted((len(p), len(q)))
     found = principal_angles(p, q)
-    overlaps = [float(found.cos().square().mean())]
-    r, s = sorted((len(p), len(q)))
-    for _ in range(times):  # rotating one of two random subspaces onto the first s axes changes nothing
-        drawn = torch.linalg.qr(torch.randn(d, r, generator=generator, dtype=torch.float64)).Q
-        overlaps.append(float(drawn[:s].square().sum() / r))
+    score, null = float(found.cos().square().mean()), s / d
     return {
         "dimensions": [len(p), len(q)],
         "degrees": [math.degrees(angle) for angle in found],
-        "overlap": _tested(overlaps)._replace(null=max(r, s) / d)._asdict(),
+        "overlap": Tested(score, null, random_overlap_above(score, r, s, d))._asdict(),
     }
+
+
+def random_overlap_above(score: float, r: int, s: int, d: int) -> float:
+    """Compute how probable random subspaces of r <= s out of d dimensions overlap by at least `score`."""
+    if s == d:
+        return 1.0  # the larger is all there is
+    mean, variance = s / d, 2 * s * (d - r) * (d - s) / (r * d**2 * (d - 1) * (d + 2))
+    both = mean * (1 - mean) / variance - 1
+    return float(stats.beta.sf(score, mean * both, (1 - mean) * both))
 
 
 def _values(dictionary: Dictionary, latents: Tensor, rows: Tensor) -> Tensor:

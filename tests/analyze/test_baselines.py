@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analyze.baselines import baselines, components, fvu, kmeans, project, sparse_code
+from analyze.baselines import Rule, Simpler, components, fvu, kmeans, sparse_code, threshold_for
 from tests.analyze.planted import directions, orthogonal
 
 
@@ -12,7 +12,7 @@ def normal(rows, scales, seed):
 def test_pca_leaves_the_variance_of_the_other_components():
     scales = torch.tensor([4.0, 3.0, 2.0, 1.0])
     rows = normal(20_000, scales, 0) + 5
-    found = baselines(rows, normal(20_000, scales, 1) + 5, n_latents=8, l0=2)
+    found = Simpler(rows, normal(20_000, scales, 1) + 5).measure(n_latents=8, l0=2)
     assert found.pca == pytest.approx(5 / 30, rel=0.05)
 
 
@@ -29,26 +29,48 @@ def test_more_centres_than_rows_are_allowed():
     assert kmeans(directions(5), 8, torch.Generator().manual_seed(0)).shape == (8, 32)
 
 
-def test_a_gain_never_hurts_random_directions_on_rows_like_those_fitted():
+@pytest.mark.parametrize("architecture", ["topk", "relu", "jumprelu", "batchtopk"])
+def test_a_gain_never_hurts_random_directions_on_rows_like_those_fitted(architecture):
     scales = torch.linspace(0.5, 2, 32)
-    found = baselines(normal(5000, scales, 0), normal(5000, scales, 1), n_latents=64, l0=8)
+    found = Simpler(normal(5000, scales, 0), normal(5000, scales, 1)).measure(64, 8, architecture)
     assert found.random < min(1, found.untrained)
 
 
-def test_a_complete_basis_of_both_signs_rebuilds_everything():
+@pytest.mark.parametrize("rule", [Rule(active=32), Rule(threshold=0.0), Rule(threshold=0.0, shrinks=True)])
+def test_a_complete_basis_of_both_signs_rebuilds_everything(rule):
     basis = orthogonal(32)
     rows = directions(50, seed=3)
-    rebuilt = sparse_code(rows, torch.cat([basis, -basis]), 32)
+    rebuilt = sparse_code(rows, torch.cat([basis, -basis]), rule)
     torch.testing.assert_close(rebuilt, rows, rtol=0, atol=1e-5)
     assert fvu(rows, rebuilt) < 1e-9
 
 
-def test_projection_on_all_components_changes_nothing():
-    rows = directions(100)
-    torch.testing.assert_close(project(rows, components(rows, 99)), rows, rtol=0, atol=1e-5)
+def test_components_equal_projection_by_hand():
+    rows, others = normal(300, torch.linspace(1, 2, 6), 0) + 3, normal(200, torch.linspace(1, 2, 6), 1) + 3
+    simpler = Simpler(rows, others)
+    for count in (0, 1, 4, 6, 9):
+        basis = components(rows, count)
+        projected = rows.mean(0) + (others - rows.mean(0)) @ basis.T @ basis
+        assert simpler.pca(count) == pytest.approx(fvu(others, projected), rel=1e-4, abs=1e-9)
+
+
+def test_the_rules_keep_as_many_products_as_asked_for_and_differ_by_the_threshold():
+    rows, axes = normal(4000, torch.ones(8), 0), torch.eye(8)
+    threshold = threshold_for(rows, axes, 1.6)
+    jumping = sparse_code(rows, axes, Rule(threshold=threshold))
+    assert (jumping > 0).sum(1).double().mean().item() == pytest.approx(1.6, abs=0.01)
+    shrunken = sparse_code(rows, axes, Rule(threshold=threshold, shrinks=True))
+    torch.testing.assert_close(shrunken, jumping - threshold * (jumping > 0), rtol=0, atol=1e-6)
+    assert threshold_for(rows, axes, 7.9) == 0  # only half of all products are above 0
+
+
+def test_each_row_keeps_its_own_largest():
+    rows = torch.tensor([[3.0, 2.0, 1.0], [-1.0, -2.0, 5.0]])
+    kept = sparse_code(rows, torch.eye(3), Rule(active=2))
+    assert kept.tolist() == [[3, 2, 0], [0, 0, 5]]
 
 
 def test_no_active_latent_leaves_the_mean():
     rows = normal(2000, torch.ones(8), 0)
-    found = baselines(rows, rows, n_latents=16, l0=0.2)
+    found = Simpler(rows, rows).measure(n_latents=16, l0=0.2)
     assert (found.pca, found.random, found.untrained) == pytest.approx((1, 1, 1))

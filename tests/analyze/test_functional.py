@@ -10,7 +10,7 @@ def test_equals_a_naive_reference():
     a, b = tied(directions(20)), tied(directions(30, seed=1))
     rows = sparse_rows(directions(40, seed=2), 300)
     first, second = torch.arange(20), torch.arange(20) + 5
-    found = agreement(a, b, rows, (first, second), batch=64)
+    found = agreement(a, b, rows, (first, second), cells=640)
     f, g = a.encode(rows).double().numpy(), b.encode(rows).double().numpy()
     for p, (i, j) in enumerate(zip(first, second, strict=True)):
         x, y = f[:, i], g[:, j]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from analyze.families import relate
-from analyze.lineages import ladders, lineages, summary
+from analyze.lineages import follow, ladders, lineages, summary
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 
 
@@ -68,6 +68,14 @@ def test_planted_features_are_followed_through_dictionaries():
     assert found.born[2].tolist() == [0, 0, 0, 1, 2, 2, 2, 2]
 
 
-def test_families_of_neighbours_are_joined_where_there_are_three_sizes():
+def test_families_of_neighbours_are_joined_into_ladders():
     steps = [{"from": a, "to": b} for a, b in (("b", "c"), ("a", "b"), ("x", "y"), ("c", "d"))]
-    assert [[f["from"] for f in chain] for chain in ladders(steps)] == [["a", "b", "c"]]
+    assert [[f["from"] for f in chain] for chain in ladders(steps)] == [["a", "b", "c"], ["x"]]
+
+
+def test_only_ladders_of_three_sizes_have_lineages():
+    alive = dict(zip("abcxy", every(2, 2, 2, 2, 2), strict=True))
+    steps = [("a", "b", [[0, 1, 0.9, 0.8]]), ("b", "c", [[1, 0, 0.9, 0.8]]), ("x", "y", [])]
+    (found,) = follow([{"from": a, "to": b, "edges": edges} for a, b, edges in steps], alive)
+    assert found["paths"] == ["a", "b", "c"]
+    assert found["sizes"][0]["descendants"].tolist() == [1, 0]

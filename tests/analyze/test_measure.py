@@ -109,11 +109,21 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
         ("blocks.1.mlp.hook_post", "mlp", 128),
     ]
     assert set(small["baselines"]) == {"pca", "kmeans", "random", "untrained"}
-    assert small["convergence"] == {"slope": None, "converged": None}
+    assert set(small["convergence"]) == {"slope", "self_similarity", "converged", "caveat", "reason"}
+    assert small["convergence"]["converged"] is None
+    assert small["toy"]["agrees"].keys() == metrics["activations"][0]["toy"]["agrees"].keys()
+    assert small["mse"] > 0 < small["l1"]
     assert len(small["shrinkage"]) == 5
     assert 0 < metrics["pairs"][0]["covariance_null"] < 1
     assert 0 <= metrics["pairs"][0]["stitching"]["novel"] <= 1
+    assert metrics["pairs"][0]["converged"] is None
+    assert metrics["pairs"][0]["ceiling"] == {"from": None, "to": None}
+    assert metrics["pairs"][0]["subspaces"] == metrics["pairs"][1]["subspaces"]
     assert metrics["ceilings"] == []
+    assert metrics["lineages"] == []  # of three sizes and more
+    (grid,) = metrics["choosing"]
+    assert (grid["sizes"], grid["sparsities"], grid["sparsity"]) == ([48, 96], [8], "k")
+    assert grid["mmcs_next"] == [[metrics["pairs"][0]["mmcs"]], [None]]
     (family,) = metrics["families"]
     assert family["persists"] + family["splits"] + family["vanished"] <= 48
     assert_documented(metrics)
@@ -182,6 +192,22 @@ def test_another_seed_is_the_ceiling(experiment):
     metrics = read(experiment)
     assert [(c["from"][-5:], c["to"][-5:]) for c in metrics["ceilings"]] == [("seed0", "seed1"), ("seed1", "seed0")]
     assert len(metrics["pairs"]) == 2
+    above, below = (pair["ceiling"] for pair in metrics["pairs"])
+    assert above == {"from": below["to"], "to": None}
+    assert above["from"]["mmcs"] == metrics["ceilings"][0]["mmcs"]
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_three_sizes_have_lineages(experiment):
+    add_dictionary(ROOT / experiment.run, 192)
+    measure_run(experiment)
+    metrics = read(experiment)
+    (ladder,) = metrics["lineages"]
+    assert ladder["paths"] == [d["path"] for d in sorted(metrics["dictionaries"], key=lambda d: d["n_latents"])]
+    assert [len(size["latents"]) for size in ladder["sizes"]] == [
+        round(d["alive_fraction"] * d["n_latents"])
+        for d in sorted(metrics["dictionaries"], key=lambda d: d["n_latents"])
+    ]
 
 
 @pytest.mark.usefixtures("bare_page")

@@ -76,3 +76,27 @@ def test_neighbours_share_all_but_their_size():
 
     entries = [entry("c", 512), entry("a", 128), entry("b", 256), entry("d", 256, k=8), entry("e", 512, hook="b")]
     assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(entries)] == [("a", "b"), ("b", "c")]
+
+
+def test_a_dictionary_made_of_anothers_sums_is_explained_far_above_random():
+    base = directions(24, d=32)
+    sums = unit(base[:12] + base[12:])
+    meta = compare(features(sums), features(base))[0]["meta"]
+    assert meta["explained"] == pytest.approx(1, abs=1e-3)
+    assert meta["random"] < 0.7
+
+
+def test_options_separate_ladders_and_learning_rates_only_where_nothing_else_does():
+    def entry(path, n, **more):
+        kind = {"hook": "x", "architecture": "relu", "sparsity": {"l1_coefficient": 1.0}, "seed": 0}
+        return {"path": path, "n_latents": n, **kind, **more}
+
+    tied = [entry("a", 64, options={"tied": True}), entry("b", 128, options={}), entry("c", 256, options={})]
+    assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(tied)] == [("b", "c")]
+    by_size = [entry("a", 64, learning_rate=2e-3), entry("b", 128, learning_rate=1e-3)]
+    assert len(neighbouring_sizes(by_size)) == 1
+    swept = [entry(f"{n}-{rate}", n, learning_rate=rate) for n in (64, 128) for rate in (1e-3, 2e-3)]
+    assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(swept)] == [
+        ("64-0.001", "128-0.001"),
+        ("64-0.002", "128-0.002"),
+    ]

@@ -90,3 +90,12 @@ def test_without_rows_ratios_are_nan():
     quality.update(torch.zeros(0, 3), torch.zeros(0, 4), torch.zeros(0, 3))
     assert math.isnan(quality.fvu)
     assert math.isnan(quality.l0)
+
+
+def test_the_two_terms_of_a_loss_equal_naive_references(rows: Rows):
+    x, f, y = rows
+    quality = measured(x, f, y, 64)
+    decoder = torch.randn(20, 8, generator=torch.Generator().manual_seed(1))
+    assert quality.mse == pytest.approx(float((x - y).double().square().sum(1).mean()), rel=1e-12)
+    expected = (f.double() * decoder.double().norm(dim=1)).sum(1).mean()
+    assert quality.l1(decoder) == pytest.approx(float(expected), rel=1e-6)

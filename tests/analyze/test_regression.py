@@ -4,7 +4,7 @@ import torch
 from scipy.optimize import nnls
 
 from analyze.cosines import max_cosines, unit
-from analyze.regression import decompose, diagnosis
+from analyze.regression import decompose, diagnosis, explained_variance
 
 
 def directions(n, d=64, seed=0):
@@ -64,3 +64,12 @@ def test_fewer_directions_than_terms_are_enough():
 
 def test_nothing_to_explain():
     assert decompose(directions(0), directions(5)).r2.shape == (0, 4)
+
+
+def test_explained_variance_equals_its_definition_about_the_mean():
+    a, b = unit(directions(40) + directions(1, seed=3)), directions(60, seed=1)
+    found = decompose(a, b)
+    rebuilt = (found.weights[:, :, None] * b[found.indices]).sum(1).double()
+    left, spread = (a - rebuilt).square().sum(), (a.double() - a.double().mean(0)).square().sum()
+    assert explained_variance(a, found) == pytest.approx(float(1 - left / spread), abs=1e-4)
+    assert explained_variance(b, decompose(b, b)) == pytest.approx(1, abs=1e-4)

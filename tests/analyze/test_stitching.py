@@ -18,7 +18,7 @@ def test_planted_novel_latents_are_told_from_reconstructing_ones():
 def test_change_equals_inserting_by_hand():
     small, large = tied(directions(10)), tied(2 * directions(15, seed=1))
     rows = sparse_rows(directions(30, seed=2), 200)
-    found = insert(large, small, rows, batch=64)
+    found = insert(large, small, rows, cells=640)
     base = small(rows)
     before = (rows - base).double().square().sum(1).mean()
     f = large.encode(rows)

@@ -1,0 +1,93 @@
+"""What `metrics.json` says of one dictionary: what it is, its quality, and what stands beside it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from analyze.baselines import Simpler
+from analyze.convergence import convergence
+from analyze.evaluate import Measured
+from analyze.held_out import HeldOut
+from analyze.quality import QUANTILES, quantile
+from analyze.stitching import shrinkage
+from analyze.store_sample import store_sample
+from analyze.toy_assumptions import assumptions
+from winnow.dictionary import Dictionary
+from winnow.store import ActivationStore
+
+SPARSITY = ("k", "l1_coefficient", "l0_coefficient")
+NAMED_ELSEWHERE = ("architecture", "n_latents", "seed", *SPARSITY)
+OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, not what kind of dictionary it is
+    *("rows", "batch_rows", "learning_rate", "warmup", "decay", "window_mib", "order seed", "activations"),
+    *("dtype", "held_out_rows", "slope_bound", "similarity_bound", "max_rows", "snapshots", "checkpoint_rows"),
+)
+
+
+class Entries:
+    """Compose entries; the baselines of a hook's dictionaries share what is fitted."""
+
+    def __init__(self, held_out: HeldOut, store: ActivationStore) -> None:
+        self.held_out = held_out
+        self.store = store
+        self._simpler: dict[str, Simpler] = {}
+
+    def of(self, path: str, dictionary: Dictionary, measured: Measured) -> dict[str, Any]:
+        """Describe a dictionary under the names of `metrics.json`, docs/analyze.md says what they mean."""
+        record, quality = dictionary.provenance, measured.quality
+        curve, rows = training_curve(dictionary), self.held_out.sample(dictionary.hook)
+        gamma = shrinkage(dictionary, rows).numpy()
+        settings: Mapping[str, Any] = record.get("settings", {})
+        architecture = settings.get("architecture", dictionary.architecture)
+        simpler = self._simpler_codes(dictionary.hook).measure(dictionary.n_latents, quality.l0, architecture)
+        living = dictionary.encode(rows)[:, quality.alive]
+        return {
+            "path": path,
+            "hook": dictionary.hook,
+            "architecture": architecture,
+            "n_latents": dictionary.n_latents,
+            "d_model": dictionary.d_model,
+            "seed": settings.get("seed"),
+            "sparsity": {name: settings[name] for name in SPARSITY if settings.get(name) is not None},
+            "options": options(settings),
+            "learning_rate": settings.get("learning_rate"),
+            "rows": record.get("rows"),
+            "l0": quality.l0,
+            "l0_quantiles": quality.l0_quantiles,
+            "fvu": quality.fvu,
+            "fvu_uncentred": quality.fvu_uncentred,
+            "fvu_rowwise": quality.fvu_rowwise,
+            "mse": quality.mse,
+            "l1": quality.l1(dictionary.W_dec.detach()),
+            "alive_fraction": quality.alive_fraction,
+            "dead_fraction": quality.dead_fraction,
+            "density": quality.density(),
+            "ce": measured.loss,
+            "baselines": simpler._asdict(),
+            "shrinkage": {str(q): quantile(gamma, q) for q in QUANTILES},
+            "toy": assumptions(living, np.random.default_rng(self.held_out.config.seed)),
+            "convergence": convergence(dictionary, curve["rows"], curve["fvu"], quality.alive),
+            "curve": curve,
+        }
+
+    def _simpler_codes(self, hook: str) -> Simpler:
+        if hook not in self._simpler:
+            seed = self.held_out.config.seed
+            self._simpler[hook] = Simpler(store_sample(self.store, hook), self.held_out.sample(hook), seed)
+        return self._simpler[hook]
+
+
+def options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick what distinguishes dictionaries of one architecture, size, sparsity and seed: initialisation, say."""
+    return {k: v for k, v in settings.items() if k not in NAMED_ELSEWHERE + OF_THE_TRAINING and v is not None}
+
+
+def training_curve(dictionary: Dictionary) -> dict[str, list[Any]]:
+    """Read the training curve that stands beside the weights, one list per quantity."""
+    names = ("rows", "loss", "fvu", "l0", "dead")
+    assert dictionary.path is not None
+    path = dictionary.path / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    points = [json.loads(line) for line in lines]
+    return {name: [point.get(name) for point in points] for name in names}
