@@ -16,13 +16,13 @@ from harvest.forward import forward_passes
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
 from harvest.plan import Plan, bytes_per_row, most_per_sequence, refuse_without_space
-from harvest.ranks import Ranks
 from harvest.shard import make_shard
 from winnow.config import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.lock import claim
 from winnow.progress import progress_bar
 from winnow.publish import publish_file, publish_text
+from winnow.ranks import Ranks
 from winnow.shard import read_sidecar, shard_path
 from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 from harvest.plan import Plan, harvest_settings, plan_harvest
-from harvest.ranks import Ranks, this_rank
 from winnow.config import Experiment
 from winnow.errors import refuse_changed
 from winnow.lock import claim, run_lock
+from winnow.ranks import Ranks, this_rank
 from winnow.run import Run, write_resolved
 from winnow.tokens import open_tokens
 

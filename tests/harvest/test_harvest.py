@@ -18,10 +18,10 @@ import winnow
 import winnow.stage as winnow_stage
 from data.tokens import make_tokens
 from harvest.model import open_model
-from harvest.ranks import Ranks, this_rank
 from harvest.stage import harvest
 from tests.experiments import ROOT, load, run_stage, write_config
 from winnow.errors import UserError
+from winnow.ranks import Ranks, this_rank
 
 
 @pytest.fixture
@@ -57,6 +57,19 @@ def test_shards_hold_what_the_model_computes(config: Path, tmp_path: Path):
     assert torch.equal(token, tokens.flatten())
     assert torch.equal(sequence.long() * 16 + position, torch.arange(36 * 16))
     store.verify()
+
+
+def test_a_compiled_harvest_holds_the_same_values(config: Path, tmp_path: Path):
+    harvest(load(config))
+    run = ["--run", str(tmp_path / "compiled"), "--harvest.compile", "true"]
+    make_tokens(load(config, *run))
+    done = run_stage("harvest", config, *run)  # in a process of its own: shape checks cannot be compiled
+    assert done.returncode == 0, done.stderr
+    plain, compiled = (winnow.ActivationStore(tmp_path / name / "activations") for name in ("run", "compiled"))
+    for hook in plain.hooks:
+        found, expected = (store.read(hook, 0, plain.rows) for store in (compiled, plain))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    compiled.verify()
 
 
 def test_positions_are_kept_as_configured(config: Path, tmp_path: Path):

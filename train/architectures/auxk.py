@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Parameters, Step
+from train.architectures.base import Architecture, Parameters, Step
 from train.sparse import Active
 
 
@@ -22,6 +22,7 @@ class AuxK:
 
     def add(
         self,
+        architecture: Architecture,
         step: Step,
         p: Parameters,
         centred: Float[Tensor, "member row d"],
@@ -29,15 +30,21 @@ class AuxK:
         dead: Bool[Tensor, "member n"],
     ) -> Step:
         """Add the auxiliary loss and its gradients to a step; nothing where no latent is dead."""
-        if not dead.any():
+        exchange = architecture.exchange
+        any_dead = exchange.sum(dead.any(1).int()) > 0
+        if not any_dead.any():
             return step
         e, b, n = pre.shape
         W_dec = p["W_dec"].flatten(0, 1)
-        active = sparse.join_members([among(*each, k_aux(centred.shape[2])) for each in zip(pre, dead, strict=True)], n)
+        k = k_aux(centred.shape[2])
+        active = sparse.join_members([among(*each, k) for each in zip(pre, dead, strict=True)], n)
+        if exchange.ranks > 1:  # a stack of one
+            chosen = exchange.largest(active.values.view(b, len(active.values) // b), k)
+            active = active if chosen is None else sparse.keep(active, chosen.flatten())
         left_over = step.gradient * (-b / 2)  # e = x − x̂
         decoded = sparse.exact(sparse.decode(active, W_dec.to(centred.dtype)))
-        miss = decoded.view_as(left_over).sub_(left_over)
-        loss = self.coefficient / b * miss.square().sum((1, 2)) * dead.any(1)
+        miss = exchange.sum(decoded.view_as(left_over)).sub_(left_over)
+        loss = self.coefficient / b * miss.square().sum((1, 2)) * any_dead
         gradient = miss.mul_(2 * self.coefficient / b).flatten(0, 1)
         through = sparse.gradient_of_values(active, W_dec, gradient) * (active.values > 0)
         groups = sparse.by_latent(active, e * n)
@@ -47,7 +54,7 @@ class AuxK:
         g["b_enc"] += g_b_enc
         g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient.to(centred.dtype)).view_as(p["W_dec"])
         # the encoder subtracts b_dec; of ê it is no part
-        g["b_dec"] -= torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1)
+        g["b_dec"] -= architecture.through_encoder(p, g_b_enc)
         return step._replace(loss=step.loss + loss)
 
 

@@ -4,9 +4,12 @@ Dictionaries of one shape are stacked and take their steps together; a single on
 float32 (or float64) tensors by name: W_enc [member, n, d] (a row per latent, so that gradients gather rows),
 b_enc [member, n], W_dec [member, n, d] with unit rows, b_dec [member, d], and what an architecture adds. All members
 see the same rows, whose activations are scaled to a mean norm of sqrt(d).
+
+A large dictionary may be shared by several processes, each with a slice of its latents (train/sharded.py): then n is
+the slice's, and whatever all latents have a part in goes through `exchange`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple
@@ -16,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from train import sparse
+from train.exchange import ALONE, Exchange
 from train.sparse import Active
 
 Parameters = dict[str, Tensor]
@@ -47,6 +51,7 @@ class Architecture:
     """
 
     compute_dtype: torch.dtype = torch.float32  # of products and weighted sums; parameters stay as they are
+    exchange: Exchange = ALONE  # with the processes that hold the other latents
     buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches, and are not descended on
 
     def add_parameters(self, p: Parameters) -> None:
@@ -115,7 +120,7 @@ class Architecture:
         gradients = more(g_f) if more else {}
         loss = squared_error / b
         if penalty:
-            magnitude = sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1)
+            magnitude = self.exchange.sum(sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1))
             loss = loss + of_members(penalty, loss) * magnitude / b
             g_f = g_f + of_entries(penalty, active, n) / b
         positive = active.values > 0
@@ -126,14 +131,14 @@ class Architecture:
         return Step(
             loss=loss,
             squared_error=squared_error,
-            active=firings.sum(1),
+            active=self.exchange.sum(firings.sum(1)),
             fired=firings > 0,
             gradient=gradient,
             gradients={
                 "W_enc": sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_dec"]),
                 "b_enc": g_b_enc,
                 "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
-                "b_dec": rows_gradient(p, gradient, g_b_enc),
+                "b_dec": self.rows_gradient(p, gradient, g_b_enc),
                 **gradients,
             },
         )
@@ -141,14 +146,32 @@ class Architecture:
     def error(self, p: Parameters, x: Float[Tensor, "row d"], active: Active) -> Float[Tensor, "member row d"]:
         """Compute x̂ − x."""
         decoded = sparse.exact(sparse.decode(active, self.lowered(p["W_dec"].flatten(0, 1))))
-        return decoded.view(-1, *x.shape).add_(p["b_dec"].unsqueeze(1)).sub_(x)
+        return self.exchange.sum(decoded.view(-1, *x.shape)).add_(p["b_dec"].unsqueeze(1)).sub_(x)
 
+    def top_k(self, pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active:
+        """Keep the k largest of ReLU(pre) in each row, k for each member."""
+        if self.exchange.ranks == 1:
+            return sparse.active_top_k(pre, k)
+        here = min(k[0], pre.shape[2])  # only a stack of one is shared
+        active = sparse.active_top_k(pre, [here])
+        chosen = self.exchange.largest(active.values.view(-1, here), k[0])
+        return active if chosen is None else sparse.keep(active, chosen.flatten())
 
-def rows_gradient(
-    p: Parameters, gradient: Float[Tensor, "member row d"], g_b_enc: Float[Tensor, "member n"]
-) -> Float[Tensor, "member d"]:
-    """Give b_dec's gradient: x̂ holds it once, and the encoder subtracts it from every row."""
-    return gradient.sum(1) - torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1)
+    def largest(self, pre: Float[Tensor, "member row n"], counts: Sequence[int]) -> Active:
+        """Keep of each member the so many largest of ReLU(pre) in all rows together."""
+        active = sparse.active_largest(pre, counts)
+        chosen = self.exchange.largest(active.values.unsqueeze(0), counts[0])
+        return active if chosen is None else sparse.keep(active, chosen.flatten())
+
+    def rows_gradient(
+        self, p: Parameters, gradient: Float[Tensor, "member row d"], g_b_enc: Float[Tensor, "member n"]
+    ) -> Float[Tensor, "member d"]:
+        """Give b_dec's gradient: x̂ holds it once, and the encoder subtracts it from every row."""
+        return gradient.sum(1) - self.through_encoder(p, g_b_enc)
+
+    def through_encoder(self, p: Parameters, g_b_enc: Float[Tensor, "member n"]) -> Float[Tensor, "member d"]:
+        """Take a gradient of the pre-activations, summed over rows, back through the encoder."""
+        return self.exchange.sum(torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1))
 
 
 def of_members(values: tuple[float, ...], like: Tensor) -> float | Float[Tensor, " member"]:

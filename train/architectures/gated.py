@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members, rows_gradient
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members
 from train.ranking import exceeds
 
 
@@ -51,9 +51,9 @@ class Gated(Architecture):
         firings = by_latent((active.values > 0).int())
         return Step(
             loss=(squared_error + gate_squared_error) / b
-            + of_members(penalty, squared_error) * by_latent(gate.values).sum(1),
+            + of_members(penalty, squared_error) * self.exchange.sum(by_latent(gate.values).sum(1)),
             squared_error=squared_error,
-            active=firings.sum(1),
+            active=self.exchange.sum(firings.sum(1)),
             fired=firings > 0,
             gradient=gradient,
             gradients={
@@ -62,7 +62,7 @@ class Gated(Architecture):
                 "b_mag": by_latent(g_mag),
                 "r_mag": by_latent(g_mag * shared * stretch),
                 "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
-                "b_dec": rows_gradient(p, gradient, by_latent(through)),
+                "b_dec": self.rows_gradient(p, gradient, by_latent(through)),
             },
         )
 

@@ -10,27 +10,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Moment, Parameters, Step, rows_gradient
+from train.architectures.base import Moment, Parameters, Step
 from train.architectures.batchtopk import BatchTopK
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matryoshka(BatchTopK):
     def prefixes(self, n_latents: int) -> list[int]:
-        """List the sizes of the nested dictionaries, the whole last."""
-        return [max(1, n_latents // 2**i) for i in (4, 3, 2, 1, 0)]
+        """List how many of `n_latents` latents here the nested dictionaries have, the whole last."""
+        everywhere, before = n_latents * self.exchange.ranks, n_latents * self.exchange.rank
+        sizes = [max(1, everywhere // 2**i) for i in (4, 3, 2, 1, 0)]
+        return [min(max(size - before, 0), n_latents) for size in sizes]
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
         (e, n), b = p["b_enc"].shape, len(x)
         centred, pre = self.encode(p, x)
-        active = sparse.active_largest(pre, [k * b for k in self.k])
+        active = self.largest(pre, [k * b for k in self.k])
         self.follow(p, active)
 
         # every row becomes one for each band, the latents that a prefix adds to the one before
         W_dec, bands = p["W_dec"].flatten(0, 1), len(self.prefixes(n))
         banded = sparse.split_rows(active, self.prefixes(n), n)
-        parts = sparse.exact(sparse.decode(banded, self.lowered(W_dec))).view(e, b, bands, -1)
+        parts = self.exchange.sum(sparse.exact(sparse.decode(banded, self.lowered(W_dec)))).view(e, b, bands, -1)
         parts[:, :, 0] += p["b_dec"].unsqueeze(1)
         errors = parts.cumsum(2).sub_(x.unsqueeze(1))  # (member, row, band, d)
         loss = errors.square().sum((1, 3))  # (member, band)
@@ -46,14 +48,14 @@ class Matryoshka(BatchTopK):
         step = Step(
             loss=loss.sum(1) / b,
             squared_error=loss[:, -1],
-            active=firings.sum(1),
+            active=self.exchange.sum(firings.sum(1)),
             fired=firings > 0,
             gradient=errors[:, :, -1].contiguous(),
             gradients={
                 "W_enc": sparse.weight_gradient(encoder_groups, through, centred.flatten(0, 1)).view_as(p["W_enc"]),
                 "b_enc": g_b_enc,
                 "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
-                "b_dec": rows_gradient(p, gradients[:, :, 0], g_b_enc),
+                "b_dec": self.rows_gradient(p, gradients[:, :, 0], g_b_enc),
             },
         )
-        return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, moment.dead) if self.auxk else step

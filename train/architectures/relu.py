@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_members, rows_gradient
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_members
 from train.ranking import exceeds
 
 SPARSE_BELOW = 0.03  # density under which gathering beats four dense products
@@ -55,23 +55,28 @@ class Relu(Architecture):
         """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
         b = len(x)
         each = of_members(penalty, x)
-        error = sparse.exact(self.product(f, p["W_dec"], p["b_dec"])).sub_(x)  # (member, row, d)
+        if self.exchange.ranks == 1:
+            error = sparse.exact(self.product(f, p["W_dec"], p["b_dec"])).sub_(x)  # (member, row, d)
+        else:
+            decoded = self.exchange.sum(sparse.exact(self.product(f, p["W_dec"])))
+            error = decoded.add_(p["b_dec"].unsqueeze(1)).sub_(x)
         squared_error = error.square().sum((1, 2))
         gradient = error.mul_(2 / b)
+        magnitude = self.exchange.sum(f.sum((1, 2), dtype=x.dtype))
         through = self.product(gradient, p["W_dec"].mT)  # (member, row, n)
         through.add_((each.view(-1, 1, 1) if isinstance(each, Tensor) else each) / b)
         torch.ops.aten.threshold_backward.grad_input(through, f, 0, grad_input=through)  # zero where f is
         g_b_enc = through.sum(1, dtype=x.dtype)
         return Step(
-            loss=(squared_error + each * f.sum((1, 2), dtype=x.dtype)) / b,
+            loss=(squared_error + each * magnitude) / b,
             squared_error=squared_error,
-            active=torch.stack([member.count_nonzero() for member in f]),
+            active=self.exchange.sum(torch.stack([member.count_nonzero() for member in f])),
             fired=f.amax(1) > 0,
             gradient=gradient,
             gradients={
                 "W_enc": sparse.exact(self.product(through.mT, centred)),
                 "b_enc": g_b_enc,
                 "W_dec": sparse.exact(self.product(f.mT, gradient)),
-                "b_dec": rows_gradient(p, gradient, g_b_enc),
+                "b_dec": self.rows_gradient(p, gradient, g_b_enc),
             },
         )

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from train.architectures.auxk import AuxK
 from train.architectures.base import Architecture, Moment, Parameters, Step
-from train.sparse import active_top_k
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,5 +20,5 @@ class TopK(Architecture):
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`."""
         centred, pre = self.encode(p, x)
-        step = self.sparse_step(p, x, centred, active_top_k(pre, self.k))
-        return self.auxk.add(step, p, centred, pre, moment.dead) if self.auxk else step
+        step = self.sparse_step(p, x, centred, self.top_k(pre, self.k))
+        return self.auxk.add(self, step, p, centred, pre, moment.dead) if self.auxk else step

@@ -1,11 +1,8 @@
-"""Which share of the shards is this process's, when several harvest together.
+"""Which share of the work is this process's, when several are started as one job.
 
-    torchrun --nproc-per-node 2 -m harvest --config FILE       # RANK, WORLD_SIZE, LOCAL_RANK
-    srun --ntasks 8 python -m harvest --config FILE            # SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID
-    RANK=3 WORLD_SIZE=8 python -m harvest --config FILE        # any job array
-
-Ranks do not talk to one another: rank r of n makes the shards whose number leaves r when divided by n. As
-any process can make any shard, a rank may die and come back, among another number of ranks too.
+torchrun --nproc-per-node 2 -m harvest --config FILE       # RANK, WORLD_SIZE, LOCAL_RANK
+srun --ntasks 8 python -m harvest --config FILE            # SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID
+RANK=3 WORLD_SIZE=8 python -m harvest --config FILE        # any job array
 """
 
 import os
@@ -18,14 +15,15 @@ _NAMES = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS",
 
 
 class Ranks(NamedTuple):
-    """This process among those that share a harvest."""
+    """This process among those that share a job."""
 
     rank: int = 0
     total: int = 1
     local: int = 0  # among those on this machine: the number of its GPU
 
-    def owns(self, shard: int) -> bool:
-        return shard % self.total == self.rank
+    def owns(self, number: int) -> bool:
+        """Tell whether a piece of work that any process can do is this one's: rank r of n does r, r + n, …"""
+        return number % self.total == self.rank
 
 
 def this_rank(environment: Mapping[str, str] = os.environ) -> Ranks:
