@@ -175,7 +175,7 @@ class Train(Section):
         "d ln loss / d ln rows), at most",
     )
     similarity_bound: float = Field(
-        default=0.95,
+        default=0.9,
         ge=-1,
         le=1,
         description="converged: mean cosine of the decoder directions with themselves at half the rows, at least",

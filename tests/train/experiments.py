@@ -20,7 +20,8 @@ def write_run(folder: Path, dictionaries: list[dict[str, Any]], hooks: tuple[str
     config = {
         "run": str(folder / "run"),
         "model": {"device": "cpu"},
-        "train": {"rows": 6000, "batch_rows": 250, "checkpoint_rows": 1000, **train, "dictionaries": dictionaries},
+        "train": {"rows": 6000, "batch_rows": 250, "checkpoint_rows": 1000, "loggers": [], **train}
+        | {"dictionaries": dictionaries},
     }
     path = folder / "experiment.toml"
     path.write_text(tomli_w.dumps(config))

@@ -77,27 +77,27 @@ def test_curve_of_resumed_training_has_every_point_once(tmp_path: Path, monkeypa
     assert [point["rows"] for point in points] == list(range(250, 6001, 250))
 
 
-def test_killed_training_goes_on_to_equal_bits(uninterrupted: dict[str, bytes], tmp_path: Path) -> None:
-    path = write_run(tmp_path, GRIDS, batch_rows=250)
-    command = [sys.executable, "-m", "train", "--config", str(path)]
-    kills = 0
-    for pause in (0.0, 0.05, 0.2):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 60
-        while process.poll() is None and not _started(tmp_path) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(pause)
-        kills += process.poll() is None
-        process.kill()
-        process.communicate()
-    assert kills
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+def test_sweep_killed_twenty_times_ends_with_equal_bits(tmp_path: Path) -> None:
+    """Weights, curves, snapshots and verdicts of several architectures, each of which stops on its own."""
+    grids: list[dict[str, Any]] = [
+        {"architecture": "topk", "n_latents": [32, 64], "k": 4, "seed": [0, 1]},
+        {"architecture": "batchtopk", "n_latents": 32, "k": 4},
+        {"architecture": "matryoshka", "n_latents": 32, "k": 4},
+        {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5},
+        {"architecture": "gated", "n_latents": 48, "l1_coefficient": 0.5},
+        {"architecture": "jumprelu", "n_latents": 32, "l0_coefficient": 0.1},
+    ]
+    end = {"rows": "converged", "max_rows": 16_000, "slope_bound": 0.3}
+    path = write_run(tmp_path, grids, **end, snapshots=1, loggers=["tensorboard"])
+    command = [sys.executable, "-m", "tests.train.doomed", str(path), str(tmp_path / "doomed"), "20"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert weights(tmp_path / "run") == uninterrupted
-
-
-def _started(folder: Path) -> bool:
-    return any(folder.glob("run/dictionaries/*/*/metrics.jsonl"))
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["different"] == []
+    assert len(result["checkpoints"]) == 20
+    assert any(result["checkpoints"]), "all kills came before the first checkpoint"
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("doomed/whole/dictionaries/*/*/training.json")]
+    assert {record["convergence"]["reason"] for record in records} == {"converged", "ceiling"}
 
 
 def test_signal_ends_the_stage_with_its_own_status(tmp_path: Path) -> None:
