@@ -22,10 +22,15 @@ class Row(NamedTuple):
     reference: float
     unit: str
     target: float  # the least ratio speed / reference that is good enough
+    less_is_better: bool = False  # of memory, say: then the target is the largest ratio
 
     @property
     def ratio(self) -> float:
         return self.speed / self.reference
+
+    @property
+    def met(self) -> bool:
+        return self.ratio <= self.target if self.less_is_better else self.ratio >= self.target
 
 
 def publish_rows(section: str, against: str, rows: Iterable[Row]) -> None:
@@ -41,7 +46,7 @@ def publish_rows(section: str, against: str, rows: Iterable[Row]) -> None:
             f"{row.reference:,.0f} {row.unit}",
             f"{row.ratio:.3f}",
             f"{row.target:.2f}",
-            "met" if row.ratio >= row.target else "missed",
+            "met" if row.met else "missed",
         )
     Console().print(table)
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
