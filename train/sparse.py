@@ -12,6 +12,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,11 @@ class Active(NamedTuple):
     offsets: Int[Tensor, " rows_and_one"]
     latents: Int[Tensor, " active"]
     values: Float[Tensor, " active"]
+
+
+def asynchronous(tensor: Tensor) -> bool:
+    """Tell whether the tensor is computed while the host goes on: where a shape depends on values, it would wait."""
+    return tensor.device.type != "cpu"
 
 
 class ByLatent(NamedTuple):
@@ -60,8 +66,17 @@ def active_top_k(pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active
 
 
 def active_largest(pre: Float[Tensor, "member row n"], counts: Sequence[int]) -> Active:
-    """Keep of each member the so many largest of ReLU(pre) in all rows together."""
-    return join_members([_largest(*each) for each in zip(pre, counts, strict=True)], pre.shape[2])
+    """Keep of each member the so many largest of ReLU(pre) in all rows together; some of them may be zero."""
+    largest = _largest_in_place if asynchronous(pre) else _largest
+    return join_members([largest(*each) for each in zip(pre, counts, strict=True)], pre.shape[2])
+
+
+def _largest_in_place(pre: Float[Tensor, "row n"], count: int) -> Active:
+    """Keep the `count` largest of ReLU(pre) in all rows together, neither more nor fewer."""
+    rows, n = pre.shape
+    places = pre.flatten().topk(min(count, pre.numel()), sorted=False).indices.sort().values
+    offsets = torch.searchsorted(places, torch.arange(0, rows * n + 1, n, device=pre.device))
+    return Active(offsets, places % n, exact(pre.flatten().index_select(0, places)).relu_())
 
 
 def _largest(pre: Float[Tensor, "row n"], count: int) -> Active:
@@ -109,7 +124,7 @@ def split_rows(active: Active, stops: Sequence[int], n: int) -> Active:
     """Split each row where the latents of its member reach `stops`, the last of which is n: a row for each piece."""
     pieces = len(stops)
     rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(active.latents))
-    bounds = torch.tensor(stops[:-1], device=rows.device)
+    bounds = on_device(tuple(stops[:-1]), torch.int64, rows.device)
     piece = rows * pieces + torch.bucketize(active.latents % n, bounds, right=True)
     numbers = torch.arange(pieces * (len(active.offsets) - 1) + 1, device=rows.device)
     return active._replace(offsets=torch.searchsorted(piece, numbers))
@@ -169,7 +184,7 @@ def sum_by_latent(active: Active, values: Shaped[Tensor, " active"], n_latents: 
 
 
 def where(mask: Bool[Tensor, "row n"], values: Float[Tensor, "row n"]) -> Active:
-    """List the entries that `mask` marks."""
+    """List the entries that `mask` marks; on a GPU, the host waits to learn how many there are."""
     rows, n = mask.shape
     if mask.device.type == "cpu":  # numpy takes a third of torch's time
         places = torch.from_numpy(np.flatnonzero(mask.numpy()))
@@ -195,3 +210,9 @@ def keep(active: Active, chosen: Bool[Tensor, " active"]) -> Active:
     """Keep the chosen entries only."""
     counts = F.pad(chosen.cumsum(0), (1, 0))  # chosen entries before each
     return Active(counts[active.offsets], active.latents[chosen], active.values[chosen])
+
+
+@cache  # a copy to a GPU makes the host wait: once is enough
+def on_device(values: tuple[float | int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Give numbers as a tensor, which nobody may change."""
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from train.architectures import Architecture, Moment, Parameters, Step, architecture_of
-from train.architectures import relu as relu_module
+from train import sparse
+from train.architectures import Architecture, Moment, Parameters, Step, architecture_of, base
 from train.architectures.auxk import k_aux
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.registry import SPARSITY
@@ -156,10 +156,17 @@ def test_step_equals_autograd(case: str, dtype: torch.dtype, tolerance: float) -
     check(case, dtype, tolerance)
 
 
-@pytest.mark.parametrize("case", ["relu", "tied"])
+@pytest.mark.parametrize("case", ["relu", "tied", "jumprelu", "gated"])
 @pytest.mark.parametrize("below", [0.0, 1.1], ids=["dense", "sparse"])
-def test_relu_is_the_same_either_way(case: str, below: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relu_module, "SPARSE_BELOW", below)
+def test_step_is_the_same_dense_and_sparse(case: str, below: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "SPARSE_BELOW", below)
+    check(case, torch.float64, 1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_step_of_a_gpu_equals_autograd(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of fixed shapes, whatever the values are; computed on the CPU."""
+    monkeypatch.setattr(sparse, "asynchronous", lambda tensor: True)
     check(case, torch.float64, 1e-9)
 
 

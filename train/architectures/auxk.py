@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Parameters, Step
+from train.architectures.base import Architecture, Moment, Parameters, Step
 from train.sparse import Active
 
 
@@ -27,17 +27,24 @@ class AuxK:
         p: Parameters,
         centred: Float[Tensor, "member row d"],
         pre: Float[Tensor, "member row n"],
-        dead: Bool[Tensor, "member n"],
+        moment: Moment,
     ) -> Step:
-        """Add the auxiliary loss and its gradients to a step; nothing where no latent is dead."""
-        exchange = architecture.exchange
+        """Add the auxiliary loss and its gradients to a step; nothing where no latent is dead.
+
+        A GPU is not asked whether one is, which would make the host wait: the moment tells what was known last.
+        """
+        exchange, dead = architecture.exchange, moment.dead
         any_dead = exchange.sum(dead.any(1).int()) > 0
-        if not any_dead.any():
+        if not (moment.any_dead if sparse.asynchronous(pre) else any_dead.any()):
             return step
         e, b, n = pre.shape
         W_dec = p["W_dec"].flatten(0, 1)
         k = k_aux(centred.shape[2])
-        active = sparse.join_members([among(*each, k) for each in zip(pre, dead, strict=True)], n)
+        if sparse.asynchronous(pre):
+            living = ~dead.unsqueeze(1)
+            active = sparse.active_top_k(pre.masked_fill(living, -torch.inf), [min(k, n)] * e)
+        else:
+            active = sparse.join_members([among(*each, k) for each in zip(pre, dead, strict=True)], n)
         if exchange.ranks > 1:  # a stack of one
             chosen = exchange.largest(active.values.view(b, len(active.values) // b), k)
             active = active if chosen is None else sparse.keep(active, chosen.flatten())

@@ -34,7 +34,7 @@ class BatchTopK(Architecture):
         active = self.largest(pre, [k * len(x) for k in self.k])
         self.follow(p, active)
         step = self.sparse_step(p, x, centred, active)
-        return self.auxk.add(self, step, p, centred, pre, moment.dead) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, moment) if self.auxk else step
 
     def follow(self, p: Parameters, active: Active) -> None:
         """Move thresholds towards the smallest value above zero; over the first batches they are its mean."""

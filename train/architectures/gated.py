@@ -12,7 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members
+from train.architectures.base import (
+    Architecture,
+    Moment,
+    Parameters,
+    Step,
+    is_dense,
+    of_entries,
+    of_members,
+    zero_where_zero,
+)
 from train.ranking import exceeds
 
 
@@ -25,12 +34,19 @@ class Gated(Architecture):
         p["b_mag"] = torch.zeros_like(p["b_enc"])
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
-        """Compute loss and gradients on rows `x`; all of it lives where π > 0."""
-        (e, n), b = p["b_enc"].shape, len(x)
-        penalty = tuple(c * moment.warm / b for c in self.l1_coefficient)
+        """Compute loss and gradients on rows `x`."""
+        penalty = tuple(c * moment.warm / len(x) for c in self.l1_coefficient)
         centred, pre = self.encode(p, x)
+        passes = exceeds(pre, 0.0)
+        if is_dense(passes):
+            return self._dense_step(p, x, centred, pre, penalty)
+        return self._sparse_step(p, x, centred, sparse.where_members(passes, pre), penalty)
+
+    def _sparse_step(
+        self, p: Parameters, x: Tensor, centred: Tensor, gate: sparse.Active, penalty: tuple[float, ...]
+    ) -> Step:
+        (e, n), b = p["b_enc"].shape, len(x)
         W_dec = p["W_dec"].flatten(0, 1)
-        gate = sparse.where_members(exceeds(pre, 0.0), pre)  # values: ReLU(π)
         stretch = p["r_mag"].exp().flatten()[gate.latents]
         shared = gate.values - p["b_enc"].flatten()[gate.latents]  # (x − b_dec) W_enc
         magnitude = stretch * shared + p["b_mag"].flatten()[gate.latents]
@@ -63,6 +79,39 @@ class Gated(Architecture):
                 "r_mag": by_latent(g_mag * shared * stretch),
                 "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
                 "b_dec": self.rows_gradient(p, gradient, by_latent(through)),
+            },
+        )
+
+    def _dense_step(self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: tuple[float, ...]) -> Step:
+        b = len(x)
+        each = of_members(penalty, x)
+        stretch = p["r_mag"].exp().unsqueeze(1)
+        shared = pre - p["b_enc"].unsqueeze(1)  # (x − b_dec) W_enc
+        gate = pre.relu()
+        f = (stretch * shared + p["b_mag"].unsqueeze(1)).relu_().mul_(pre > 0)
+
+        error, gate_error = self.dense_error(p, x, f), self.dense_error(p, x, gate)
+        squared_error, gate_squared_error = error.square().sum((1, 2)), gate_error.square().sum((1, 2))
+        gradient, gate_gradient = error.mul_(2 / b), gate_error.mul_(2 / b)
+        g_mag = sparse.exact(self.product(gradient, p["W_dec"].mT))  # (member, row, n)
+        g_gate = sparse.exact(self.product(gate_gradient, p["W_dec"].mT))
+        g_gate.add_(each.view(-1, 1, 1) if isinstance(each, Tensor) else each)
+        zero_where_zero(g_mag, f)
+        zero_where_zero(g_gate, sparse.exact(gate))
+        through = stretch * g_mag + g_gate
+        return Step(
+            loss=(squared_error + gate_squared_error) / b + each * self.exchange.sum(gate.sum((1, 2), dtype=x.dtype)),
+            squared_error=squared_error,
+            active=self.exchange.sum(torch.stack([member.count_nonzero() for member in f])),
+            fired=f.amax(1) > 0,
+            gradient=gradient,
+            gradients={
+                "W_enc": sparse.exact(self.product(through.mT, centred)),
+                "b_enc": g_gate.sum(1),
+                "b_mag": g_mag.sum(1),
+                "r_mag": (g_mag * shared).sum(1) * stretch.squeeze(1),
+                "W_dec": sparse.exact(self.product(f.mT, gradient)),
+                "b_dec": self.rows_gradient(p, gradient, through.sum(1)),
             },
         )
 

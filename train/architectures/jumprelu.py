@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries, of_members
+from train.architectures.base import Architecture, Moment, Parameters, Step, is_dense, of_entries, of_members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +36,36 @@ class JumpRelu(Architecture):
         penalty = tuple(c * moment.warm / b for c in self.l0_coefficient)
         centred, pre = self.encode(p, x)
         # every entry that passes, and those below that lie within the kernel
-        near = sparse.where_members(pre > (theta - width / 2).unsqueeze(1), pre)
+        near = pre > (theta - width / 2).unsqueeze(1)
+        if is_dense(near):
+            step = self._dense_step(p, x, centred, pre, penalty)
+        else:
+            step = self._sparse_step(p, x, centred, sparse.where_members(near, pre), penalty)
+        return step._replace(loss=step.loss + of_members(penalty, step.loss) * step.active)
+
+    def _sparse_step(
+        self, p: Parameters, x: Tensor, centred: Tensor, near: sparse.Active, penalty: tuple[float, ...]
+    ) -> Step:
+        theta = p["threshold"]
         z, at = near.values, theta.flatten()[near.latents]
 
         def g_threshold(g_f: Float[Tensor, " active"]) -> Parameters:
-            within = ((z - at).abs() < width / 2) / width
+            within = ((z - at).abs() < self.bandwidth / 2) / self.bandwidth
             pushed = within * (at * g_f + of_entries(penalty, near, theta.shape[1]))
             return {"threshold": -sparse.sum_by_latent(near, pushed, theta.numel()).view_as(theta)}
 
-        step = self.sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
-        return step._replace(loss=step.loss + of_members(penalty, step.loss) * step.active)
+        return self.sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
+
+    def _dense_step(self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: tuple[float, ...]) -> Step:
+        theta = p["threshold"].unsqueeze(1)
+        each = of_members(penalty, x)
+
+        def g_threshold(g_f: Float[Tensor, "member row n"]) -> Parameters:
+            within = ((pre - theta).abs() < self.bandwidth / 2) / self.bandwidth
+            pushed = theta * g_f + (each.view(-1, 1, 1) if isinstance(each, Tensor) else each)
+            return {"threshold": -(within * pushed).sum(1)}
+
+        return self.dense_step(p, x, centred, pre * (pre > theta), more=g_threshold)
 
     def folded(self, p: Parameters, scale: float) -> Parameters:
         return super().folded(p, scale) | {"threshold": p["threshold"] / scale}

@@ -58,4 +58,4 @@ class Matryoshka(BatchTopK):
                 "b_dec": self.rows_gradient(p, gradients[:, :, 0], g_b_enc),
             },
         )
-        return self.auxk.add(self, step, p, centred, pre, moment.dead) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, moment) if self.auxk else step

@@ -21,4 +21,4 @@ class TopK(Architecture):
         """Compute loss and gradients on rows `x`."""
         centred, pre = self.encode(p, x)
         step = self.sparse_step(p, x, centred, self.top_k(pre, self.k))
-        return self.auxk.add(self, step, p, centred, pre, moment.dead) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, moment) if self.auxk else step
