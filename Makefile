@@ -33,6 +33,7 @@ bench: $(READY)
 	@$(BIN)/python -m bench.read
 	@$(BIN)/python -m bench.analyze
 	@$(BIN)/python -m bench.train
+	@$(BIN)/python -m bench.features
 
 setup: $(READY)
 

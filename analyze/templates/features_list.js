@@ -74,7 +74,7 @@ async function showList(main, { dictionary, options }) {
   const more = make("button", { type: "button", class: "more" }, "Show more");
   let shown = 0;
   const grow = (upTo) => {
-    for (const latent of order.slice(shown, upTo)) body.append(row(dictionary, o, tokens, matches, latent));
+    for (const latent of order.slice(shown, upTo)) body.append(row(dictionary, o, tokens, matches, latent, options));
     shown = Math.min(upTo, order.length);
     more.hidden = shown >= order.length;
     more.textContent = `Show ${count(Math.min(PAGE, order.length - shown))} more of ${count(order.length - shown)}`;
@@ -100,7 +100,7 @@ async function showList(main, { dictionary, options }) {
   announce(query ? `${order.length} latents found` : `${dictionary.n_latents} latents`);
 }
 
-function row(dictionary, o, tokens, matches, latent) {
+function row(dictionary, o, tokens, matches, latent, options) {
   const found = (token) => (matches.get(token) > 0 ? "found" : "");
   const rate = o.firings[latent] / o.rows;
   const peaks = o.peaks[latent].map(([token, share]) =>
@@ -109,7 +109,7 @@ function row(dictionary, o, tokens, matches, latent) {
   // a promoted token that was searched for is shown wherever it stands
   const promoted = (o.promoted ? o.promoted[latent] : []).filter((token, i) => i < 5 || found(token));
   const cells = [
-    make("td", { class: "name" }, make("a", { href: address(dictionary, latent) }, `#${latent}`)),
+    make("td", { class: "name" }, make("a", { href: address(dictionary, latent, options) }, `#${latent}`)),
     make("td", { class: "rate" }, rate ? make("span", { class: "meter", style: `--share: ${meter(rate)}` }, percent(rate)) : "never"),
     make("td", { class: "max" }, rate ? number(o.maxima[latent]) : "–"),
     make("td", { class: "chips" }, peaks.length ? peaks : "–"),
