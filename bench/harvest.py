@@ -21,6 +21,7 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from bench.table import Row, publish_rows
+from harvest.forward import forward_passes
 from harvest.harvest import make_missing
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
@@ -72,7 +73,9 @@ def ratio_of(first: Callable[[], None], second: Callable[[], None], repeats: int
     return ratio * seconds, seconds
 
 
-def measure(model: LanguageModel, dtype: DType, context: int, hooks: str, folder: Path, repeats: int) -> Row:
+def measure(
+    model: LanguageModel, dtype: DType, context: int, hooks: str, folder: Path, repeats: int, *, compiled: bool = False
+) -> Row:
     tokens = write_tokens(folder / "tokens.h5", context)
     batch = TOKENS_PER_SHARD // 4 // context
     config = Experiment(
@@ -94,12 +97,13 @@ def measure(model: LanguageModel, dtype: DType, context: int, hooks: str, folder
     def harvest() -> None:
         shutil.rmtree(folder / "shards", ignore_errors=True)
         (folder / "shards").mkdir()
-        make_missing(model, width, config, tokens, plan, range(SHARDS), folder / "shards", lambda count: None)
+        make_missing(passes, width, config, tokens, plan, range(SHARDS), folder / "shards", lambda count: None)
 
-    alone, harvested = ratio_of(forward, harvest, repeats)
+    with forward_passes(model, names, batch if compiled else None) as passes:
+        alone, harvested = ratio_of(forward, harvest, repeats)
     count = SHARDS * TOKENS_PER_SHARD
     return Row(
-        f"{hooks}, context {context}, {dtype}",
+        f"{hooks}, context {context}, {dtype}" + ", compiled" * compiled,
         count / harvested,
         count / alone,
         "tokens/s",
@@ -110,7 +114,7 @@ def measure(model: LanguageModel, dtype: DType, context: int, hooks: str, folder
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds this")
     arguments = parser.parse_args()
     rows = []
@@ -120,10 +124,9 @@ def main() -> None:
         for dtype in ("float32", "bfloat16"):
             model = open_model(Model(name=str(folder / "model"), dtype=dtype))
             for context in (128, 1024):
-                for hooks in HOOKS:
-                    if arguments.only not in f"{hooks}, context {context}, {dtype}":
-                        continue
-                    rows.append(measure(model, dtype, context, hooks, folder, arguments.repeats))
+                for hooks, compiled in [*((hooks, False) for hooks in HOOKS), ("24 hooks", True)]:
+                    if arguments.only in f"{hooks}, context {context}, {dtype}" + ", compiled" * compiled:
+                        rows.append(measure(model, dtype, context, hooks, folder, arguments.repeats, compiled=compiled))
     publish_rows("harvest" + (" (quick)" if arguments.quick else ""), "forward pass alone", rows)
 
 

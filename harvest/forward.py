@@ -15,8 +15,11 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
+from harvest.compiled import CompiledModel
 from harvest.model import LanguageModel
 from winnow.threads import thread_pool
+
+Model = LanguageModel | CompiledModel
 
 AT_ONCE = 4  # each holds a batch's activations in memory
 
@@ -24,12 +27,12 @@ AT_ONCE = 4  # each holds a batch's activations in memory
 class Forward:
     """The forward passes of one harvest: batches in, the values of its hooks out."""
 
-    def __init__(self, replicas: Sequence[LanguageModel], hooks: Sequence[str], pool: Executor | None) -> None:
+    def __init__(self, replicas: Sequence[Model], hooks: Sequence[str], pool: Executor | None) -> None:
         self.device = replicas[0].device
         self.hooks = hooks
         self._pool = pool
         self._ahead = len(replicas) + 1  # so that none waits while a result is handed on
-        self._free: SimpleQueue[LanguageModel] = SimpleQueue()
+        self._free: SimpleQueue[Model] = SimpleQueue()
         for replica in replicas:
             self._free.put(replica)
 
@@ -59,8 +62,15 @@ class Forward:
 
 
 @contextmanager
-def forward_passes(model: LanguageModel, hooks: Sequence[str]) -> Iterator[Forward]:
-    """Yield the `Forward` of these hooks; on a CPU it uses `AT_ONCE` cores or fewer for batches side by side."""
+def forward_passes(model: LanguageModel, hooks: Sequence[str], compile_for: int | None = None) -> Iterator[Forward]:
+    """Yield the `Forward` of these hooks; on a CPU it uses `AT_ONCE` cores or fewer for batches side by side.
+
+    compile_for: so many sequences are compiled for, which is not done side by side; raises `UserError` as
+    `CompiledModel` does.
+    """
+    if compile_for is not None:
+        yield Forward([CompiledModel(model, hooks, compile_for)], hooks, None)
+        return
     cores = torch.get_num_threads()
     at_once = min(cores, AT_ONCE)
     if model.device.type != "cpu" or at_once == 1 or not model.sites.keys() >= set(hooks):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harvest.background import BackgroundShard
-from harvest.forward import forward_passes
+from harvest.forward import Forward, forward_passes
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
 from harvest.plan import Plan, bytes_per_row, most_per_sequence, refuse_without_space
@@ -52,15 +52,19 @@ def make_shards(
     per_sequence = most_per_sequence(plan.policy, tokens.context)
     refuse_without_space(folder, bytes_per_row(width, config.harvest.storage_dtype), left * per_sequence)
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
-    with progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar:
-        make_missing(model, width, config, tokens, plan, missing, folder, bar.advance)
+    compile_for = config.harvest.sequences_per_batch if config.harvest.compile else None
+    with (
+        progress_bar(title, total * tokens.context, "tokens", (total - left) * tokens.context) as bar,
+        forward_passes(model, hooks, compile_for) as forward,
+    ):
+        make_missing(forward, width, config, tokens, plan, missing, folder, bar.advance)
     with claim(folder / "statistics.h5", wait=True):
         if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
             _merge_statistics(folder)
 
 
 def make_missing(
-    model: LanguageModel,
+    forward: Forward,
     width: Mapping[str, int],
     config: Experiment,
     tokens: TokenFile,
@@ -71,7 +75,7 @@ def make_missing(
 ) -> None:
     """Make the shards of these numbers that no other process makes; `advance` is told the tokens of each batch."""
     # one torch thread each: with more, they would keep the model's own from their cores
-    with thread_pool(SHARDS_IN_FLIGHT, torch_threads=1) as pool, forward_passes(model, list(width)) as forward:
+    with thread_pool(SHARDS_IN_FLIGHT, torch_threads=1) as pool:
         writing: deque[BackgroundShard] = deque()
         for number in numbers:
             held = ExitStack()

@@ -117,7 +117,7 @@ class LanguageModel:
     def _run(self, tokens: Tensor, watched: Mapping[str, Callable[[Tensor], Tensor | None]]) -> Tensor:
         tokens = tokens.to(self.device).long()
         if all(name in self.sites for name in watched):
-            handles = [_watch(self.plain, self.sites[name], hook) for name, hook in watched.items()]
+            handles = [watch(self.plain, self.sites[name], hook) for name, hook in watched.items()]
             try:
                 return self.plain(tokens, use_cache=False).logits
             finally:
@@ -237,7 +237,11 @@ def _drop_unequal_sites(model: LanguageModel) -> None:
                 model.sites[name] = site
 
 
-def _watch(model: nn.Module, site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
+def watch(model: nn.Module, site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
+    """Call `hook` with the value at a site in every pass; what it returns, if anything, takes the value's place.
+
+    Returns the handle that removes it.
+    """
     watched = model.get_submodule(site.module)
     if site.side == "in":
 

@@ -205,6 +205,11 @@ class Train(Section):
     loggers: Annotated[list[Literal["tensorboard", "wandb"]], AfterValidator(_distinct_or_none)] = Field(
         default=["tensorboard"], description="where curves go besides metrics.jsonl: tensorboard, wandb"
     )
+    shard_latents: bool = Field(
+        default=False,
+        description="under torchrun, all processes share each dictionary, its latents split among them, for those too "
+        "large for one GPU; else each process trains dictionaries of its own",
+    )
     window_mib: Count = Field(
         default=512, description="MiB of rows that are shuffled together; two such windows are held"
     )

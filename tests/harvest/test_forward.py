@@ -81,3 +81,23 @@ def test_hooks_that_need_the_bridge_run_one_batch_at_a_time(model: LanguageModel
     with forward_passes(model, ["blocks.1.attn.hook_q"]) as forward:
         (values,) = forward(some_batches(1))
     assert values["blocks.1.attn.hook_q"].shape == (2, 16, 32)
+
+
+def test_compiling_a_hook_inside_attention_is_refused_by_name(model: LanguageModel):
+    with (
+        pytest.raises(UserError, match=r"harvest\.compile: blocks\.1\.attn\.hook_q lies inside"),
+        forward_passes(model, ["blocks.1.attn.hook_q"], compile_for=2),
+    ):
+        pass
+
+
+def test_a_compiler_that_fails_is_one_line(model: LanguageModel, monkeypatch: pytest.MonkeyPatch):
+    def failing(tokens: Tensor) -> None:
+        raise RuntimeError("No working C++ compiler found\nand two hundred lines more")
+
+    monkeypatch.setattr(torch, "compile", lambda traced, **options: failing)
+    with pytest.raises(UserError) as said, forward_passes(model, HOOKS[:1], compile_for=3) as forward:
+        list(forward(some_batches(1)))
+    assert str(said.value) == (
+        "harvest.compile: torch.compile failed (No working C++ compiler found); set harvest.compile to false"
+    )

@@ -1,0 +1,78 @@
+"""The forward pass as one compiled graph, up to the last hook: `harvest.compile = true`.
+
+The hooks are traced into the graph with the modules they watch, and the compiler drops whatever no result depends
+on: the layers behind the last hook, the final normalisation, the logits. One shape is compiled; a batch that is
+shorter, the last of a shard, is filled up. Compiling takes a minute, and needs a C++ compiler on a CPU, Triton on a
+GPU.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from harvest.model import LanguageModel, watch
+from winnow.errors import UserError
+
+
+class CompiledModel:
+    """Gives the activations of fixed hooks on batches of a fixed size.
+
+    Raises `UserError` for hooks that only TransformerLens' bridge can serve.
+    """
+
+    def __init__(self, model: LanguageModel, hooks: Sequence[str], sequences: int) -> None:
+        inside = [name for name in hooks if name not in model.sites]
+        if inside:
+            raise UserError(
+                f"harvest.compile: {', '.join(inside)} lies inside a module and cannot be compiled; leave it out, or "
+                "set harvest.compile to false"
+            )
+        self.device = model.device
+        self._hooks = hooks
+        self._sequences = sequences
+        self._compiled = torch.compile(_traceable(model, hooks), dynamic=False, fullgraph=True)
+
+    @torch.no_grad()
+    def activations(
+        self, tokens: Int[Tensor, "sequence context"], hooks: Sequence[str]
+    ) -> dict[str, Float[Tensor, "sequence context width"]]:
+        """Give what `LanguageModel.activations` gives, for at most as many sequences as were compiled for.
+
+        Raises `UserError` where the compiler fails.
+        """
+        assert list(hooks) == list(self._hooks), hooks
+        count = len(tokens)
+        full = F.pad(tokens.to(self.device).long(), (0, 0, 0, self._sequences - count))
+        try:
+            seen = self._compiled(full)
+        except RuntimeError as error:  # of several compilers
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"harvest.compile: torch.compile failed ({reason}); set harvest.compile to false"
+            ) from error
+        return {name: seen[name][:count] for name in hooks}
+
+
+def _traceable(model: LanguageModel, hooks: Sequence[str]) -> Callable[[Tensor], dict[str, Tensor]]:
+    """Hook a replica for good, so that a pass leaves nothing behind but its result, and raises nothing."""
+    plain = model.replica().plain
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[Tensor], None]:
+        def hook(value: Tensor) -> None:
+            seen[name] = value.flatten(2)
+
+        return hook
+
+    for name in hooks:
+        watch(plain, model.sites[name], keep(name))
+
+    def forward(tokens: Tensor) -> dict[str, Tensor]:
+        seen.clear()
+        plain(tokens, use_cache=False)
+        return dict(seen)
+
+    return forward
