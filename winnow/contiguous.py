@@ -129,8 +129,19 @@ class ContiguousReader:
         assert out.dtype == stored.dtype, (name, out.dtype)
         if out.size == 0:
             return
-        left = out.data.cast("B")
-        at = stored.offset + row * (out.nbytes // len(out))
+        self._fill(out.data.cast("B"), name, stored.offset + row * (out.nbytes // len(out)))
+
+    def read_runs(self, out: np.ndarray, name: str, rows: np.ndarray, counts: np.ndarray, places: np.ndarray) -> None:
+        """Put `counts` rows from `rows` on each to `places` in `out` [row, …], contiguous and of the stored dtype."""
+        stored = self[name]
+        assert out.dtype == stored.dtype, (name, out.dtype)
+        size = out.nbytes // max(1, len(out))
+        view = out.data.cast("B")
+        for row, count, place in zip(rows.tolist(), counts.tolist(), places.tolist(), strict=True):
+            self._fill(view[place * size : (place + count) * size], name, stored.offset + row * size)
+
+    def _fill(self, left: memoryview, name: str, at: int) -> None:
+        """Read from byte `at` on until `left` is full."""
         while left:
             count = os.preadv(self._descriptor, [left], at)
             if count == 0:

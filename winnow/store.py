@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.contiguous import ContiguousReader
@@ -82,6 +83,26 @@ class ActivationStore:
             file.read_into((stored.view(torch.uint16) if dtype == "bfloat16" else stored).numpy(), name, row)
             if not fits:
                 target.copy_(stored)
+
+    def read_runs_into(
+        self, out: Shaped[Tensor, "row width"], hook: str, starts: np.ndarray, counts: np.ndarray
+    ) -> None:
+        """Fill `out`, on the CPU and of the stored dtype, with runs of rows one after the other.
+
+        Run i is `counts[i]` rows from `starts[i]` on. Many short runs cost little more than their bytes.
+        """
+        self._width(hook)
+        name = f"activations/{hook}"
+        stored = (out.view(torch.uint16) if out.dtype == torch.bfloat16 else out).numpy()
+        places = np.cumsum(counts) - counts
+        for shard in range(len(self._shards)):
+            first, stop = self._starts[shard], self._starts[shard + 1]
+            begins, ends = np.maximum(starts, first), np.minimum(starts + counts, stop)
+            here = begins < ends
+            if here.any():
+                begin = begins[here]
+                place = places[here] + (begin - starts[here])
+                self._file(shard).read_runs(stored, name, begin - first, ends[here] - begin, place)
 
     def tokens(self, start: int, stop: int) -> RowIndex:
         """Read where rows [start, stop) come from: sequence, position, token, int32 [row] each."""

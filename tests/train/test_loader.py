@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from tests.stores import write_store
-from train import loader
-from train.loader import Loader, Order
+from train.loader import BLOCK_ROWS, Loader, Order
+from winnow.config import Train
+from winnow.errors import UserError
 from winnow.store import ActivationStore
 
 ROWS, WIDTH = 1000, 8
-WINDOW_BYTES = 5000  # 156 rows in a window, 31 in a block
+WINDOW_BYTES = 5000  # 7 windows of 17 or 18 blocks of 8 rows
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ActivationStore:
-    """Rows that hold their own number; blocks so small that there are several windows."""
-    monkeypatch.setattr(loader, "BLOCK_BYTES", 1000)
+def store(tmp_path: Path) -> ActivationStore:
+    """Rows that hold their own number."""
     numbers = torch.arange(1.0, ROWS + 1)[:, None].expand(ROWS, WIDTH).contiguous()
     return write_store(tmp_path, {"h": numbers}, rows_per_shard=96)
 
@@ -76,22 +76,56 @@ def test_windows_mix_blocks_from_everywhere() -> None:
     assert sorted(everything.tolist()) == list(range(order.blocks))
 
 
-@pytest.mark.parametrize("windows", [1, 4])
-def test_rows_of_a_sequence_meet_in_a_batch_as_often_as_in_uniform_samples_of_the_window(windows: int) -> None:
-    """Count pairs of rows of one sequence in each batch; their mean is known exactly for a shuffled window."""
-    length, batch = 64, 1000
-    order = Order(rows=400 * length, block_rows=4 * length, blocks_per_window=100 // windows, seed=5)
-    assert order.windows == windows
-    pairs = []
-    for window in range(windows):
-        blocks = order.blocks_of(0, window)
-        size = order.size(blocks)
-        numbers = (blocks[:, None] * order.block_rows + np.arange(order.block_rows)).ravel()
-        stream = numbers[order.places(0, window, size)] // length
-        for start in range(0, size - batch + 1, batch):
-            counts = np.bincount(stream[start : start + batch])
-            pairs.append((counts * (counts - 1) // 2).sum())
-    size = order.rows // windows
-    expected = batch * (batch - 1) / 2 * (length - 1) / (size - 1)
+BATCH = 4096
+LENGTH = 128  # rows of a sequence
+
+
+def pairs_in_batches(stream: np.ndarray) -> np.ndarray:
+    """Count the pairs of rows of one sequence in each batch of a stream of row numbers."""
+    batches = stream[: len(stream) // BATCH * BATCH].reshape(-1, BATCH) // LENGTH
+    counts = [np.unique(batch, return_counts=True)[1] for batch in batches]
+    return np.array([(count * (count - 1) // 2).sum() for count in counts])
+
+
+def window_of(order: Order, window: int) -> np.ndarray:
+    """List the numbers of a window's rows in the order in which they are used."""
+    blocks = order.blocks_of(0, window)
+    numbers = (blocks[:, None] * order.block_rows + np.arange(order.block_rows)).ravel()
+    return numbers[numbers < order.rows][order.places(0, window, blocks)]
+
+
+@pytest.mark.parametrize("rows", [300_000, 1_000_000, 20_000_000])
+def test_batch_has_as_many_rows_of_a_sequence_as_a_uniform_sample(rows: int) -> None:
+    """Stores of 768 dimensions in float16, smaller than the window that is the default, three and 57 times as large."""
+    width, window_bytes = 768 * 2, Train().window_mib * 2**20
+    order = Order(rows, BLOCK_ROWS, window_bytes // (width * BLOCK_ROWS), seed=5)
+    assert order.windows == -(-rows * width // window_bytes)
+    stream = np.concatenate([window_of(order, window) for window in range(min(order.windows, 3))])
+    pairs = pairs_in_batches(stream)
+    expected = BATCH * (BATCH - 1) / 2 * (LENGTH - 1) / (rows - 1)
+    if order.windows > 1:  # rows of one block never meet
+        expected *= (LENGTH - BLOCK_ROWS) / (LENGTH - 1)
     error = np.sqrt(expected / len(pairs))  # pairs are nearly independent: their number is nearly Poisson
-    assert abs(np.mean(pairs) - expected) < 4 * error
+    assert abs(pairs.mean() - expected) < 4 * error
+    assert pairs.max() < expected + 6 * np.sqrt(expected)  # no batch is much worse than the others
+    # the test can fail: a plain shuffle of the window brings together what happens to be in it
+    if order.windows > 1:
+        plain = pairs_in_batches(np.random.default_rng(0).permutation(np.sort(window_of(order, 0))))
+        assert plain.mean() > expected + 10 * error
+
+
+def test_rows_of_a_block_never_meet_in_a_batch() -> None:
+    order = Order(1_000_000, BLOCK_ROWS, 2 * BATCH, seed=5)
+    for window in (0, order.windows - 1):
+        stream = window_of(order, window)
+        last = np.full(order.blocks, -BATCH)
+        for at, block in enumerate((stream // BLOCK_ROWS).tolist()):
+            assert at - last[block] >= BATCH * 0.95
+            last[block] = at
+
+
+def test_damaged_shard_stops_the_stream_and_is_named(store: ActivationStore) -> None:
+    (shard,) = store.path.glob("shard-00003.h5")
+    shard.write_bytes(shard.read_bytes()[:-2000])
+    with pytest.raises(UserError, match=r"shard-00003\.h5: \d+ bytes, its sidecar says"):
+        stream(store, 0, ROWS)
