@@ -48,6 +48,7 @@ class Member:
         self.rows = 0
         self.silent_rows = torch.zeros(n_latents, dtype=torch.int64, device=device)  # since each latent fired
         self.sums = torch.zeros(len(Sums._fields), dtype=torch.float64, device=device)
+        self.any_dead = False  # at the last point of the curve
         self.resampled = 0  # latents since the last point of the curve (train/resample.py)
         self._clock = time.perf_counter()
 
@@ -76,15 +77,18 @@ class Member:
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         resamples = bool(self.planned.settings.get("resample_rows"))
-        revived = {"resampled": self.resampled / len(self.silent_rows)} if resamples else {}
+        exchange = self.architecture.exchange
+        revived = {"resampled": self.resampled / len(self.silent_rows) / exchange.ranks} if resamples else {}
         self.resampled = 0
+        dead = float(exchange.sum(self.dead.double().mean())) / exchange.ranks
+        self.any_dead = dead > 0
         return {
             "rows": self.rows,
             "loss": sums.loss / sums.rows,
             "mse": sums.squared_error / sums.rows / scale**2,
             "fvu": sums.squared_error / sums.variance,
             "l0": sums.active / sums.rows,
-            "dead": float(self.dead.double().mean()),
+            "dead": dead,
             **revived,
             "rows_per_second": round(sums.rows / seconds, 1),
         }
@@ -97,11 +101,12 @@ class Member:
         tensors |= {f"adam.{name}.exp_avg_sq": value for name, value in self.squares.items()}
         copies, looks = self.convergence.state()
         numbers = {"rows": self.rows, "steps": self.steps, "settings": self.planned.settings, "convergence": looks}
-        return tensors | copies, numbers | {"resampled": self.resampled}
+        return tensors | copies, numbers | {"resampled": self.resampled, "any_dead": self.any_dead}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.rows, self.steps, self.resampled = numbers["rows"], int(numbers["steps"]), numbers["resampled"]
+        self.any_dead = numbers["any_dead"]
         self.silent_rows.copy_(tensors["silent_rows"])
         self.sums.copy_(tensors["sums"])
         for name, value in self.parameters.items():

@@ -27,7 +27,9 @@ def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], 
 
 def exceeds(pre: Float[Tensor, "*shape"], bound: float) -> Bool[Tensor, "*shape"]:
     """Tell which values are larger than a bound that is not below zero and that the dtype of `pre` can hold."""
-    return comparable(pre) > comparable(torch.tensor(bound, dtype=pre.dtype)).item()
+    if pre.dtype == torch.bfloat16:  # its bits are the upper half of those of float32
+        return comparable(pre) > int(np.float32(bound).view(np.int32) >> 16)
+    return pre > bound
 
 
 def comparable(pre: Float[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:

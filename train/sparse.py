@@ -151,6 +151,11 @@ def gradient_of_values(
     active: Active, W_dec: Float[Tensor, "n d"], gradient: Float[Tensor, "row d"]
 ) -> Float[Tensor, " active"]:
     """Multiply the reconstruction's gradient with the decoder, at the active entries only."""
+    if asynchronous(gradient):
+        rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(active.latents))
+        return torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            gradient, W_dec, active.latents, active.offsets[:-1], rows, 0
+        )
     shape = (len(gradient), len(W_dec))
     pattern = torch.sparse_csr_tensor(
         active.offsets, active.latents, torch.zeros_like(active.values), shape, check_invariants=False

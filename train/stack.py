@@ -9,6 +9,7 @@ as they are. Its numbers are those of the dictionary trained alone to 1e-5 per s
 stack may be taken in another order; a stack of one takes the very same steps as a dictionary alone.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -33,7 +34,8 @@ class Stack:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
         first = self.members[0]
-        self.architecture = architecture_of(*(member.planned.settings for member in self.members))
+        architecture = architecture_of(*(member.planned.settings for member in self.members))
+        self.architecture = dataclasses.replace(architecture, exchange=first.architecture.exchange)
         self.rows = first.rows
         self.parameters: Parameters = _share([member.parameters for member in self.members])
         # Adam's running averages of the gradient and of its square
@@ -51,7 +53,9 @@ class Stack:
         start, self.rows = self.rows, self.rows + len(x)
         first = self.members[0]
         dead = self.silent_rows >= dead_after(first.planned.settings, self.rows)
-        step = self.architecture.step(self.parameters, x, Moment(first.schedule.penalty(self.rows), dead))
+        any_dead = any(member.any_dead for member in self.members)
+        moment = Moment(first.schedule.penalty(self.rows), dead, any_dead)
+        step = self.architecture.step(self.parameters, x, moment)
         self._descend(step.gradients, start)
         self.silent_rows.add_(len(x)).masked_fill_(step.fired, 0)
         loss = step.loss * len(x)

@@ -13,6 +13,7 @@ from train.member import Member
 from train.plan import Planned
 from train.stack import Stack, stack_members
 
+CPU = torch.device("cpu")
 D, N, ROWS, STEPS = 16, 48, 64, 12
 SHARED = {"rows": ROWS * STEPS, "batch_rows": ROWS, "warmup": 0.25, "decay": 0.25, "learning_rate": 3e-3}
 RULE = {"slope_bound": 0.05, "similarity_bound": 0.95}
@@ -35,11 +36,11 @@ def members_of(case: str) -> list[Member]:
     ]
 
 
-def member(seed: int, own: dict[str, Any], n: int = N) -> Member:
+def member(seed: int, own: dict[str, Any], n: int = N, device: torch.device = CPU) -> Member:
     directions = first_directions("random", n, D, seed, lambda: torch.empty(0, D))
     settings = {**SHARED, **RULE, "n_latents": n, "seed": seed, **own}
     planned = Planned("hook", Path(f"{seed}"), settings)
-    return Member(planned, initial_parameters(directions, torch.full((D,), 0.1)), torch.device("cpu"), 1)
+    return Member(planned, initial_parameters(directions, torch.full((D,), 0.1)), device, 1)
 
 
 def batches() -> list[torch.Tensor]:

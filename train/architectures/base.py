@@ -32,7 +32,7 @@ class Moment(NamedTuple):
 
     warm: float  # share of its full weight that a sparsity penalty has reached
     dead: Bool[Tensor, "member n"]  # latents that have not fired for long
-    any_dead: bool = True  # False where none was dead when the host last looked
+    any_dead: bool = True  # whether one was dead when the host last looked, at a point of the curve
 
 
 class Step(NamedTuple):
@@ -105,7 +105,7 @@ class Architecture:
         x: Float[Tensor, "row d"],
         centred: Float[Tensor, "member row d"],
         active: Active,
-        penalty: tuple[float, ...] = (),
+        penalty: Float[Tensor, " member"] | None = None,
         more: Callable[[Float[Tensor, " active"]], Parameters] | None = None,
     ) -> Step:
         """Finish a step whose latents are `active`: decode, and gradients through the latents > 0 alone.
@@ -122,9 +122,9 @@ class Architecture:
         g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
         gradients = more(g_f) if more else {}
         loss = squared_error / b
-        if penalty:
+        if penalty is not None:
             magnitude = self.exchange.sum(sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1))
-            loss = loss + of_members(penalty, loss) * magnitude / b
+            loss = loss + penalty * magnitude / b
             g_f = g_f + of_entries(penalty, active, n) / b
         positive = active.values > 0
         through = g_f * positive
@@ -152,23 +152,24 @@ class Architecture:
         x: Float[Tensor, "row d"],
         centred: Float[Tensor, "member row d"],
         f: Float[Tensor, "member row n"],
-        penalty: tuple[float, ...] = (0.0,),
+        penalty: Float[Tensor, " member"] | None = None,
         more: Callable[[Float[Tensor, "member row n"]], Parameters] | None = None,
     ) -> Step:
         """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
         b = len(x)
-        each = of_members(penalty, x)
         error = self.dense_error(p, x, f)
         squared_error = error.square().sum((1, 2))
         gradient = error.mul_(2 / b)
-        magnitude = self.exchange.sum(f.sum((1, 2), dtype=x.dtype))
+        loss = squared_error / b
         through = self.product(gradient, p["W_dec"].mT)  # (member, row, n)
         gradients = more(through) if more else {}
-        through.add_((each.view(-1, 1, 1) if isinstance(each, Tensor) else each) / b)
+        if penalty is not None:
+            loss = loss + penalty * self.exchange.sum(f.sum((1, 2), dtype=x.dtype)) / b
+            through.add_(penalty.view(-1, 1, 1) / b)
         zero_where_zero(through, f)
         g_b_enc = through.sum(1, dtype=x.dtype)
         return Step(
-            loss=(squared_error + each * magnitude) / b,
+            loss=loss,
             squared_error=squared_error,
             active=self.exchange.sum(torch.stack([member.count_nonzero() for member in f])),
             fired=f.amax(1) > 0,
@@ -190,6 +191,12 @@ class Architecture:
             return sparse.exact(self.product(f, p["W_dec"], p["b_dec"])).sub_(x)
         decoded = self.exchange.sum(sparse.exact(self.product(f, p["W_dec"])))
         return decoded.add_(p["b_dec"].unsqueeze(1)).sub_(x)
+
+    def penalty(
+        self, coefficients: tuple[float, ...], moment: Moment, x: Float[Tensor, "row d"]
+    ) -> Float[Tensor, " member"]:
+        """Give the weight that each member's sparsity penalty has at this moment."""
+        return sparse.on_device(coefficients, x.dtype, x.device) * moment.warm
 
     def error(self, p: Parameters, x: Float[Tensor, "row d"], active: Active) -> Float[Tensor, "member row d"]:
         """Compute x̂ − x."""
@@ -235,12 +242,6 @@ def zero_where_zero(gradient: Float[Tensor, "*shape"], f: Float[Tensor, "*shape"
     torch.ops.aten.threshold_backward.grad_input(gradient, f, 0, grad_input=gradient)
 
 
-def of_members(values: tuple[float, ...], like: Tensor) -> float | Float[Tensor, " member"]:
-    """Give a number for each member, as one number where all are equal."""
-    return values[0] if len(set(values)) == 1 else sparse.on_device(values, like.dtype, like.device)
-
-
-def of_entries(values: tuple[float, ...], active: Active, n: int) -> float | Float[Tensor, " active"]:
+def of_entries(values: Float[Tensor, " member"], active: Active, n: int) -> Float[Tensor, "..."]:
     """Give each active entry the number of its member."""
-    each = of_members(values, active.values)
-    return each[active.latents // n] if isinstance(each, Tensor) else each
+    return values if len(values) == 1 else values[active.latents // n]

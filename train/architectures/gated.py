@@ -19,7 +19,6 @@ from train.architectures.base import (
     Step,
     is_dense,
     of_entries,
-    of_members,
     zero_where_zero,
 )
 from train.ranking import exceeds
@@ -35,7 +34,7 @@ class Gated(Architecture):
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`."""
-        penalty = tuple(c * moment.warm / len(x) for c in self.l1_coefficient)
+        penalty = self.penalty(self.l1_coefficient, moment, x) / len(x)
         centred, pre = self.encode(p, x)
         passes = exceeds(pre, 0.0)
         if is_dense(passes):
@@ -43,7 +42,7 @@ class Gated(Architecture):
         return self._sparse_step(p, x, centred, sparse.where_members(passes, pre), penalty)
 
     def _sparse_step(
-        self, p: Parameters, x: Tensor, centred: Tensor, gate: sparse.Active, penalty: tuple[float, ...]
+        self, p: Parameters, x: Tensor, centred: Tensor, gate: sparse.Active, penalty: Float[Tensor, " member"]
     ) -> Step:
         (e, n), b = p["b_enc"].shape, len(x)
         W_dec = p["W_dec"].flatten(0, 1)
@@ -66,8 +65,7 @@ class Gated(Architecture):
         groups = sparse.by_latent(gate, e * n)
         firings = by_latent((active.values > 0).int())
         return Step(
-            loss=(squared_error + gate_squared_error) / b
-            + of_members(penalty, squared_error) * self.exchange.sum(by_latent(gate.values).sum(1)),
+            loss=(squared_error + gate_squared_error) / b + penalty * self.exchange.sum(by_latent(gate.values).sum(1)),
             squared_error=squared_error,
             active=self.exchange.sum(firings.sum(1)),
             fired=firings > 0,
@@ -82,9 +80,10 @@ class Gated(Architecture):
             },
         )
 
-    def _dense_step(self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: tuple[float, ...]) -> Step:
+    def _dense_step(
+        self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: Float[Tensor, " member"]
+    ) -> Step:
         b = len(x)
-        each = of_members(penalty, x)
         stretch = p["r_mag"].exp().unsqueeze(1)
         shared = pre - p["b_enc"].unsqueeze(1)  # (x − b_dec) W_enc
         gate = pre.relu()
@@ -95,12 +94,13 @@ class Gated(Architecture):
         gradient, gate_gradient = error.mul_(2 / b), gate_error.mul_(2 / b)
         g_mag = sparse.exact(self.product(gradient, p["W_dec"].mT))  # (member, row, n)
         g_gate = sparse.exact(self.product(gate_gradient, p["W_dec"].mT))
-        g_gate.add_(each.view(-1, 1, 1) if isinstance(each, Tensor) else each)
+        g_gate.add_(penalty.view(-1, 1, 1))
         zero_where_zero(g_mag, f)
         zero_where_zero(g_gate, sparse.exact(gate))
         through = stretch * g_mag + g_gate
         return Step(
-            loss=(squared_error + gate_squared_error) / b + each * self.exchange.sum(gate.sum((1, 2), dtype=x.dtype)),
+            loss=(squared_error + gate_squared_error) / b
+            + penalty * self.exchange.sum(gate.sum((1, 2), dtype=x.dtype)),
             squared_error=squared_error,
             active=self.exchange.sum(torch.stack([member.count_nonzero() for member in f])),
             fired=f.amax(1) > 0,

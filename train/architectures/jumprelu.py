@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, is_dense, of_entries, of_members
+from train.architectures.base import Architecture, Moment, Parameters, Step, is_dense, of_entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class JumpRelu(Architecture):
     def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
         """Compute loss and gradients on rows `x`."""
         theta, width, b = p["threshold"], self.bandwidth, len(x)
-        penalty = tuple(c * moment.warm / b for c in self.l0_coefficient)
+        penalty = self.penalty(self.l0_coefficient, moment, x) / b
         centred, pre = self.encode(p, x)
         # every entry that passes, and those below that lie within the kernel
         near = pre > (theta - width / 2).unsqueeze(1)
@@ -41,10 +41,10 @@ class JumpRelu(Architecture):
             step = self._dense_step(p, x, centred, pre, penalty)
         else:
             step = self._sparse_step(p, x, centred, sparse.where_members(near, pre), penalty)
-        return step._replace(loss=step.loss + of_members(penalty, step.loss) * step.active)
+        return step._replace(loss=step.loss + penalty * step.active)
 
     def _sparse_step(
-        self, p: Parameters, x: Tensor, centred: Tensor, near: sparse.Active, penalty: tuple[float, ...]
+        self, p: Parameters, x: Tensor, centred: Tensor, near: sparse.Active, penalty: Float[Tensor, " member"]
     ) -> Step:
         theta = p["threshold"]
         z, at = near.values, theta.flatten()[near.latents]
@@ -56,13 +56,14 @@ class JumpRelu(Architecture):
 
         return self.sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
 
-    def _dense_step(self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: tuple[float, ...]) -> Step:
+    def _dense_step(
+        self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: Float[Tensor, " member"]
+    ) -> Step:
         theta = p["threshold"].unsqueeze(1)
-        each = of_members(penalty, x)
 
         def g_threshold(g_f: Float[Tensor, "member row n"]) -> Parameters:
             within = ((pre - theta).abs() < self.bandwidth / 2) / self.bandwidth
-            pushed = theta * g_f + (each.view(-1, 1, 1) if isinstance(each, Tensor) else each)
+            pushed = theta * g_f + penalty.view(-1, 1, 1)
             return {"threshold": -(within * pushed).sum(1)}
 
         return self.dense_step(p, x, centred, pre * (pre > theta), more=g_threshold)

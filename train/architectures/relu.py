@@ -23,7 +23,7 @@ class Relu(Architecture):
         """Compute loss and gradients on rows `x`."""
         p = {**p, "W_enc": p["W_dec"]} if self.tied else p
         centred, pre = self.encode(p, x)
-        penalty = tuple(c * moment.warm for c in self.l1_coefficient)
+        penalty = self.penalty(self.l1_coefficient, moment, x)
         positive = exceeds(pre, 0.0)
         if is_dense(positive):
             step = self.dense_step(p, x, centred, pre.relu_(), penalty)

@@ -1,0 +1,54 @@
+"""A step on a GPU never makes the host wait for the device.
+
+Checked on torch's "meta" device, whose tensors have shapes and no data: whatever depends on values raises.
+"""
+
+import pytest
+import torch
+
+from tests.train.test_stack import GRIDS, ROWS, D, member
+from train import sparse
+from train.stack import Stack
+
+META = torch.device("meta")
+
+
+def stack_of(case: str, dtype: str) -> Stack:
+    return Stack(
+        [
+            member(seed, {"architecture": case, "compute_dtype": dtype, **own, "learning_rate": rate}, device=META)
+            for seed, (own, rate) in enumerate(zip(GRIDS[case], (3e-3, 1e-2, 3e-3), strict=True))
+        ]
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("case", GRIDS)
+def test_step_on_a_gpu_never_waits(case: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = stack_of(case, dtype)
+    stack.members[0].any_dead = True
+    x, variance = torch.empty(ROWS, D, device=META), torch.empty((), device=META)
+    stack.train_on(x, variance)  # constants move to the device once
+
+    def copy(*arguments: object, **named: object) -> None:
+        raise AssertionError("a tensor is made from numbers of the host: the host waits for the copy")
+
+    monkeypatch.setattr(torch, "tensor", copy)
+    stack.train_on(x, variance)
+    assert stack.members[0].steps == 2
+
+
+def test_what_waits_would_be_noticed() -> None:
+    x = torch.empty(ROWS, D, device=META)
+    for waits in (
+        lambda: float(x.sum()),
+        lambda: bool((x > 0).any()),
+        lambda: x.nonzero(),
+        lambda: x[x > 0],
+        lambda: x.cpu(),
+        lambda: x + torch.ones(D),
+        lambda: sparse.where(x > 0, x),
+        lambda: torch.bincount((x > 0).flatten().int()),
+    ):
+        with pytest.raises(RuntimeError):
+            waits()
