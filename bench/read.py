@@ -43,7 +43,7 @@ def write_store(folder: Path, rows: int, shards: int) -> ActivationStore:
 def measure(store: ActivationStore, block: int, order: np.ndarray, what: str, repeats: int) -> Row:
     """Read blocks of rows in the given order, by the store and by `preadv` at the same places."""
     out = torch.empty(block, WIDTH, dtype=torch.float16)
-    raw = memoryview(bytearray(block * WIDTH * 2))
+    raw = torch.empty(block * WIDTH * 2, dtype=torch.uint8).numpy().data  # memory of the same kind
     spots = [store.place(HOOK, int(start)) for start in order]
     files = {path: os.open(path, os.O_RDONLY) for path, _ in spots}
 

@@ -48,7 +48,9 @@ def publish_rows(section: str, against: str, rows: Iterable[Row]) -> None:
             f"{row.target:.2f}",
             "met" if row.met else "missed",
         )
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, 110)  # in a log there is no terminal to fit
+    console.print(table)
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results[section] = {
         "against": against,

@@ -146,6 +146,8 @@ class ContiguousReader:
             count = os.preadv(self._descriptor, [left], at)
             if count == 0:
                 raise UserError(f"{self.path}: ends at byte {at}, within {name}")
+            if count == len(left):
+                return
             left = left[count:]
             at += count
 

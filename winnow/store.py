@@ -75,9 +75,10 @@ class ActivationStore:
         """Fill `out`, on the CPU, with rows of a hook from `start` on, cast to its dtype."""
         self._width(hook)
         name = f"activations/{hook}"
-        for file, row, place in self._spans(start, start + len(out)):
+        count = out.shape[0]
+        for file, row, place in self._spans(start, start + count):
             dtype = str(file[name].attributes["dtype"])
-            target = out[place]
+            target = out if place.stop - place.start == count else out[place]  # a slice takes as long as 20 kB
             fits = target.dtype == TORCH[dtype] and target.is_contiguous()
             stored = target if fits else torch.empty(target.shape, dtype=TORCH[dtype])
             file.read_into((stored.view(torch.uint16) if dtype == "bfloat16" else stored).numpy(), name, row)
