@@ -13,7 +13,7 @@ from winnow.errors import UserError, refuse_changed
 from winnow.run import Run
 from winnow.tokens import TokenFile
 
-ANALYSIS = 4  # raise it when a metric's definition changes: what was measured before is measured again
+ANALYSIS = 5  # raise it when a metric's definition changes: what was measured before is measured again
 
 
 class Inputs(NamedTuple):
@@ -53,6 +53,19 @@ class Inputs(NamedTuple):
             _hash([ANALYSIS, manifest]),
             {str(path.relative_to(run.path)): _hash_folder(path) for path in paths},
         )
+
+
+def evaluated(config: Experiment, tokens: TokenFile) -> dict[str, Any]:
+    """Name what two runs must share for their dictionaries to be compared: the same rows of the same model."""
+    manifest, policy = harvest_manifest(Run(Path(config.run))), position_policy(config)
+    return {
+        "the model": manifest["model"]["weights_sha256"],
+        "model.dtype": config.model.dtype,
+        "the text": tokens.fingerprint,
+        "harvest.positions": policy.model_dump(mode="json"),
+        "seed": config.seed if policy.random else None,
+        "analyze.evaluation_sequences": config.analyze.evaluation_sequences,
+    }
 
 
 def harvest_manifest(run: Run) -> dict[str, Any]:

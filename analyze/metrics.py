@@ -19,13 +19,14 @@ from analyze.held_out import HeldOut
 from analyze.inputs import Inputs, position_policy
 from analyze.latents import Latents, read_latents, write_latents
 from analyze.lineages import follow
+from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
 from analyze.store_sample import store_sample
 from analyze.toy_assumptions import assumptions
 from winnow.config import Experiment
-from winnow.dictionary import Dictionary, load_dictionary
+from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.progress import progress_bar
 from winnow.run import Run
@@ -46,7 +47,7 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
         for path, digest in inputs.dictionaries.items()
         if path not in known or path not in latents or latents[path].input != digest
     ]
-    loaded = {path: load_dictionary(run.path / path) for path in inputs.dictionaries}
+    loaded = Loaded({path: run.path / path for path in inputs.dictionaries})
     held_out = HeldOut(config, tokens)
     measured, describing = _evaluate(held_out, store, [loaded[path] for path in missing]), Entries(held_out, store)
     for path, result in zip(missing, measured, strict=True):

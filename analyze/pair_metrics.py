@@ -49,19 +49,18 @@ class Comparisons:
 
     def sizes(self, entries: Entries, ceilings: Entries) -> Entries:
         """Compare neighbouring sizes, both ways, each with the ceiling of either side."""
-        return [
-            {**score, "ceiling": {end: ceiling(ceilings, score[end]) for end in ("from", "to")}}
-            for a, b in neighbouring_sizes(entries)
-            for score in self.of_pair(a, b)
-        ]
+        return [score for a, b in neighbouring_sizes(entries) for score in self.of_pair(a, b, ceilings)]
 
     def seeds(self, entries: Entries) -> Entries:
         """Compare neighbouring seeds of one size, both ways."""
         return [score for a, b in neighbouring_seeds(entries) for score in self.of_pair(a, b)]
 
-    def of_pair(self, a: dict[str, Any], b: dict[str, Any]) -> Entries:
-        """Compare two dictionaries, given by their entries, both ways."""
-        return [{**score, "converged": both_converged(a, b)} for score in self._both_ways(a["path"], b["path"])]
+    def of_pair(self, a: dict[str, Any], b: dict[str, Any], ceilings: Entries | None = None) -> Entries:
+        """Compare two dictionaries, given by their entries, both ways, each way with the ceiling of either side."""
+        scores = [{**score, "converged": both_converged(a, b)} for score in self._both_ways(a["path"], b["path"])]
+        if ceilings is None:
+            return scores
+        return [{**s, "ceiling": {end: ceiling(ceilings, s[end]) for end in ("from", "to")}} for s in scores]
 
     def families(self, entries: Entries) -> Entries:
         """Follow features from each size to the next."""

@@ -6,6 +6,7 @@ Every mistake is one line that names the file or the key, and the remedy.
 """
 
 import argparse
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,12 +25,19 @@ from winnow.config import Dictionaries, Experiment, PositionPolicy
 from winnow.errors import UserError, nearest
 
 
-def load_experiment(program: str, arguments: Sequence[str], flags: Mapping[str, str] | None = None) -> Experiment:
+def load_experiment(
+    program: str,
+    arguments: Sequence[str],
+    flags: Mapping[str, str] | None = None,
+    lists: Mapping[str, str] | None = None,
+) -> Experiment:
     """Read the file that `--config` names, override it by the other arguments, and validate.
 
-    `flags` maps the names of options that `program` knows besides the settings to their help; each is a bool
-    attribute of the result. Raises `UserError` naming the file or the key, and the remedy.
+    `flags` and `lists` map the names of options that `program` knows besides the settings to their help. Each flag is
+    a bool attribute of the result; each list takes the words that follow it (`--runs a b`), a list of them.
+    Raises `UserError` naming the file or the key, and the remedy.
     """
+    arguments = _gather(arguments, lists or {})
 
     class FromCommandLine(Experiment):
         __doc__ = Experiment.__doc__
@@ -46,7 +54,7 @@ def load_experiment(program: str, arguments: Sequence[str], flags: Mapping[str, 
     extra: dict[str, Any] = {
         name: (CliToggleFlag[bool], Field(default=False, exclude=True, description=text))
         for name, text in (flags or {}).items()
-    }
+    } | {name: (list[str], Field(default=[], exclude=True, description=text)) for name, text in (lists or {}).items()}
     settings = create_model("FromCommandLine", __base__=FromCommandLine, __doc__=Experiment.__doc__, **extra)
     path = _config_path(arguments)
     try:
@@ -58,6 +66,23 @@ def load_experiment(program: str, arguments: Sequence[str], flags: Mapping[str, 
         raise UserError(where + "; ".join(map(_describe, errors))) from error
     except SettingsError as error:
         raise UserError(f"{error}; --help lists every key") from error
+
+
+def _gather(arguments: Sequence[str], lists: Mapping[str, str]) -> list[str]:
+    """Join the words that follow an option of several into one argument: `--runs a b` to `--runs ["a", "b"]`."""
+    gathered: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        gathered.append(word)
+        if word.removeprefix("--") in lists and word.startswith("--"):
+            words = []
+            while rest and not rest[0].startswith("--"):
+                words.append(rest.pop(0))
+            if not words:
+                raise UserError(f"{word}: name at least one after it")
+            gathered.append(json.dumps(words))
+    return gathered
 
 
 def _config_path(arguments: Sequence[str]) -> Path | None:

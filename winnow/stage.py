@@ -23,15 +23,20 @@ class Interrupted(Exception):
     """A stage saved its state and stops early; its text says what is kept."""
 
 
-def run_stage(name: str, main: Callable[[Experiment], None], flags: Mapping[str, str] | None = None) -> NoReturn:
+def run_stage(
+    name: str,
+    main: Callable[[Experiment], None],
+    flags: Mapping[str, str] | None = None,
+    lists: Mapping[str, str] | None = None,
+) -> NoReturn:
     """Read the configuration from the command line, run `main` with it, and exit.
 
-    `flags`: options of this stage alone, see `load_experiment`.
+    `flags` and `lists`: options of this stage alone, see `load_experiment`.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        main(load_experiment(f"python -m {name}", sys.argv[1:], flags))
+        main(load_experiment(f"python -m {name}", sys.argv[1:], flags, lists))
     except UserError as error:
         _leave(f"{name}: {error}", REFUSED)
     except Interrupted as stop:

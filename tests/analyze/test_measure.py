@@ -6,66 +6,12 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
 from analyze import metrics as module
-from analyze.cosines import unit
 from analyze.measure import measure_run
-from tests.experiments import ROOT, load, run_stage, write_config
-from winnow.dictionary import Dictionary, save_dictionary
+from tests.analyze.miniature import HOOK, add_dictionary, read
+from tests.experiments import ROOT, load
 from winnow.errors import UserError
-
-HOOK = "blocks.1.hook_resid_post"
-
-
-@pytest.fixture(scope="module")
-def harvested(tmp_path_factory, gpt2):
-    """A configuration whose tokens and activations are made."""
-    config = write_config(tmp_path_factory.mktemp("analyze"), gpt2, harvest={"positions": {"skip_first": 1}})
-    for stage in ("data", "harvest"):
-        done = run_stage(stage, config)
-        assert done.returncode == 0, done.stderr
-    return config
-
-
-@pytest.fixture
-def experiment(harvested, tmp_path):
-    """A copy of the run, with dictionaries of two sizes at one hook."""
-    shutil.copytree(harvested.parent / "run", tmp_path / "run")
-    config = load(harvested, "--run", str(tmp_path / "run"))
-    for n_latents in (48, 96):
-        add_dictionary(tmp_path / "run", n_latents)
-    return config
-
-
-@pytest.fixture
-def bare_page(monkeypatch):
-    """Instead of the report with all its figures, an empty page: the report has tests of its own."""
-
-    def write(metrics, folder):
-        (folder / "index.html").write_text("")
-        return folder / "index.html"
-
-    monkeypatch.setattr("analyze.report.write_report", write)
-
-
-def add_dictionary(run, n_latents, seed=0):
-    generator = torch.Generator().manual_seed(n_latents + seed)
-    directions = unit(torch.randn(n_latents, 32, generator=generator))
-    dictionary = Dictionary(
-        directions.T.contiguous(),
-        torch.zeros(n_latents),
-        directions,
-        torch.zeros(32),
-        architecture="topk",
-        k=8,
-        hook=HOOK,
-    )
-    folder = run / "dictionaries" / HOOK / f"topk-{n_latents}-k8-seed{seed}"
-    settings = {"architecture": "topk", "n_latents": n_latents, "k": 8, "seed": seed}
-    save_dictionary(dictionary, folder, {}, {"settings": settings, "rows": 5000})
-    lines = [{"rows": 100 * i, "loss": 1 / i, "mse": 1, "fvu": 0.5, "l0": 8, "dead": 0} for i in (1, 2)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def assert_documented(value):
@@ -79,10 +25,6 @@ def assert_documented(value):
     elif isinstance(value, list):
         for inner in value[:1]:
             assert_documented(inner)
-
-
-def read(config):
-    return json.loads((ROOT / config.run / "report" / "metrics.json").read_text())
 
 
 def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):

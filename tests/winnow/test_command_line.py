@@ -135,3 +135,16 @@ def test_help_lists_every_key_with_its_default(capsys: pytest.CaptureFixture[str
     for section in ("model", "text", "harvest", "train", "analyze"):
         assert f"--{section}." in shown
     assert "--harvest.rows_per_shard int activation rows per shard file, at most (default: 262144)" in shown
+
+
+def test_a_list_option_takes_the_words_that_follow_it(toml):
+    path = toml('run = "r"\n')
+
+    def runs(*arguments: str) -> list[str]:
+        return vars(load_experiment("analyze", ["--config", path, *arguments], lists={"runs": "others"}))["runs"]
+
+    assert runs("--runs", "runs/a", "runs/b, c", "--seed", "1") == ["runs/a", "runs/b, c"]
+    assert runs("--seed", "1", "--runs", "a") == ["a"]
+    assert runs() == []
+    with pytest.raises(UserError, match=r"^--runs: name at least one after it$"):
+        runs("--runs", "--seed", "1")

@@ -1,0 +1,36 @@
+"""Compare the dictionaries of several runs with their counterparts, latent by latent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analyze.held_out import HeldOut
+from analyze.latents import read_latents
+from analyze.loaded import Loaded
+from analyze.pair_metrics import Comparisons
+from analyze.several import Measured, counterparts, why_not_paired
+from winnow.store import ActivationStore
+from winnow.tokens import open_tokens
+
+
+def compare_across(
+    runs: Sequence[Measured], ceilings: list[dict[str, Any]], known: Mapping[tuple[str, str], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Compare counterparts of every two runs that can be compared, both ways, taking over what `known` holds."""
+    loaded = Loaded({run.prefix + path: run.run.path / path for run in runs for path in _paths(run)})
+    latents = {
+        run.prefix + path: found for run in runs for path, found in read_latents(run.run.report / "latents.h5").items()
+    }
+    scores = []
+    for number, first in enumerate(runs):
+        store = ActivationStore(first.run.activations)
+        held_out = HeldOut(first.config, open_tokens(first.run.tokens))
+        comparisons = Comparisons(held_out, store, loaded, latents, known, {})
+        for second in runs[number + 1 :]:
+            if why_not_paired(second, first) is None:
+                pairs = counterparts(first.dictionaries(), second.dictionaries())
+                scores += [score for pair in pairs for score in comparisons.of_pair(*pair, ceilings)]
+    return scores
+
+
+def _paths(run: Measured) -> list[str]:
+    return [entry["path"] for entry in run.metrics["dictionaries"]]

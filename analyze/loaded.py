@@ -1,0 +1,26 @@
+"""The dictionaries of a run, opened when they are asked for: few are held at a time, however many there are."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from winnow.dictionary import Dictionary, load_dictionary
+
+HELD = 4
+
+
+class Loaded(Mapping[str, Dictionary]):
+    """Path -> dictionary; those last asked for stay open."""
+
+    def __init__(self, folders: Mapping[str, Path], held: int = HELD) -> None:
+        self.folders = dict(folders)
+        self._open = lru_cache(held)(load_dictionary)
+
+    def __getitem__(self, path: str) -> Dictionary:
+        return self._open(self.folders[path])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.folders)
+
+    def __len__(self) -> int:
+        return len(self.folders)

@@ -1,0 +1,124 @@
+"""Several runs in one report: python -m analyze --config FILE --runs runs/b runs/c
+
+    RUN/comparison/metrics.json   as report/metrics.json, with the dictionaries of all runs
+    RUN/comparison/index.html     the same as plots, beside comparison/figures/
+
+Every run is first measured by itself, into its own report/. Dictionaries are named by their path as seen from the
+configured run, RUN. Runs that evaluate the same rows of the same model are compared: each dictionary with its
+counterpart in every other run. Runs that differ in that stand side by side, with the reason. What was compared before
+stays, as long as both dictionaries are the same.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analyze.inputs import ANALYSIS, evaluated, read_metrics
+from analyze.measure import measure_run
+from analyze.plain import plain
+from analyze.several import Measured, why_not_paired
+from analyze.summary import print_summary
+from winnow.command_line import load_experiment
+from winnow.config import Experiment
+from winnow.errors import UserError
+from winnow.lock import run_lock
+from winnow.publish import publish_text
+from winnow.run import Run
+from winnow.tokens import open_tokens
+
+FOLDER = "comparison"
+
+
+def compare_runs(config: Experiment, others: Sequence[str]) -> None:
+    """Measure the configured run, and, where others are named, compare all of them in one report.
+
+    Raises `UserError` where one of them cannot be measured, and where one is no run.
+    """
+    if not others:
+        measure_run(config)
+        return
+    runs = [_measured(config, config, config.run)]
+    for path in dict.fromkeys(others):
+        if Path(path).resolve() not in {Path(run.config.run).resolve() for run in runs}:
+            runs.append(_measured(config, _config_of(path), path))
+    folder = Path(config.run) / FOLDER
+    path, page = folder / "metrics.json", folder / "index.html"
+    with run_lock(Path(config.run)):
+        inputs = {
+            "analysis": ANALYSIS,
+            "runs": [run.name for run in runs],
+            "harvest": runs[0].metrics["inputs"]["harvest"],
+            "dictionaries": {path: digest for run in runs for path, digest in run.inputs().items()},
+        }
+        metrics = read_metrics(path)
+        if metrics is None or metrics["inputs"] != inputs:
+            folder.mkdir(exist_ok=True)
+            metrics = plain(compared(runs, still_valid(metrics, inputs)) | {"inputs": inputs})
+            page.unlink(missing_ok=True)
+            publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        elif page.exists():
+            print(f"{path}: these {len(runs)} runs are compared; nothing to do")
+        if not page.exists():
+            from analyze.report import write_report
+
+            write_report(metrics, folder)
+        print_summary(metrics, page)
+
+
+Pairs = dict[tuple[str, str], dict[str, Any]]
+
+
+def still_valid(before: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Pairs:
+    """Take over the earlier comparisons, by both paths, of dictionaries that did not change."""
+    if before is None or before["inputs"]["analysis"] != inputs["analysis"]:
+        return {}
+    then, now = before["inputs"]["dictionaries"], inputs["dictionaries"]
+    same = {path for path, digest in then.items() if now.get(path) == digest}
+    return {(p["from"], p["to"]): p for p in before["pairs"] if p["from"] in same and p["to"] in same}
+
+
+def compared(runs: Sequence[Measured], known: Pairs) -> dict[str, Any]:
+    """Join what the runs' reports hold, and compare those counterparts that `known` does not hold."""
+    # imported here: a stage that has nothing to do need not wait for torch and transformers
+    from analyze.across import compare_across
+    from analyze.choosing import grids
+
+    entries = [entry for run in runs for entry in run.dictionaries()]
+    joined = {
+        key: [run.renamed(entry) for run in runs for entry in run.metrics[key]]
+        for key in ("pairs", "ceilings", "families", "lineages")
+    }
+    across = plain(compare_across(runs, joined["ceilings"], known))
+    return {
+        **{key: runs[0].metrics[key] for key in ("version", "run", "evaluation")},
+        "runs": [_about(run, runs[0]) for run in runs],
+        "dictionaries": entries,
+        **joined,
+        "pairs": joined["pairs"] + across,
+        "choosing": grids(entries, joined["pairs"]),
+        "activations": runs[0].metrics["activations"],
+    }
+
+
+def _measured(own: Experiment, config: Experiment, name: str) -> Measured:
+    measure_run(config)
+    run = Run(Path(config.run))
+    metrics = read_metrics(run.report / "metrics.json")
+    assert metrics is not None, run.report
+    prefix = "" if config is own else os.path.relpath(config.run, own.run) + "/"
+    return Measured(name, config, prefix, metrics, evaluated(config, open_tokens(run.tokens)))
+
+
+def _config_of(path: str) -> Experiment:
+    """Read the configuration that a run was made with, wherever the run lies now."""
+    resolved = Path(path) / "config.toml"
+    if not resolved.exists():
+        raise UserError(f"--runs: {resolved}: no such file; {path} is no run that was started")
+    return load_experiment("python -m analyze", ["--config", str(resolved), "--run", path])
+
+
+def _about(run: Measured, own: Measured) -> dict[str, Any]:
+    reason = None if run is own else why_not_paired(run, own)
+    return {"name": run.name, **run.metrics["run"], "compared": reason is None, "reason": reason}

@@ -1,0 +1,78 @@
+"""Runs that are compared: what each says of its dictionaries, which can be compared, and which with which."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from winnow.config import Experiment
+from winnow.run import Run
+
+
+class Measured(NamedTuple):
+    """One run: its name in the comparison, its configuration, and what its own report says."""
+
+    name: str  # as it was given
+    config: Experiment
+    prefix: str  # from the configured run to this one: "" or "../b/"
+    metrics: dict[str, Any]
+    evaluated: dict[str, Any]  # what its dictionaries were evaluated on
+
+    def renamed(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the dictionaries of an entry by their paths as seen from the configured run."""
+        paths = {key: self.prefix + entry[key] for key in ("path", "from", "to") if key in entry}
+        return {**entry, **paths, **({"paths": [self.prefix + p for p in entry["paths"]]} if "paths" in entry else {})}
+
+    def dictionaries(self) -> list[dict[str, Any]]:
+        """Give the entries of its dictionaries, with the run as one of their options."""
+        entries = map(self.renamed, self.metrics["dictionaries"])
+        return [{**entry, "options": {**entry["options"], "run": self.name}} for entry in entries]
+
+    @property
+    def run(self) -> Run:
+        return Run(Path(self.config.run))
+
+    def inputs(self) -> dict[str, str]:
+        """Name all that its dictionaries' measurements follow from: path -> hashes."""
+        made = self.metrics["inputs"]
+        return {self.prefix + path: f"{made['evaluation']}:{digest}" for path, digest in made["dictionaries"].items()}
+
+
+def why_not_paired(run: Measured, other: Measured) -> str | None:
+    """Say in what two runs differ so that their dictionaries cannot be compared; None where they can."""
+    for name, value in run.evaluated.items():
+        if other.evaluated[name] != value:
+            return f"{name} differs from that of {other.name}"
+    hooks = [{entry["hook"] for entry in one.metrics["dictionaries"]} for one in (run, other)]
+    return None if hooks[0] & hooks[1] else f"its dictionaries have no hook in common with those of {other.name}"
+
+
+def counterparts(
+    entries: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pair each dictionary of either run with the one of the other that is most like it, at the same hook.
+
+    Most alike is what is nearest in size, then of the same architecture, then of the same options (the run not
+    counted), then nearest in L0, then of the same seed. A pair that is found from both sides is there once.
+    """
+    found = {}
+    for here, there, turned in ((entries, others, False), (others, entries, True)):
+        for entry in here:
+            near = [other for other in there if other["hook"] == entry["hook"]]
+            if near:
+                best = min(near, key=lambda other: _distance(entry, other))
+                pair = (best, entry) if turned else (entry, best)
+                found[pair[0]["path"], pair[1]["path"]] = pair
+    return list(found.values())
+
+
+def _distance(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Any, ...]:
+    options = [{k: v for k, v in entry["options"].items() if k != "run"} for entry in (a, b)]
+    return (
+        abs(math.log(a["n_latents"] / b["n_latents"])),
+        a["architecture"] != b["architecture"],
+        options[0] != options[1],
+        abs((a["l0"] or 0) - (b["l0"] or 0)),
+        a["seed"] != b["seed"],
+        b["path"],
+    )

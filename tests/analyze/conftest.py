@@ -1,0 +1,39 @@
+"""A miniature run, harvested once, to which every test adds the dictionaries it needs."""
+
+import shutil
+
+import pytest
+
+from tests.analyze.miniature import add_dictionary
+from tests.experiments import load, run_stage, write_config
+
+
+@pytest.fixture(scope="session")
+def harvested(tmp_path_factory, gpt2):
+    """A configuration whose tokens and activations are made."""
+    config = write_config(tmp_path_factory.mktemp("analyze"), gpt2, harvest={"positions": {"skip_first": 1}})
+    for stage in ("data", "harvest"):
+        done = run_stage(stage, config)
+        assert done.returncode == 0, done.stderr
+    return config
+
+
+@pytest.fixture
+def experiment(harvested, tmp_path):
+    """A copy of the run, with dictionaries of two sizes at one hook."""
+    shutil.copytree(harvested.parent / "run", tmp_path / "run")
+    config = load(harvested, "--run", str(tmp_path / "run"))
+    for n_latents in (48, 96):
+        add_dictionary(tmp_path / "run", n_latents)
+    return config
+
+
+@pytest.fixture
+def bare_page(monkeypatch):
+    """Instead of the report with all its figures, an empty page: the report has tests of its own."""
+
+    def write(metrics, folder):
+        (folder / "index.html").write_text("")
+        return folder / "index.html"
+
+    monkeypatch.setattr("analyze.report.write_report", write)

@@ -1,0 +1,34 @@
+"""Dictionaries of a miniature run, of random directions, and what its report says."""
+
+import json
+
+import torch
+
+from analyze.cosines import unit
+from tests.experiments import ROOT
+from winnow.dictionary import Dictionary, save_dictionary
+
+HOOK = "blocks.1.hook_resid_post"
+
+
+def add_dictionary(run, n_latents, seed=0):
+    generator = torch.Generator().manual_seed(n_latents + seed)
+    directions = unit(torch.randn(n_latents, 32, generator=generator))
+    dictionary = Dictionary(
+        directions.T.contiguous(),
+        torch.zeros(n_latents),
+        directions,
+        torch.zeros(32),
+        architecture="topk",
+        k=8,
+        hook=HOOK,
+    )
+    folder = run / "dictionaries" / HOOK / f"topk-{n_latents}-k8-seed{seed}"
+    settings = {"architecture": "topk", "n_latents": n_latents, "k": 8, "seed": seed}
+    save_dictionary(dictionary, folder, {}, {"settings": settings, "rows": 5000})
+    lines = [{"rows": 100 * i, "loss": 1 / i, "mse": 1, "fvu": 0.5, "l0": 8, "dead": 0} for i in (1, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read(config, folder="report"):
+    return json.loads((ROOT / config.run / folder / "metrics.json").read_text())

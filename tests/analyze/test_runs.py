@@ -1,0 +1,115 @@
+"""Several runs in one report."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from analyze import metrics, pair_metrics
+from analyze.runs import compare_runs
+from analyze.several import counterparts
+from tests.analyze.miniature import HOOK, add_dictionary, read
+from tests.experiments import ROOT, load, run_stage, write_config
+from winnow.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("bare_page")
+
+
+@pytest.fixture
+def other(experiment, harvested):
+    """Another run on the same activations, with a dictionary of another seed."""
+    path = Path(experiment.run).with_name("other")
+    shutil.copytree(harvested.parent / "run", path)
+    add_dictionary(path, 96, seed=1)
+    return str(path)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Lists of what is measured and compared from now on: sizes of dictionaries, and of pairs."""
+    measured, pairs = [], []
+    evaluate, compare = metrics.evaluate, pair_metrics.compare
+    monkeypatch.setattr(metrics, "evaluate", lambda *a: measured.extend(d.n_latents for d in a[3]) or evaluate(*a))
+    monkeypatch.setattr(
+        pair_metrics, "compare", lambda a, b: pairs.append((len(a.decoder), len(b.decoder))) or compare(a, b)
+    )
+    return measured, pairs
+
+
+def test_dictionaries_of_both_runs_are_in_one_report_each_with_its_counterpart(experiment, other, capsys):
+    compare_runs(experiment, [experiment.run, other])
+    found = read(experiment, "comparison")
+    theirs = f"../other/dictionaries/{HOOK}/topk-96-k8-seed1"
+    own = [f"dictionaries/{HOOK}/topk-{n}-k8-seed0" for n in (48, 96)]
+    assert [d["path"] for d in found["dictionaries"]] == [*own, theirs]
+    assert [d["options"] for d in found["dictionaries"]] == [{"run": experiment.run}] * 2 + [{"run": other}]
+    assert [run["compared"] for run in found["runs"]] == [True, True]
+    ends = [(pair["from"], pair["to"]) for pair in found["pairs"]]
+    assert ends[:2] == [tuple(own), tuple(own[::-1])]
+    assert set(ends[2:]) == {(own[0], theirs), (theirs, own[0]), (own[1], theirs), (theirs, own[1])}
+    assert found["pairs"][0] == read(experiment)["pairs"][0]
+    assert found["pairs"][-1]["mmcs"] > 0
+    assert "comparison/index.html" in capsys.readouterr().out.replace("\n", "")
+    assert [d["path"] for d in read(experiment)["dictionaries"]] == own  # its own report stays its own
+
+
+def test_a_new_dictionary_adds_to_the_comparison_and_nothing_else_is_done_again(experiment, other, counted, capsys):
+    measured, pairs = counted
+    compare_runs(experiment, [other])
+    assert sorted(measured) == [48, 96, 96]
+    assert sorted(pairs) == [(48, 96), (48, 96), (96, 96)]
+    first = read(experiment, "comparison")
+    measured.clear()
+    pairs.clear()
+    add_dictionary(Path(other), 192, seed=1)
+    compare_runs(experiment, [other])
+    assert measured == [192]
+    assert sorted(pairs) == [(96, 192), (96, 192)]  # the next size of its own run, and its counterpart
+    second = read(experiment, "comparison")
+    assert all(entry in second["dictionaries"] for entry in first["dictionaries"])
+    assert all(pair in second["pairs"] for pair in first["pairs"])
+    measured.clear()
+    pairs.clear()
+    capsys.readouterr()
+    compare_runs(experiment, [other])
+    assert (measured, pairs) == ([], [])
+    assert "these 2 runs are compared; nothing to do" in capsys.readouterr().out
+
+
+def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, gpt2, tmp_path):
+    config = write_config(tmp_path / "elsewhere", gpt2, harvest={"positions": {"skip_first": 1}}, text={"tokens": 480})
+    for stage in ("data", "harvest"):
+        assert run_stage(stage, config).returncode == 0
+    other = load(config)
+    add_dictionary(ROOT / other.run, 96)
+    compare_runs(experiment, [other.run])
+    found = read(experiment, "comparison")
+    assert found["runs"][1]["compared"] is False
+    assert found["runs"][1]["reason"] == f"the text differs from that of {experiment.run}"
+    assert len(found["dictionaries"]) == 3
+    assert len(found["pairs"]) == 2  # of the configured run's own two
+
+
+def test_a_folder_that_is_no_run_is_named(experiment, tmp_path):
+    with pytest.raises(UserError, match=r"--runs: .*nowhere/config.toml: no such file; .*nowhere is no run"):
+        compare_runs(experiment, [str(tmp_path / "nowhere")])
+
+
+def test_counterparts_are_nearest_in_size_then_kind_then_sparsity_then_seed():
+    def entry(path, n, l0=8.0, architecture="topk", seed=0, hook="x"):
+        kind = {"hook": hook, "architecture": architecture, "options": {"run": path[0]}, "seed": seed}
+        return {"path": path, "n_latents": n, "l0": l0, **kind}
+
+    a = [entry("a-64", 64), entry("a-256", 256, seed=1), entry("a-y", 64, hook="y")]
+    b = [
+        entry("b-64-relu", 64, architecture="relu"),
+        entry("b-64-dense", 64, l0=20.0),
+        entry("b-64-seed1", 64, l0=8.5, seed=1),
+        entry("b-64-seed0", 64, l0=8.5),
+        entry("b-512", 512),
+    ]
+    found = [(x["path"], y["path"]) for x, y in counterparts(a, b)]
+    assert found[:2] == [("a-64", "b-64-seed0"), ("a-256", "b-512")]
+    assert set(found[2:]) == {("a-64", path) for path in ("b-64-relu", "b-64-dense", "b-64-seed1")}
+    assert counterparts(a, a[2:])[-1][0]["path"] == "a-y"
+    assert counterparts(a, []) == []
