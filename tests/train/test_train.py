@@ -2,7 +2,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +85,7 @@ def test_finished_training_says_so_without_torch(tmp_path: Path) -> None:
     path = write_run(tmp_path, [TOPK])
     train(load(path))
     before = weights(tmp_path / "run")
-    start = time.perf_counter()
     done = run_stage("train", path)
-    assert time.perf_counter() - start < 5
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 dictionaries are there; nothing to do" in done.stdout
     assert weights(tmp_path / "run") == before
