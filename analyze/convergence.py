@@ -8,7 +8,6 @@ the slope of the training curve's FVU, and the mean max-cosine with the snapshot
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analyze.cosines import max_cosines
+from analyze.snapshots import snapshot_folders
 from winnow.dictionary import Dictionary, load_dictionary
 
 TAIL = 0.5  # share of the rows, the last, over which the slope is taken
@@ -42,13 +42,9 @@ def self_similarity(final: Dictionary, earlier: Dictionary, alive: Bool[Tensor, 
 
 def half_trained(dictionary: Dictionary, rows: int | None) -> Dictionary | None:
     """Open the snapshot that is nearest to half of `rows`, from 40 to 60 % of them; None where there is none."""
-    if dictionary.path is None or not rows:
+    if not rows:
         return None
-    snapshots = {
-        int(path.name.removeprefix("rows-")): path
-        for path in Path(dictionary.path, "snapshots").glob("rows-*")
-        if path.name.removeprefix("rows-").isdigit() and (path / "cfg.json").exists()
-    }
+    snapshots = snapshot_folders(dictionary)
     near = [seen for seen in snapshots if abs(seen / rows - 0.5) <= 0.1]
     return load_dictionary(snapshots[min(near, key=lambda seen: abs(seen - rows / 2))]) if near else None
 

@@ -11,6 +11,7 @@ from analyze.convergence import convergence
 from analyze.evaluate import Measured
 from analyze.held_out import HeldOut
 from analyze.quality import QUANTILES, quantile
+from analyze.snapshots import development
 from analyze.stitching import shrinkage
 from analyze.store_sample import store_sample
 from analyze.toy_assumptions import assumptions
@@ -69,6 +70,7 @@ class Entries:
             "toy": assumptions(living, np.random.default_rng(self.held_out.config.seed)),
             "convergence": convergence(dictionary, curve["rows"], curve["fvu"], quality.alive),
             "curve": curve,
+            "snapshots": development(dictionary, quality.alive),
         }
 
     def _simpler_codes(self, hook: str) -> Simpler:

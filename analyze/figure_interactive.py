@@ -173,7 +173,8 @@ def _axis(axis: Axis, values: Values) -> dict[str, Any]:
     elif axis.from_zero:
         described["rangemode"] = "tozero"
     if axis.ticks is not None:
-        described |= {"tickvals": list(axis.ticks), "ticktext": [f"{tick:,.10g}" for tick in axis.ticks]}
+        ticks = {"tickvals": list(axis.ticks), "ticktext": [f"{tick:,.10g}" for tick in axis.ticks]}
+        described |= {**ticks, "minor": {"ticks": ""}}
     if axis.categories:
         names = [escape(name).replace("\n", "<br>") for name in axis.categories]
         described |= {"tickvals": list(range(len(names))), "ticktext": names, "range": [-0.5, len(names) - 0.5]}

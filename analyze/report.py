@@ -84,6 +84,7 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section], features: b
         panels_of=_panels_of,
         legend_of=_legend_of,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        tree_script=Markup((TEMPLATES / "tree.js").read_text(encoding="utf-8")),
         script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
         plotly=Markup(PLOTLY.read_text(encoding="utf-8")),
     )
@@ -92,7 +93,12 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section], features: b
 def _families(section: Section) -> list[tuple[list[Chart], bool]]:
     """Group the charts of a section into families, each with whether one is shown at a time."""
     families = [list(charts) for _, charts in groupby(section.charts, key=lambda c: c.family or c.name)]
-    return [(charts, len(charts) > 1 and sum(len(c.panels) for c in charts) > SIDE_BY_SIDE) for charts in families]
+    return [(charts, len(charts) > 1 and _needs_choice(charts)) for charts in families]
+
+
+def _needs_choice(charts: list[Chart]) -> bool:
+    tree = any(isinstance(panel, FamilyTree) for chart in charts for panel in chart.panels)
+    return tree or sum(len(chart.panels) for chart in charts) > SIDE_BY_SIDE
 
 
 class DrawnPanel(NamedTuple):

@@ -33,10 +33,11 @@ class Section:
     caveats: Sequence[str] = ()
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = field(default=())
+    more_tables: Sequence[Table] = ()  # after the charts
 
     @property
     def is_empty(self) -> bool:
-        return not (self.paragraphs or self.facts or self.caveats or self.tables or self.charts)
+        return not (self.paragraphs or self.facts or self.caveats or self.tables or self.charts or self.more_tables)
 
 
 def count(value: Number | None) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from analyze.chart import Axis, Chart, Number, Panel, Series, Values
 from analyze.section import NOT_MEASURED, Section, Table, count, listing, measured, percent, significant
+from analyze.section_laws import basis_chart, law_charts, laws_table, spectrum_chart
+from analyze.section_toy import toy_tables
 
 Hook = Mapping[str, Any]
 KINDS = {"residual": "Residual stream", "mlp": "MLP", "other": "Other hooks"}
@@ -18,7 +20,9 @@ def activations_section(metrics: Mapping[str, Any]) -> Section:
     hooks = metrics.get("activations") or []
     if not hooks:
         return Section(name="activations", title="Activations")
-    charts = [_values(hooks), _norms(hooks), _positions(hooks), _kurtosis(hooks)]
+    kinds = {KINDS[kind]: of_kind for kind, of_kind in _by_kind(hooks).items()}
+    charts = [_values(hooks), *law_charts(kinds), _norms(hooks), _positions(hooks), spectrum_chart(kinds)]
+    charts += [basis_chart(kinds), _kurtosis(hooks)]
     return Section(
         name="activations",
         title="Activations",
@@ -26,8 +30,9 @@ def activations_section(metrics: Mapping[str, Any]) -> Section:
             "What the dictionaries were given: statistics over everything that was harvested, the residual stream "
             "beside the MLP.",
         ],
-        tables=[_table(hooks)],
+        tables=[_table(hooks), *laws_table(kinds)],
         charts=[chart for chart in charts if chart.panels] + _dimensions(hooks),
+        more_tables=toy_tables(metrics),
     )
 
 

@@ -1,6 +1,6 @@
 """Order the dictionaries of a run: a ladder is the dictionaries that differ only in their size.
 
-Sizes are compared within a ladder: same hook, architecture, sparsity and seed.
+Sizes are compared within a ladder: same hook, architecture, options, sparsity and seed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,12 +19,19 @@ class Ladder(NamedTuple):
     architecture: str
     sparsity: tuple[tuple[str, Number], ...]
     seed: int
+    options: tuple[tuple[str, str], ...] = ()  # what else distinguishes it: an initialisation, a bandwidth
 
     @property
     def settings(self) -> str:
         """Name what was set as the configuration does: `topk · k 32 · seed 0`."""
+        return f"{self.kind} · seed {self.seed}"
+
+    @property
+    def kind(self) -> str:
+        """Name all of it but the seed: `topk · k 32`."""
         sparsity = [f"{key} {value:g}" for key, value in self.sparsity]
-        return " · ".join([self.architecture, *sparsity, f"seed {self.seed}"])
+        options = [f"{key} {value}" for key, value in self.options]
+        return " · ".join([self.architecture, *options, *sparsity])
 
     @property
     def label(self) -> str:
@@ -33,7 +40,9 @@ class Ladder(NamedTuple):
 
 def ladder_of(dictionary: Mapping[str, Any]) -> Ladder:
     sparsity = tuple(sorted((measured(dictionary, "sparsity") or {}).items()))
-    return Ladder(dictionary["hook"], dictionary["architecture"], sparsity, measured(dictionary, "seed") or 0)
+    options = tuple(sorted((k, str(v)) for k, v in (measured(dictionary, "options") or {}).items()))
+    seed = measured(dictionary, "seed") or 0
+    return Ladder(dictionary["hook"], dictionary["architecture"], sparsity, seed, options)
 
 
 def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:
@@ -77,10 +86,15 @@ def full_name(dictionary: Mapping[str, Any]) -> str:
     return f"{ladder_of(dictionary).label} · {count(dictionary['n_latents'])} latents"
 
 
+def pairs_of(metrics: Mapping[str, Any], key: str = "pairs") -> list[Pair]:
+    """Return the comparisons under a key, each with the dictionaries that it compares."""
+    by_path = {dictionary["path"]: dictionary for dictionary in metrics.get("dictionaries") or []}
+    return [Pair(scores, by_path[scores["from"]], by_path[scores["to"]]) for scores in metrics.get(key) or []]
+
+
 def pairs_by_ladder(metrics: Mapping[str, Any]) -> dict[str, list[Pair]]:
     """Sort the comparisons by the label of the ladder that both ends stand on, in the ladders' order."""
-    by_path = {dictionary["path"]: dictionary for dictionary in metrics.get("dictionaries") or []}
-    pairs = [Pair(scores, by_path[scores["from"]], by_path[scores["to"]]) for scores in metrics.get("pairs") or []]
+    pairs = pairs_of(metrics)
     found: dict[str, list[Pair]] = {ladder.label: [] for ladder in ladders(metrics)} | {ACROSS: []}
     for pair in sorted(pairs, key=_order):
         same = ladder_of(pair.source) == ladder_of(pair.target)

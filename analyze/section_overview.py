@@ -1,16 +1,19 @@
 """The overview: what was run, what came out in words, and why not to believe it too quickly."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from analyze.section import Section, count, decimal, listing, measured, percent, significant
-from analyze.section_ladder import Pair, ladder_of, ladders, names, pairs_by_ladder
-from analyze.section_training import STILL_FALLING, last_half_fall
+from analyze.section_ladder import Pair, ladder_of, ladders, names, pairs_by_ladder, pairs_of
+from analyze.section_mmcs import ceiling_of
+from analyze.section_training import still_learning
 
 SAME_L0 = 1.25  # dictionaries whose L0 differ by more than this factor are not equally sparse
 MANY_DEAD = 0.1
 AT_MOST = 6  # settings that are told in words
+AS_MUCH = 0.9  # of the ceiling: as much as can be expected
 PRESENT, PARTLY = 0.7, 0.3  # corrected MMCS at which latents are called mostly, or partly, present
 
 
@@ -43,14 +46,16 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _quality_in_words(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Say of each hook what the best dictionary of every ladder reaches, from the sparsest on."""
-    hooks: dict[str, list[Mapping[str, Any]]] = {}
+    """Say of each hook what the best dictionary of every setting reaches, whatever its seed, from the sparsest on."""
+    hooks: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for ladder, dictionaries in ladders(metrics).items():
         known = [d for d in dictionaries if measured(d, "fvu") is not None]
         if known:
-            hooks.setdefault(ladder.hook, []).append(min(known, key=lambda d: d["fvu"]))
-    for hook, best in hooks.items():
-        best.sort(key=lambda d: measured(d, "l0") or 0)
+            hooks.setdefault(ladder.hook, {}).setdefault(ladder.kind, []).extend(known)
+    for hook, kinds in hooks.items():
+        best = sorted(
+            (min(known, key=lambda d: d["fvu"]) for known in kinds.values()), key=lambda d: measured(d, "l0") or 0
+        )
         more = [f"{len(best) - AT_MOST} more settings in the section Quality"] if len(best) > AT_MOST else []
         yield f"{hook}: " + "; ".join([*map(_quality, best[:AT_MOST]), *more]) + "."
 
@@ -58,55 +63,73 @@ def _quality_in_words(metrics: Mapping[str, Any]) -> Iterator[str]:
 def _quality(dictionary: Mapping[str, Any]) -> str:
     recovered = measured(dictionary, "ce.recovered")
     return (
-        f"{ladder_of(dictionary).settings} reaches FVU {decimal(dictionary['fvu'])} at L0 "
+        f"{ladder_of(dictionary).kind} reaches FVU {decimal(dictionary['fvu'])} at L0 "
         f"{significant(measured(dictionary, 'l0'))} with {count(dictionary['n_latents'])} latents"
         + (f", {percent(recovered)} of the loss recovered" if recovered is not None else "")
     )
 
 
+class Found(NamedTuple):
+    """How much of one size is present in the next, on average over seeds."""
+
+    source: int
+    target: int
+    mmcs: float
+    chance: float
+    corrected: float
+    ceiling: float | None
+
+
 def _sizes_in_words(metrics: Mapping[str, Any]) -> Iterator[str]:
-    """Say of the first ladders how much of every size is present in the next, with the chance level."""
-    ladder_pairs = {
-        label: [
-            p
-            for p in pairs
-            if p.source["n_latents"] < p.target["n_latents"] and measured(p.scores, "mmcs_corrected") is not None
-        ]
-        for label, pairs in pairs_by_ladder(metrics).items()
-    }
-    told = [(label, upwards) for label, upwards in ladder_pairs.items() if upwards]
-    for label, upwards in told[:AT_MOST]:
-        yield f"{label}: " + "; ".join(map(_shared_in_words, upwards)) + "."
-    if len(told) > AT_MOST:
-        yield f"{len(told) - AT_MOST} more settings are compared in the section Sizes."
+    """Say of the first settings how much of every size is present in the next, between chance and ceiling."""
+    settings: dict[str, dict[tuple[int, int], list[Pair]]] = {}
+    for pair in pairs_of(metrics):
+        ends = (pair.source["n_latents"], pair.target["n_latents"])
+        same = ladder_of(pair.source) == ladder_of(pair.target)
+        keys = ("mmcs", "mmcs_null", "mmcs_corrected")
+        if same and ends[0] < ends[1] and all(measured(pair.scores, key) is not None for key in keys):
+            ladder = ladder_of(pair.source)
+            settings.setdefault(f"{ladder.hook} · {ladder.kind}", {}).setdefault(ends, []).append(pair)
+    for label, steps in [*settings.items()][:AT_MOST]:
+        found = [_found(metrics, ends, pairs) for ends, pairs in sorted(steps.items())]
+        yield f"{label}: " + "; ".join(map(_shared_in_words, found)) + "."
+    if len(settings) > AT_MOST:
+        yield f"{len(settings) - AT_MOST} more settings are compared in the section Sizes."
 
 
-def _shared_in_words(pair: Pair) -> str:
-    corrected = pair.scores["mmcs_corrected"]
+def _found(metrics: Mapping[str, Any], ends: tuple[int, int], pairs: Sequence[Pair]) -> Found:
+    mmcs, chance, corrected = (
+        fmean(pair.scores[key] for pair in pairs) for key in ("mmcs", "mmcs_null", "mmcs_corrected")
+    )
+    ceilings = [c for pair in pairs if (c := ceiling_of(metrics, pair.scores["from"])) is not None]
+    return Found(*ends, mmcs, chance, corrected, fmean(ceilings) if ceilings else None)
+
+
+def _shared_in_words(found: Found) -> str:
     how = (
         "mostly present in"
-        if corrected >= PRESENT
+        if found.corrected >= PRESENT
         else "partly present in"
-        if corrected >= PARTLY
+        if found.corrected >= PARTLY
         else "hardly present in"
-        if corrected > 0
+        if found.corrected > 0
         else "no closer than chance to"
     )
-    source, target = pair.ends
-    return (
-        f"latents of {source} are {how} {target} (MMCS {decimal(measured(pair.scores, 'mmcs'), 2)}, chance "
-        f"{decimal(measured(pair.scores, 'mmcs_null'), 2)}, corrected {decimal(corrected, 2)})"
-    )
+    numbers = f"MMCS {found.mmcs:.2f}, chance {found.chance:.2f}, corrected {found.corrected:.2f}"
+    if found.ceiling is not None:
+        numbers += f" of a ceiling of {found.ceiling:.2f}"
+    same = found.ceiling is not None and found.corrected >= AS_MUCH * found.ceiling
+    as_much = ", about as much as another training of the same size shares" if same else ""
+    return f"latents of {count(found.source)} are {how} {count(found.target)} ({numbers}{as_much})"
 
 
 def _caveats(metrics: Mapping[str, Any]) -> Iterator[str]:
     dictionaries = metrics.get("dictionaries") or []
-    falling = [d for d in dictionaries if (last_half_fall(measured(d, "curve")) or 0) > STILL_FALLING]
+    falling = [d for d in dictionaries if still_learning(d)]
     if falling:
         yield (
-            f"Not converged: {len(falling)} of {len(dictionaries)} dictionaries still fell by more than "
-            f"{STILL_FALLING:.0%} over the last half of their training ({listing(names(falling))}). "
-            "What they share may change with more rows."
+            f"Not converged: {len(falling)} of {len(dictionaries)} dictionaries were still learning when their "
+            f"training ended ({listing(names(falling))}). What they share may change with more rows."
         )
     pairs = [pair for group in pairs_by_ladder(metrics).values() for pair in group]
     chance = [p for p in pairs if (measured(p.scores, "mmcs_corrected") or 0) <= 0 and "mmcs_corrected" in p.scores]
@@ -115,6 +138,26 @@ def _caveats(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"At or below chance: {len(chance)} of {len(pairs)} comparisons share no more than random directions "
             f"would ({listing([_where(p) for p in chance])})."
         )
+    broad = [
+        p
+        for p in pairs
+        if (null := measured(p.scores, "covariance_null")) is not None and (measured(p.scores, "mmcs") or 0) <= null
+    ]
+    if broad:
+        yield (
+            f"At or below the stricter chance level: {len(broad)} of {len(pairs)} comparisons share no more than "
+            f"random vectors with the activations' covariance would ({listing([_where(p) for p in broad])})."
+        )
+    worse = [
+        d
+        for d in dictionaries
+        if (pca := measured(d, "baselines.pca")) is not None and (measured(d, "fvu") or 0) >= pca
+    ]
+    if worse:
+        yield (
+            f"No better than PCA: {len(worse)} of {len(dictionaries)} dictionaries reconstruct less than as many "
+            f"principal components as their L0 would ({listing(names(worse))})."
+        )
     yield from _unequal_sparsity(metrics)
     dead = [d for d in dictionaries if (measured(d, "dead_fraction") or 0) > MANY_DEAD]
     if dead:
@@ -122,7 +165,7 @@ def _caveats(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"Dead latents: more than {MANY_DEAD:.0%} of {len(dead)} dictionaries never fired "
             f"({listing(names(dead))}), so they are smaller than their size says."
         )
-    if pairs and not any(p.source["n_latents"] == p.target["n_latents"] for p in pairs):
+    if pairs and not metrics.get("ceilings"):
         yield (
             "No ceiling: no two dictionaries of equal size and different seeds were compared, so it is not known "
             "how much of a difference between sizes is only a difference between trainings."

@@ -1,10 +1,13 @@
 """Quality: how much of the activations each dictionary keeps, with how many latents, and how many are dead."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from analyze.chart import Axis, Chart, Number, Panel, Series
 from analyze.section import NOT_MEASURED, Section, Table, count, decimal, measured, percent, significant
+from analyze.section_baselines import baseline_series, baseline_table, shrinkage_chart
+from analyze.section_density import density_charts
 from analyze.section_ladder import full_name, ladders
 
 Dictionary = Mapping[str, Any]
@@ -20,9 +23,9 @@ def quality_section(metrics: Mapping[str, Any]) -> Section:
             "All of it is measured on sequences that no dictionary was trained on. FVU and L0 belong together: more "
             "active latents always reconstruct better, so dictionaries compare only at equal L0.",
         ],
-        tables=[_table(metrics)],
-        charts=[chart for chart in (_frontier(metrics), _recovered(metrics), _dead(metrics)) if chart.panels]
-        + _densities(metrics),
+        tables=[_table(metrics), *baseline_table(metrics)],
+        charts=[chart for make in (_frontier, _recovered, shrinkage_chart, _dead) if (chart := make(metrics)).panels]
+        + density_charts(metrics),
     )
 
 
@@ -67,14 +70,18 @@ def _spread(dictionary: Dictionary) -> str:
 
 
 def _frontier(metrics: Mapping[str, Any]) -> Chart:
+    panels = _per_hook(metrics, lambda d: measured(d, "fvu"), Axis(title="FVU", log=True), _l0)
     return Chart(
         name="fvu-l0",
         title="Reconstruction against sparsity",
         how_to_read=(
             "Each mark is a dictionary: the lower and the further left, the better; of two at the same L0 the lower "
-            "one reconstructs more. Colours are sizes, symbols architectures."
+            "one reconstructs more. Colours are sizes, symbols architectures; grey is what codes reach that have "
+            "learned less: PCA and random directions at the same L0, the nearest of as many k-means centres at L0 1."
         ),
-        panels=_per_hook(metrics, lambda d: measured(d, "fvu"), Axis(title="FVU", log=True), _l0),
+        panels=tuple(
+            replace(panel, series=(*panel.series, *baseline_series(_at_hook(metrics, panel.title)))) for panel in panels
+        ),
     )
 
 
@@ -98,6 +105,7 @@ def _recovered(metrics: Mapping[str, Any]) -> Chart:
 
 def _dead(metrics: Mapping[str, Any]) -> Chart:
     sizes = tuple(sorted({d["n_latents"] for d in metrics["dictionaries"]}))
+    most = max((measured(d, "dead_fraction") or 0 for d in metrics["dictionaries"]), default=0)
     return Chart(
         name="dead-latents",
         title="Dead latents",
@@ -108,10 +116,14 @@ def _dead(metrics: Mapping[str, Any]) -> Chart:
         panels=_per_hook(
             metrics,
             lambda d: None if (value := measured(d, "dead_fraction")) is None else 100 * value,
-            Axis(title="dead latents (%)", from_zero=True),
+            Axis(title="dead latents (%)", range=(-1, max(10, 105 * most))),
             (Axis(title="latents in the dictionary", log=True, ticks=sizes), lambda d: d["n_latents"]),
         ),
     )
+
+
+def _at_hook(metrics: Mapping[str, Any], hook: str) -> list[Dictionary]:
+    return [d for d in metrics["dictionaries"] if d["hook"] == hook]
 
 
 _l0 = (Axis(title="L0 (latents active per row)", log=True), lambda d: measured(d, "l0"))
@@ -153,42 +165,3 @@ def _per_hook(
         )
         for hook, series in panels.items()
     )
-
-
-def _densities(metrics: Mapping[str, Any]) -> list[Chart]:
-    """Make one chart per ladder: how often its latents fire."""
-    charts = []
-    for number, (ladder, dictionaries) in enumerate(ladders(metrics).items()):
-        series = tuple(
-            Series(
-                name=f"{count(d['n_latents'])} latents ({count(density.get('never'))} never)",
-                x=density["edges"],
-                y=[100 * c / d["n_latents"] for c in density["counts"]],
-                mark="bins",
-            )
-            for d in dictionaries
-            if (density := measured(d, "density"))
-        )
-        if series:
-            charts.append(
-                Chart(
-                    name=f"density-{number:02d}",
-                    title="How often latents fire",
-                    how_to_read=(
-                        "A histogram of the latents by the share of evaluation rows on which they fire (−2 is one "
-                        "row in a hundred); a lump at the left is nearly dead, latents near 0 fire always and tell "
-                        "little. Those that never fired have no place on this axis and are counted in the legend."
-                    ),
-                    panels=(
-                        Panel(
-                            title=ladder.label,
-                            x=Axis(title="log10 of the firing rate"),
-                            y=Axis(title="latents (% per bin)", from_zero=True),
-                            series=series,
-                        ),
-                    ),
-                    family="density",
-                    choice=ladder.label,
-                )
-            )
-    return charts

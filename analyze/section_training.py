@@ -6,6 +6,7 @@ from typing import Any
 
 from analyze.chart import Axis, Chart, Number, Panel, Series
 from analyze.section import Section, count, measured
+from analyze.section_convergence import convergence_table, snapshot_charts
 from analyze.section_ladder import ladders
 
 STILL_FALLING = 0.05  # a loss that fell by more than this share over the last half of the rows has not converged
@@ -20,18 +21,26 @@ PANELS = (
 
 
 def training_section(metrics: Mapping[str, Any]) -> Section:
-    charts = _curves(metrics)
+    charts = [*_curves(metrics), *snapshot_charts(metrics)]
+    falls = {d["path"]: last_half_fall(measured(d, "curve")) for d in metrics.get("dictionaries") or []}
     return Section(
         name="training",
         title="Training",
         paragraphs=[
-            "Dictionaries that are still learning differ because they are unfinished, whatever their size: a curve "
-            f"that fell by more than {STILL_FALLING:.0%} over the last half of its rows is named in the overview.",
+            "Dictionaries that are still learning differ because they are unfinished, whatever their size: those "
+            "that had not converged are named in the overview.",
         ]
         if charts
         else [],
+        tables=convergence_table(metrics, falls),
         charts=charts,
     )
+
+
+def still_learning(dictionary: Mapping[str, Any]) -> bool:
+    """Take the analysis's verdict on convergence, or, without one, judge by how far the curve fell at the end."""
+    verdict = measured(dictionary, "convergence.converged")
+    return (last_half_fall(measured(dictionary, "curve")) or 0) > STILL_FALLING if verdict is None else not verdict
 
 
 def last_half_fall(curve: Mapping[str, Any] | None) -> float | None:

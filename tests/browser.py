@@ -52,13 +52,15 @@ def set_width(browser: Chrome, width: int, height: int = 900) -> None:
 
 
 def wait_until_drawn(browser: Chrome) -> int:
-    """Wait until every plot that is shown is drawn, and return how many there are."""
+    """Draw every panel that is shown, also far from the screen, wait for it, and return how many there are."""
     script = """
-        const plots = [...document.querySelectorAll("div.plot")].filter((plot) => plot.offsetParent !== null);
-        const drawn = plots.filter((plot) => plot.querySelector(".main-svg .trace, .main-svg .heatmaplayer image"));
-        return drawn.length === plots.length ? plots.length : null;
+        for (const panel of shownPanels()) draw(panel);
+        const marks = ".main-svg .trace, .main-svg .heatmaplayer image, .kin [data-feature]";
+        const panels = [...shownPanels()];
+        return panels.every((panel) => panel.querySelector(marks)) ? panels.length : -1;
     """
-    return WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(script))
+    WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(script) >= 0)
+    return browser.execute_script(script)
 
 
 def console_errors(browser: Chrome) -> list[str]:

@@ -1,14 +1,25 @@
 "use strict";
-// Each panel's data lies in the script element beside its plot. A plot is drawn when its figure is first shown.
+// Each panel's data lies in the script element beside its plot. A plot is drawn when it first comes near the screen.
 
 const TOUCH = !matchMedia("(hover: hover)").matches;
 const PRINT_WIDTH = 330; // pixels: two panels on a printed page
 
-function draw(figure) {
-  for (const plot of figure.querySelectorAll("div.plot:not(.js-plotly-plot)")) {
-    const { data, layout } = JSON.parse(plot.nextElementSibling.textContent);
+const trees = new Map();
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) if (entry.isIntersecting) draw(entry.target);
+  },
+  { rootMargin: "600px" },
+);
+
+function draw(panel) {
+  near.unobserve(panel);
+  if (panel.classList.contains("tree")) {
+    if (!trees.has(panel)) trees.set(panel, new Tree(panel));
+  } else if (!panel.classList.contains("js-plotly-plot")) {
+    const { data, layout } = JSON.parse(panel.nextElementSibling.textContent);
     if (TOUCH) layout.dragmode = false; // a finger that crosses a plot scrolls the page
-    Plotly.newPlot(plot, data, layout, {
+    Plotly.newPlot(panel, data, layout, {
       responsive: true,
       displayModeBar: TOUCH ? false : "hover",
       displaylogo: false,
@@ -17,11 +28,14 @@ function draw(figure) {
   }
 }
 
+function shownPanels() {
+  return document.querySelectorAll("figure.chart:not([hidden]) :is(div.plot, div.tree)");
+}
+
 function choose(select) {
   for (const option of select.options) {
     const figure = document.getElementById(option.value);
     figure.hidden = option.value !== select.value;
-    if (!figure.hidden) draw(figure);
   }
 }
 
@@ -29,6 +43,7 @@ function toggle(button) {
   const shown = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(shown));
   for (const plot of button.closest("figure").querySelectorAll("div.plot")) {
+    draw(plot);
     const panel = JSON.parse(plot.nextElementSibling.textContent);
     const name = button.dataset.series;
     const traces = panel.data.flatMap((trace, index) => (unescaped(trace.name) === name ? [index] : []));
@@ -50,9 +65,20 @@ for (const select of document.querySelectorAll(".choice select")) {
   select.addEventListener("change", () => choose(select));
   choose(select); // a browser that comes back to the page restores what was chosen
 }
-for (const figure of document.querySelectorAll("figure.chart:not([hidden])")) draw(figure);
+for (const panel of document.querySelectorAll("div.plot, div.tree")) near.observe(panel);
 for (const button of document.querySelectorAll(".legend button")) {
   button.addEventListener("click", () => toggle(button));
 }
-window.addEventListener("beforeprint", () => resizeAll(PRINT_WIDTH));
+window.addEventListener("beforeprint", () => {
+  for (const panel of shownPanels()) draw(panel);
+  resizeAll(PRINT_WIDTH);
+});
 window.addEventListener("afterprint", () => resizeAll(null));
+function openAddress() {
+  if (location.hash.startsWith("#feature=")) {
+    for (const tree of document.querySelectorAll("div.tree")) draw(tree);
+    followAddress(trees);
+  }
+}
+window.addEventListener("hashchange", openAddress);
+openAddress();

@@ -27,3 +27,12 @@ def test_a_standard_normal_has_the_likelihood_of_its_entropy():
 
 def test_constant_dimensions_are_left_out():
     assert fit_laws(np.ones((500, 3)), np.random.default_rng(0)) == {"best": None, "laws": {}}
+
+
+def test_histogram_is_the_density_of_the_judged_values() -> None:
+    values = np.random.default_rng(0).standard_normal((4000, 8))
+    found = fit_laws(values, np.random.default_rng(1))["histogram"]
+    edges, density = found["edges"], found["density"]
+    assert (density * np.diff(edges)).sum() == pytest.approx(1)
+    centres = (edges[1:] + edges[:-1]) / 2
+    np.testing.assert_allclose(density, np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi), atol=0.03)

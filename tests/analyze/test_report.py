@@ -141,7 +141,17 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
     assert caveats(lambda m: m["pairs"][0].update(mmcs_corrected=-0.1)) == ["At or below chance", "No ceiling"]
     falling = {"rows": list(range(1, 101)), "fvu": [1 / row for row in range(1, 101)]}
     assert caveats(lambda m: m["dictionaries"][0].update(curve=falling)) == ["Not converged", "No ceiling"]
-    assert caveats(lambda m: m["dictionaries"][1].update(n_latents=16)) == []
+    assert caveats(lambda m: m.update(ceilings=m["pairs"])) == []
+    assert caveats(lambda m: m["dictionaries"][0].update(convergence={"converged": False})) == [
+        "Not converged",
+        "No ceiling",
+    ]
+    assert caveats(lambda m: m["dictionaries"][0].update(baselines={"pca": 0.0})) == [
+        "No better than PCA",
+        "No ceiling",
+    ]
+    strict = "At or below the stricter chance level"
+    assert caveats(lambda m: m["pairs"][0].update(covariance_null=1.0)) == [strict, "No ceiling"]
 
 
 def test_fall_of_a_curve_is_that_of_its_last_half() -> None:

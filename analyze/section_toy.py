@@ -1,0 +1,123 @@
+"""The assumptions that toy data make of activations and features, and which of them these data break."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analyze.chart import Number
+from analyze.section import NOT_MEASURED, Table, decimal, measured, percent, significant
+from analyze.section_ladder import full_name
+
+Record = Mapping[str, Any]
+EVEN = 0.5  # participation ratio, of the width, from which the dimensions count as evenly filled
+STEADY = 1.1  # largest mean norm of a position over the smallest, up to which positions count as alike
+SAME_TAILS = 2  # kurtosis along the basis over that along random directions, up to which the basis is not special
+TAILED = 0.1  # excess kurtosis along the basis below which it is too near a normal law for a basis to matter
+
+
+def toy_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    hooks = metrics.get("activations") or []
+    dictionaries = [d for d in metrics.get("dictionaries") or [] if measured(d, "toy")]
+    codes = {
+        "Dimensions of the activations (their positive part)": [
+            (hook["hook"], hook["toy"]) for hook in hooks if measured(hook, "toy")
+        ],
+        "Latents": [(full_name(d), d["toy"]) for d in dictionaries],
+    }
+    codes = {name: records for name, records in codes.items() if records}
+    return [*([_activations(hooks)] if hooks else []), *([_codes(codes)] if codes else [])]
+
+
+def _activations(hooks: Sequence[Record]) -> Table:
+    return Table(
+        title="What toy data assume of activations",
+        how_to_read=(
+            "Toy data are sums of directions that are uniform on the sphere and active at random, so that no "
+            "dimension is special, all are filled alike, rows scatter around zero, and no place in a sequence "
+            "differs: ✓ where these activations agree, ✗ where they break the assumption, with what was measured."
+        ),
+        columns=(
+            *("hook", "no special basis", "no outlier dimensions", "evenly filled", "centred", "positions alike"),
+        ),
+        groups={
+            "": [
+                (hook["hook"], _basis(hook), _outliers(hook), _evenly(hook), _centred(hook), _positions(hook))
+                for hook in hooks
+            ]
+        },
+    )
+
+
+def _codes(groups: Mapping[str, Sequence[tuple[str, Record]]]) -> Table:
+    return Table(
+        title="What toy data assume of features",
+        how_to_read=(
+            "Toy features are sparse (at most a tenth active at a time), their rates fall geometrically (R² of log "
+            "rate on rank at least 0.95), they fire independently (mean |φ| at most twice that of shuffled rows) and "
+            "with magnitudes uniform from zero: ✓ where latents, or the activations' dimensions, agree, ✗ where not."
+        ),
+        columns=("codes", "active at a time", "rates fall geometrically", "independent", "magnitudes"),
+        groups={
+            name: [
+                (
+                    label,
+                    _marked(toy, "sparsity", percent(measured(toy, "active"))),
+                    _marked(toy, "decay", f"R² {decimal(measured(toy, 'decay.r2'), 2)}"),
+                    _marked(
+                        toy,
+                        "independence",
+                        f"|φ| {significant(measured(toy, 'dependence.phi'), 2)}, shuffled "
+                        f"{significant(measured(toy, 'dependence.null'), 2)}",
+                    ),
+                    _marked(toy, "magnitudes", (measured(toy, "magnitudes.best") or NOT_MEASURED).replace("_", "-")),
+                )
+                for label, toy in records
+            ]
+            for name, records in groups.items()
+        },
+    )
+
+
+def _marked(toy: Record, key: str, text: str) -> str:
+    return _judged(measured(toy, f"agrees.{key}"), text)
+
+
+def _judged(agrees: bool | None, text: str) -> str:
+    return NOT_MEASURED if agrees is None else f"{'✓' if agrees else '✗'} {text}"
+
+
+def _basis(hook: Record) -> str:
+    basis, rotation = (measured(hook, f"privileged_basis.along_{key}") for key in ("basis", "rotation"))
+    if basis is None or rotation is None:
+        return NOT_MEASURED
+    alike = basis <= max(TAILED, SAME_TAILS * rotation)
+    return _judged(alike, f"kurtosis {significant(basis, 2)}, rotated {significant(rotation, 2)}")
+
+
+def _outliers(hook: Record) -> str:
+    outliers = measured(hook, "outlier_dimensions")
+    return NOT_MEASURED if outliers is None else _judged(not outliers, f"{len(outliers)}" if outliers else "none")
+
+
+def _evenly(hook: Record) -> str:
+    ratio, width = measured(hook, "spectrum.participation_ratio"), measured(hook, "width")
+    if ratio is None or not width:
+        return NOT_MEASURED
+    return _judged(ratio >= EVEN * width, f"as {significant(ratio, 2)} of {width:,} dimensions")
+
+
+def _centred(hook: Record) -> str:
+    """Judge by the share of the mean square that the mean row holds."""
+    mean, variance = measured(hook, "mean"), measured(hook, "variance")
+    if not mean or not variance:
+        return NOT_MEASURED
+    square: Number = sum(m * m for m in mean)
+    total = square + sum(variance)
+    return _judged(square <= 0.01 * total, f"mean holds {percent(square / total)}") if total else NOT_MEASURED
+
+
+def _positions(hook: Record) -> str:
+    norms = [norm for norm in measured(hook, "position_norms") or [] if norm]
+    if not norms:
+        return NOT_MEASURED
+    ratio = max(norms) / min(norms)
+    return _judged(ratio <= STEADY, f"norms differ by {100 * (ratio - 1):.0f}%")
