@@ -19,8 +19,8 @@ async function showLatent(main, { dictionary, latent, options }) {
   } }, "Random");
   const facts = rate
     ? [["Fires on", `${percent(rate)} of tokens`, `${count(o.firings[latent])} of ${count(o.rows)}`],
-       ["Largest", number(o.maxima[latent]), null],
-       ["Mean where it fires", number(o.means[latent]), null]]
+       ["Largest", exact(o.maxima[latent]), null],
+       ["Mean where it fires", exact(o.means[latent]), null]]
     : [["Fires on", "no token", `of ${count(o.rows)} held-out ones`]];
   main.replaceChildren(
     make("nav", { class: "bar", "aria-label": "Latents" },
@@ -52,6 +52,8 @@ function examples(o, found, source, latent) {
     more.setAttribute("aria-pressed", String(wide));
     for (const list of document.querySelectorAll(".examples ol")) list.replaceChildren(...list.rows());
   } }, "Longer context");
+  const measured = o.rows / source.sequences.length;
+  const partly = measured < 0.9 ? ` Only ${percent(measured)} of the positions have activations: those that the harvest keeps.` : "";
   const list = (events, label) => {
     const node = make("ol");
     node.rows = () => events.map((event) => example(o, source, maximum, event, label(event)));
@@ -61,7 +63,7 @@ function examples(o, found, source, latent) {
   return [
     make("section", { class: "card" },
       make("div", { class: "bar" }, make("h3", {}, "Top activations"), more),
-      make("p", { class: "how" }, "The strongest firings, at most one per sequence. Shading is the latent's activation on each token, relative to its largest; the token of the peak is framed."),
+      make("p", { class: "how" }, "The strongest firings, at most one per sequence. Shading is the latent's activation on each token, relative to its largest; the token of the peak is framed." + partly),
       list(found.top, () => null)),
     card("From strong to weak", "A random sample of its firings at evenly spaced ranks; the share of all its firings that are no stronger stands below each value.",
       list(found.spread, ([, , rank]) => percent(rank))),
@@ -88,7 +90,7 @@ function example(o, source, maximum, [token, pairs], note) {
     }), words, true));
   }
   if (end < start + context) line.append(make("i", { class: "unseen" }, " …"));
-  return make("li", {}, make("span", { class: "value" }, number(values.get(token) || 0), note && make("small", {}, note)), line);
+  return make("li", {}, make("span", { class: "value" }, exact(values.get(token) || 0), note && make("small", {}, note)), line);
 }
 
 // ---- tokens promoted and suppressed
@@ -98,7 +100,7 @@ function logits(o, found, tokens) {
   const largest = Math.max(...[...found.promoted, ...found.suppressed].map(([, effect]) => Math.abs(effect)), 1e-30);
   const side = (title, pairs, kind) => make("div", {}, make("h4", {}, title), make("ol", { class: `effects ${kind}` },
     pairs.map(([token, effect]) => make("li", { style: `--share: ${(Math.abs(effect) / largest).toFixed(3)}` },
-      chip(tokens[token]), make("span", {}, number(effect, 2))))));
+      chip(tokens[token]), make("span", {}, exact(effect, 2))))));
   return card("Tokens it promotes and suppresses", null,
     make("div", { class: "ends" }, side("Promotes", found.promoted, "up"), side("Suppresses", found.suppressed, "down")),
     make("p", { class: "how" }, `Logits per unit of activation, less their mean: ${o.readout}. Later layers that read the direction are left out.`));

@@ -111,7 +111,7 @@ function row(dictionary, o, tokens, matches, latent, options) {
   const cells = [
     make("td", { class: "name" }, make("a", { href: address(dictionary, latent, options) }, `#${latent}`)),
     make("td", { class: "rate" }, rate ? make("span", { class: "meter", style: `--share: ${meter(rate)}` }, percent(rate)) : "never"),
-    make("td", { class: "max" }, rate ? number(o.maxima[latent]) : "–"),
+    make("td", { class: "max" }, rate ? exact(o.maxima[latent]) : "–"),
     make("td", { class: "chips" }, peaks.length ? peaks : "–"),
   ];
   if (o.promoted) cells.push(make("td", { class: "chips promoted" }, promoted.map((token) => chip(tokens[token], { class: found(token) }))));

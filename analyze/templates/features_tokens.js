@@ -48,6 +48,12 @@ function number(value, digits = 3) {
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", "−");
 }
 
+// With as many digits as are known, also where the last are zeros: values below one another line up.
+function exact(value, digits = 3) {
+  const size = Math.abs(value);
+  return size >= 1e-3 && size < 10 ** digits ? value.toPrecision(digits).replace("-", "−") : number(value, digits);
+}
+
 const count = (value) => value.toLocaleString("en");
 
 function percent(share) {
