@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analyze.families import COSINE, MASKED
 from analyze.feature_best import AFTER, BEFORE, Events
 from analyze.feature_examples import FeatureExamples
 from analyze.feature_logits import Promoted
@@ -89,6 +90,7 @@ def _overview(feature: Feature, text: NDArray[np.int32]) -> dict[str, Any]:
         "readout": feature.readout,
         "window": [BEFORE, AFTER],
         "chunk": CHUNK,
+        "related": [COSINE, MASKED],  # cosines that make relatives
         # the mean largest cosine by chance; `nearest` and relatives name other sizes by their place in this list
         "others": [{"path": path, "chance": round(near.chance, DIGITS)} for path, near in feature.nearest.items()],
     }

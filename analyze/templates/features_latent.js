@@ -156,11 +156,12 @@ function sizes(dictionary, o, found) {
       make("td", {}, other.chance.toFixed(2))))));
   const family = (title, relatives) => make("div", {}, make("h4", {}, title), relatives.length
     ? make("ul", { class: "family" }, relatives.map(([i, latent, cosine, masked]) => make("li", {}, link(others[i], latent),
-        make("small", {}, ` of ${size(others[i])}: cosine ${cosine === null ? "–" : cosine.toFixed(2)}, where it fires ${masked === null ? "–" : masked.toFixed(2)}`))))
+        make("small", {}, ` of ${size(others[i])}: cosine ${cosine === null ? "–" : cosine.toFixed(2)}, masked ${masked === null ? "–" : masked.toFixed(2)}`))))
     : make("p", { class: "how" }, "none"));
   return [
     card("Nearest in other sizes", "By the cosine of decoder directions, among latents that fire. A cosine near chance, the mean for random directions, is no match.", nearest),
-    card("Family", "Related to a latent of the next smaller size (parents) or larger one (children): a cosine of 0.7, or of 0.6 between what both do on the tokens on which the larger size's latent fires.",
+    card("Family", `Parents are latents of the next smaller size, children of the next larger: related by a cosine of ${o.related[0]}, ` +
+      `or by one of ${o.related[1]} between their activations on the tokens on which the larger size's latent fires (masked).`,
       family("Parents", found.parents), family("Children", found.children)),
   ];
 }
