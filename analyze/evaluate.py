@@ -1,4 +1,4 @@
-"""Measure dictionaries on held-out sequences: one pass of the model for all hooks, then one patched pass each.
+"""Measure dictionaries on held-out sequences: one pass of the model for all hooks, then, from its hook on, one each.
 
 measured = evaluate(model, tokens, kept, dictionaries, centres, bar.advance)
 measured[0].quality.fvu, measured[0].loss["recovered"]
@@ -13,7 +13,11 @@ from torch import Tensor
 
 from analyze.loss import Clean, Sums, loss_metrics, substitute
 from analyze.quality import Quality
+from harvest.model import LanguageModel
+from harvest.prefix import clean_pass, skip_prefix
 from winnow.dictionary import Dictionary
+
+Change = Callable[[Tensor], Tensor]
 
 LOGITS_ON_CPU = 2**23  # of one batch: larger ones leave the caches and cost a third more time
 LOGITS_ON_DEVICE = 2**28  # 1 GiB in float32, held a few times over while passes are compared
@@ -29,7 +33,7 @@ class Model(Protocol):
 
     def activations(self, tokens: Tensor, hooks: Sequence[str]) -> dict[str, Tensor]: ...
 
-    def logits(self, tokens: Tensor, replace: tuple[str, Callable[[Tensor], Tensor]] | None = None) -> Tensor: ...
+    def logits(self, tokens: Tensor, replace: tuple[str, Change] | None = None) -> Tensor: ...
 
 
 class Measured(NamedTuple):
@@ -65,11 +69,12 @@ def evaluate(
     for batch, keep in zip(tokens.split(size), kept.split(size), strict=True):
         batch, keep = batch.to(model.device), keep.to(model.device)
         seen = model.activations(batch, hooks)
-        reference = Clean(model.logits(batch), batch)
+        logits, again = _clean(model, batch, hooks)
+        reference = Clean(logits, batch)
         clean += reference.sums
 
-        def patch(hook: str, values: Tensor, batch=batch, keep=keep, reference=reference) -> Sums:
-            return reference.compare(model.logits(batch, replace=(hook, substitute(keep, values))))
+        def patch(hook: str, values: Tensor, keep=keep, reference=reference, again=again) -> Sums:
+            return reference.compare(again(hook, substitute(keep, values)))
 
         for hook in hooks:
             zero[hook] += patch(hook, torch.zeros_like(centres[hook]))
@@ -85,6 +90,19 @@ def evaluate(
         Measured(quality, loss_metrics(clean, patched[i], zero[d.hook], mean[d.hook]))
         for i, (d, quality) in enumerate(zip(dictionaries, qualities, strict=True))
     ]
+
+
+def _clean(model: Model, tokens: Tensor, hooks: Sequence[str]) -> tuple[Tensor, Callable[[str, Change], Tensor]]:
+    """Compute the logits, and give the function that computes them again with the values at a hook changed."""
+    if not isinstance(model, LanguageModel):
+        return model.logits(tokens), lambda hook, change: model.logits(tokens, replace=(hook, change))
+    logits, prefixes = clean_pass(model, tokens, hooks)
+
+    def again(hook: str, change: Change) -> Tensor:
+        with skip_prefix(model, prefixes.get(hook)):
+            return model.logits(tokens, replace=(hook, change))
+
+    return logits, again
 
 
 def _batch(model: Model, context: int) -> int:
