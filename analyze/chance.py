@@ -6,6 +6,7 @@ independent such cosines has the distribution function F(m)^n. It grows with n: 
 nearer neighbour for everything, random vectors included.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,7 @@ class Chance(NamedTuple):
     @property
     def mean(self) -> float:
         """Compute mu_0 = E[max] as 1 minus the integral of F^n over [-1, 1]."""
-        m = np.linspace(-1, 1, GRID)
-        return float(1 - np.trapezoid(self.cdf(m), m))
+        return _mean(self)
 
     def corrected(self, mmcs: float) -> float:
         """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mu_0) / (1 - mu_0)."""
@@ -50,3 +50,9 @@ class Chance(NamedTuple):
         above = np.where(m > 0, betaincc(a, b, m * m) / 2, (1 + betainc(a, b, m * m)) / 2)
         with np.errstate(divide="ignore"):  # log 0 is minus infinity: m = -1
             return self.n * np.log1p(-above) if self.n else np.zeros_like(m)
+
+
+@cache
+def _mean(chance: Chance) -> float:
+    m = np.linspace(-1, 1, GRID)
+    return float(1 - np.trapezoid(chance.cdf(m), m))

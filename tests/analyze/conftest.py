@@ -11,7 +11,7 @@ from tests.experiments import load, run_stage, write_config
 @pytest.fixture(scope="session")
 def harvested(tmp_path_factory, gpt2):
     """A configuration whose tokens and activations are made."""
-    config = write_config(tmp_path_factory.mktemp("analyze"), gpt2, harvest={"positions": {"skip_first": 1}})
+    config = write_config(tmp_path_factory.mktemp("analyze"), gpt2, harvest={"positions": {"skip_first": 1}}, analyze={"features": ["none"]})
     for stage in ("data", "harvest"):
         done = run_stage(stage, config)
         assert done.returncode == 0, done.stderr
