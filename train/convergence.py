@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from train.exchange import ALONE, Exchange
 from train.schedule import CONVERGED, OCTAVES, most_rows
 
 WORTH_ROWS = 64  # an evaluation costs its rows about a step each: not before so many times as many were trained on
@@ -53,6 +54,7 @@ class Convergence:
         self.slope: float | None = None
         self.self_similarity: float | None = None
         self.ends: int | None = None  # rows, once the rule has held
+        self.exchange = ALONE  # with the processes that hold the other latents, where a dictionary is shared
 
     def reached(self, before: int, rows: int) -> int | None:
         """Give the number of the look that falls due with the step from `before` to `rows`, None where none does."""
@@ -75,14 +77,14 @@ class Convergence:
         if not self.asked:
             return False
         if earlier in self.copies:
-            self.self_similarity = self_similarity(W_dec, self.copies[earlier], alive)
+            self.self_similarity = self_similarity(W_dec, self.copies[earlier], alive, self.exchange)
         self.copies = {n: copy for n, copy in self.copies.items() if n < earlier} | {number: W_dec.clone()}
         return self.holds
 
     def finish(self, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]) -> None:
         """Compare the finished directions of fixed rows with those at half of them."""
         if HALF in self.copies:
-            self.self_similarity = self_similarity(W_dec, self.copies[HALF], alive)
+            self.self_similarity = self_similarity(W_dec, self.copies[HALF], alive, self.exchange)
 
     @property
     def holds(self) -> bool:
@@ -131,10 +133,13 @@ def slope(earlier: Look, later: Look) -> float | None:
     return math.log(later.loss / earlier.loss) / math.log(later.rows / earlier.rows)
 
 
-def self_similarity(now: Float[Tensor, "n d"], before: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]) -> float | None:
+def self_similarity(
+    now: Float[Tensor, "n d"], before: Float[Tensor, "n d"], alive: Bool[Tensor, " n"], exchange: Exchange = ALONE
+) -> float | None:
     """Average the cosine of each living latent's direction with its own at an earlier time; both have unit norm."""
-    cosines = torch.linalg.vecdot(now, before)[alive]
-    return float(cosines.double().mean()) if len(cosines) else None
+    cosines = torch.linalg.vecdot(now, before)[alive].double()
+    total, count = exchange.sum(torch.stack([cosines.sum(), alive.count_nonzero().double()])).tolist()
+    return total / count if count else None
 
 
 def _steps(ratio: float, per_doubling: int) -> int:

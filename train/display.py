@@ -45,9 +45,9 @@ class Display(Protocol):
 
 
 @contextmanager
-def display(hook: str, members: Sequence[Member], total: int, rows: int) -> Iterator[Display]:
-    """Show how the training of `members` at `hook` goes, from `rows` to `total` at most."""
-    console = Console(stderr=True)
+def display(hook: str, members: Sequence[Member], total: int, rows: int, speaks: bool = True) -> Iterator[Display]:
+    """Show how the training of `members` at `hook` goes, from `rows` to `total` at most; nothing, if not `speaks`."""
+    console = Console(stderr=True, quiet=not speaks)
     if not console.is_terminal:
         yield Lines(console, hook, len(members), total, rows)
         return

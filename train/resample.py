@@ -42,25 +42,28 @@ def resample_due(settings: Mapping[str, Any], schedule: Schedule, before: int, r
 @torch.no_grad()
 def resample(member: Member, x: Float[Tensor, "row d"]) -> int:
     """Point dead latents at rows of `x` that are reconstructed badly; return how many."""
-    settings, p = member.planned.settings, member.parameters
+    settings, p, exchange = member.planned.settings, member.parameters, member.architecture.exchange
     dead = member.silent_rows >= rows_between(settings) // 2
-    alive = ~dead
-    wanted = dead.nonzero().squeeze(1)
-    if not len(wanted):
+    # a dictionary that several processes share numbers its dead latents through all of them
+    counts = exchange.gather(dead.count_nonzero().view(1)).tolist()
+    if not sum(counts):
         return 0
-    dictionary = member.dictionary(1.0)
-    losses = torch.cat([(dictionary(part) - part).square().sum(1) for part in x.split(CHUNK)]).double().cpu()
-    weights = (losses / losses.amax().clamp(min=1e-300)).square()
-    wanted = wanted[: int(weights.count_nonzero())]
-    if not len(wanted):
+    weights = _losses(member, x)
+    weights = (weights / weights.amax().clamp(min=1e-300)).square()
+    total = min(sum(counts), int(weights.count_nonzero()))
+    if not total:
         return 0
-    rows = torch.multinomial(weights, len(wanted), generator=_generator(settings, member.rows)).to(x.device)
+    drawn = torch.multinomial(weights, total, generator=_generator(settings, member.rows))
+    first = sum(counts[: exchange.rank])
+    rows = drawn[first : first + counts[exchange.rank]].to(x.device)
+    wanted = dead.nonzero().squeeze(1)[: len(rows)]
     directions = F.normalize(x[rows] - p["b_dec"], dim=1)
     p["W_dec"][wanted] = directions
     if "W_enc" in p:
-        norms = p["W_enc"].norm(dim=1)
-        norm = norms[alive].mean() if bool(alive.any()) else norms.mean()
-        p["W_enc"][wanted] = ENCODER_NORM * norm * directions
+        norms = p["W_enc"].norm(dim=1).double()
+        living = norms * ~dead if sum(counts) < len(dead) * exchange.ranks else norms
+        norm = exchange.sum(living.sum()) / exchange.sum((living > 0).sum())
+        p["W_enc"][wanted] = ENCODER_NORM * norm.float() * directions
     for name in {"b_enc", "b_mag", "r_mag"} & p.keys():
         p[name][wanted] = 0
     for name, average in member.averages.items():
@@ -68,8 +71,18 @@ def resample(member: Member, x: Float[Tensor, "row d"]) -> int:
             average[wanted] = 0
             member.squares[name][wanted] = 0
     member.silent_rows[wanted] = 0
-    member.resampled += len(wanted)
-    return len(wanted)
+    member.resampled += total
+    return total
+
+
+def _losses(member: Member, x: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
+    """Compute ‖x − x̂‖² of each row; float64 on the CPU."""
+    dictionary, exchange = member.dictionary(1.0), member.architecture.exchange
+    losses = []
+    for part in x.split(CHUNK):
+        decoded = exchange.sum(dictionary.encode(part) @ dictionary.W_dec)
+        losses.append(decoded.add_(dictionary.b_dec).sub_(part).square_().sum(1))
+    return torch.cat(losses).double().cpu()
 
 
 def _generator(settings: Mapping[str, Any], rows: int) -> torch.Generator:

@@ -1,33 +1,48 @@
 """Decide whether there is anything to train, without waiting for torch where there is not."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from train.assign import refuse_other_sharing, share_of
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
 from winnow.config import Experiment
 from winnow.errors import UserError
-from winnow.lock import run_lock
+from winnow.lock import claim, run_lock
+from winnow.ranks import Ranks, this_rank
 from winnow.run import Run, write_resolved
 
 
-def train(config: Experiment) -> None:
-    """Train the run's dictionaries, or say that they are there.
+def train(config: Experiment, ranks: Ranks | None = None) -> None:
+    """Train the run's dictionaries, this rank's share of them, or say that they are there.
 
     Raises `UserError` where they were made with other settings, or the request cannot be met;
     `Interrupted` where a signal stopped it and its state is saved.
     """
+    ranks = ranks or this_rank()
     run = Run(Path(config.run))
     planned = plan_dictionaries(config, _manifest(run.activations), run.dictionaries)
-    with run_lock(run.path):
+    shares = config.train.shard_latents and ranks.total > 1
+    with run_lock(run.path, shared=ranks.total > 1), ExitStack() as held:
         refuse_other_settings(planned)
-        unfinished = [p for p in planned if not p.finished and not p.failed]
+        mine = planned if shares or ranks.total == 1 else share_of(planned, ranks)
+        if ranks.total > 1 and not shares:
+            mine = [p for p in mine if held.enter_context(claim(p.folder))]  # others: a rank of another count is at it
+        unfinished = [p for p in mine if not p.finished and not p.failed]
+        refuse_other_sharing(unfinished, ranks.total if shares else 1)
         if unfinished:
-            from train.sweep import train_all
+            with claim(run.path / "config.toml", wait=True):
+                write_resolved(config)
+            if shares:
+                from train.sharded import train_shared
 
-            write_resolved(config)
-            train_all(config, run.activations, unfinished)
-        _report(run.dictionaries, planned, already=not unfinished)
+                train_shared(config, run.activations, unfinished, ranks)
+            else:
+                from train.sweep import train_all
+
+                train_all(config, run.activations, unfinished, ranks)
+        _report(run.dictionaries, planned if shares else mine, ranks, already=not unfinished)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -41,7 +56,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         return read_manifest(folder)
 
 
-def _report(folder: Path, planned: list[Planned], already: bool) -> None:
+def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -> None:
     failed = [p for p in planned if p.failed]
     for p in failed:
         why = json.loads((p.folder / FAILED).read_text(encoding="utf-8"))
@@ -50,6 +65,7 @@ def _report(folder: Path, planned: list[Planned], already: bool) -> None:
             f"in {p.folder / 'checkpoints'}; choose a lower learning_rate, or delete the folder to try again"
         )
     done = len(planned) - len(failed)
-    if not done:
+    if not done and failed:
         raise UserError(f"{folder}: no dictionary could be trained; see the lines above")
-    print(f"{folder}: {done} dictionaries" + (" are there; nothing to do" if already else ""))
+    share = f" of rank {ranks.rank} of {ranks.total}" if ranks.total > 1 else ""
+    print(f"{folder}: {done} dictionaries{share}" + (" are there; nothing to do" if already else ""))

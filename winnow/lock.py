@@ -46,7 +46,7 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
     `wait`: until it is.
     """
     folder = path.with_name(".claims")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / path.name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

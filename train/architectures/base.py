@@ -218,6 +218,17 @@ class Architecture:
         chosen = self.exchange.largest(active.values.unsqueeze(0), counts[0])
         return active if chosen is None else sparse.keep(active, chosen.flatten())
 
+    def is_dense(self, mask: Bool[Tensor, "member row n"]) -> bool:
+        """Tell whether so many entries are marked that four dense products beat gathering them.
+
+        On a GPU counting them would make the host wait: there it is always so. Processes that share a dictionary
+        decide together, since what they exchange depends on it.
+        """
+        if sparse.asynchronous(mask):
+            return True
+        marked = int(self.exchange.sum(torch.tensor(np.count_nonzero(mask.numpy()))))
+        return marked >= SPARSE_BELOW * mask.numel() * self.exchange.ranks
+
     def rows_gradient(
         self, p: Parameters, gradient: Float[Tensor, "member row d"], g_b_enc: Float[Tensor, "member n"]
     ) -> Float[Tensor, "member d"]:
@@ -227,14 +238,6 @@ class Architecture:
     def through_encoder(self, p: Parameters, g_b_enc: Float[Tensor, "member n"]) -> Float[Tensor, "member d"]:
         """Take a gradient of the pre-activations, summed over rows, back through the encoder."""
         return self.exchange.sum(torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1))
-
-
-def is_dense(mask: Bool[Tensor, "member row n"]) -> bool:
-    """Tell whether so many entries are marked that four dense products beat gathering them.
-
-    On a GPU counting them would make the host wait: there it is always so.
-    """
-    return sparse.asynchronous(mask) or int(np.count_nonzero(mask.numpy())) >= SPARSE_BELOW * mask.numel()
 
 
 def zero_where_zero(gradient: Float[Tensor, "*shape"], f: Float[Tensor, "*shape"]) -> None:

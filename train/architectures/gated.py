@@ -17,7 +17,6 @@ from train.architectures.base import (
     Moment,
     Parameters,
     Step,
-    is_dense,
     of_entries,
     zero_where_zero,
 )
@@ -37,7 +36,7 @@ class Gated(Architecture):
         penalty = self.penalty(self.l1_coefficient, moment, x) / len(x)
         centred, pre = self.encode(p, x)
         passes = exceeds(pre, 0.0)
-        if is_dense(passes):
+        if self.is_dense(passes):
             return self._dense_step(p, x, centred, pre, penalty)
         return self._sparse_step(p, x, centred, sparse.where_members(passes, pre), penalty)
 

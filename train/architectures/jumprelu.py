@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, is_dense, of_entries
+from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class JumpRelu(Architecture):
         centred, pre = self.encode(p, x)
         # every entry that passes, and those below that lie within the kernel
         near = pre > (theta - width / 2).unsqueeze(1)
-        if is_dense(near):
+        if self.is_dense(near):
             step = self._dense_step(p, x, centred, pre, penalty)
         else:
             step = self._sparse_step(p, x, centred, sparse.where_members(near, pre), penalty)

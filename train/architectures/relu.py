@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train import sparse
-from train.architectures.base import Architecture, Moment, Parameters, Step, is_dense
+from train.architectures.base import Architecture, Moment, Parameters, Step
 from train.ranking import exceeds
 
 
@@ -25,7 +25,7 @@ class Relu(Architecture):
         centred, pre = self.encode(p, x)
         penalty = self.penalty(self.l1_coefficient, moment, x)
         positive = exceeds(pre, 0.0)
-        if is_dense(positive):
+        if self.is_dense(positive):
             step = self.dense_step(p, x, centred, pre.relu_(), penalty)
         else:
             step = self.sparse_step(p, x, centred, sparse.where_members(positive, pre), penalty)

@@ -1,0 +1,38 @@
+"""Which dictionaries each rank of a job trains, or that all share each; read without waiting for torch."""
+
+from collections.abc import Iterable, Sequence
+
+from train.plan import Planned
+from winnow.errors import UserError
+from winnow.ranks import Ranks
+
+SHARDS = "shards"  # folder of the unfinished that several processes share: 0-of-2, 1-of-2 (train/sharded.py)
+
+
+def share_of(planned: Sequence[Planned], ranks: Ranks) -> list[Planned]:
+    """Give this rank's share, so that all have about the same work; every rank divides alike.
+
+    A dictionary's work goes by its latents and its width, which is that of its hook: the largest are dealt first, each
+    to the rank that has the least.
+    """
+    work = [0] * ranks.total
+    mine = []
+    for dictionary in sorted(planned, key=lambda p: -p.settings["n_latents"]):
+        rank = work.index(min(work))
+        work[rank] += dictionary.settings["n_latents"]
+        if rank == ranks.rank:
+            mine.append(dictionary)
+    return sorted(mine, key=list(planned).index)
+
+
+def refuse_other_sharing(planned: Iterable[Planned], processes: int) -> None:
+    """Raise `UserError` for a dictionary that was begun by another number of processes than share it now."""
+    for dictionary in planned:
+        folder = dictionary.folder
+        begun = {int(path.name.rpartition("-")[2]) for path in (folder / SHARDS).glob("*-of-*")}
+        begun |= {1} if any((folder / "checkpoints").glob("rows-*")) else set()
+        for other in begun - {processes}:
+            raise UserError(
+                f"{folder}: was begun by {other} {'process' if other == 1 else 'processes that share it'}, now by "
+                f"{processes}; go on as before, or delete the folder"
+            )

@@ -1,0 +1,209 @@
+"""Train one dictionary at a time, its latents split over the ranks of a job: for dictionaries too large for one GPU.
+
+    torchrun --nproc-per-node 8 -m train --config FILE --train.shard_latents true
+
+Rank r of R holds latents [r·n/R, (r + 1)·n/R): their encoder and decoder rows, their share of Adam, their counters.
+Every rank reads the same rows in the same order. What is exchanged in a step (train/exchange.py): the partial
+reconstructions, added up; for topk and batchtopk the candidates for the largest values; and b_dec's gradient, so that
+it stays the same everywhere. Decisions are made from numbers that are equal on all ranks, so all make the same.
+
+    dictionaries/<hook>/<name>/shards/1-of-8/checkpoints/   the state of rank 1 of 8, as train/checkpoint.py writes it
+
+A checkpoint counts once every rank has it, and the one before stays until then. A training begun on so many ranks goes
+on on as many. The finished dictionary is gathered by rank 0, and is like any other.
+"""
+
+import copy
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from train.assign import SHARDS
+from train.checkpoint import checkpoint_rows, drop_checkpoints, drop_leftovers, read_checkpoint, write_checkpoint
+from train.curve import cut_curve
+from train.exchange import Exchange, joined
+from train.held_out import Evaluation
+from train.initialise import first_parameters
+from train.loggers import check_loggers
+from train.member import Member
+from train.plan import Planned
+from train.provenance import metadata
+from train.signals import Stop, stop_on_signals
+from train.snapshots import snapshot_path
+from train.sweep import _Sweep, device_of, finished_store
+from train.workers import Each
+from winnow.config import Experiment
+from winnow.dictionary import Dictionary, save_dictionary
+from winnow.errors import UserError, refuse_changed
+from winnow.ranks import Ranks
+from winnow.store import ActivationStore
+
+WHOLE = ("b_dec",)  # held by every rank; of the other parameters, those with a dimension are sliced by latents
+
+
+def slice_of(parameters: Mapping[str, Tensor], exchange: Exchange) -> dict[str, Tensor]:
+    """Take this rank's latents out of the parameters of a whole dictionary.
+
+    Raises `UserError` where they cannot be split evenly.
+    """
+    n = len(parameters["W_dec"])
+    if n % exchange.ranks:
+        raise UserError(
+            f"train.shard_latents: {n} latents cannot be split evenly over {exchange.ranks} ranks; choose a multiple"
+        )
+    part = n // exchange.ranks
+    mine = slice(exchange.rank * part, (exchange.rank + 1) * part)
+    return {name: p if name in WHOLE else p[mine].clone() for name, p in parameters.items()}
+
+
+def gathered(member: Member, exchange: Exchange, scale: float) -> Dictionary | None:
+    """Put a dictionary together in the memory of rank 0's host; None on the other ranks."""
+    whole = copy.copy(member)
+    parts = {
+        name: p.cpu() if name in WHOLE or not p.ndim else exchange.collect(p) for name, p in member.parameters.items()
+    }
+    if exchange.rank:
+        return None
+    whole.parameters = {name: p for name, p in parts.items() if p is not None}
+    return whole.dictionary(scale)
+
+
+def shard_folder(planned: Planned, exchange: Exchange, rank: int | None = None) -> Path:
+    """Name the folder of a rank's state."""
+    return planned.folder / SHARDS / f"{exchange.rank if rank is None else rank}-of-{exchange.ranks}"
+
+
+def common_start(planned: Planned, exchange: Exchange) -> int:
+    """Give the rows of the latest checkpoint that every rank has; 0 where there is none."""
+    ranks = range(exchange.ranks)
+    return max(set.intersection(*(checkpoint_rows(shard_folder(planned, exchange, r)) for r in ranks)), default=0)
+
+
+class SharedStop(Stop):
+    """A signal to any rank stops all of them, after the same step."""
+
+    def __init__(self, stop: Stop, exchange: Exchange) -> None:
+        self.stop = stop
+        self.exchange = exchange
+
+    @property
+    def requested(self) -> str | None:  # type: ignore[override]
+        """Ask all ranks; each must ask as often."""
+        asked = self.stop.requested
+        anywhere = int(self.exchange.sum(torch.tensor(int(asked is not None))))
+        return (asked or "a signal to another rank") if anywhere else None
+
+
+class _SharedSweep(_Sweep):
+    """A sweep of one dictionary, of which this rank holds a slice of the latents."""
+
+    def __init__(
+        self, config: Experiment, store: ActivationStore, planned: Planned, exchange: Exchange, device: torch.device
+    ) -> None:
+        self.exchange = exchange
+        self.speaks = exchange.rank == 0
+        if not self.speaks:
+            config = config.model_copy(update={"train": config.train.model_copy(update={"loggers": []})})
+        super().__init__(config, store, planned.hook, [planned], common_start(planned, exchange), device)
+
+    def run(self, stop: Stop) -> None:
+        """Train to the end, saving state on the way."""
+        super().run(SharedStop(stop, self.exchange))
+
+    def _member(self, planned: Planned) -> Member:
+        whole = first_parameters(planned.settings, self.scaling.mean, self._sample, lambda: self._output_weights)
+        member = Member(planned, slice_of(whole, self.exchange), self.device, len(self.held_out))
+        member.architecture = dataclasses.replace(member.architecture, exchange=self.exchange)
+        member.convergence.exchange = self.exchange
+        folder = shard_folder(planned, self.exchange)
+        folder.mkdir(parents=True, exist_ok=True)
+        drop_leftovers(folder)
+        if self.rows:
+            tensors, numbers = read_checkpoint(folder, self.rows)
+            refuse_changed(planned.folder, numbers["settings"], planned.settings)
+            member.load_state(tensors, numbers)
+        if self.speaks:
+            cut_curve(planned.folder, self.rows)
+        return member
+
+    def _evaluate(self, members: list[Member], each: Each) -> list[Evaluation]:
+        return [self._evaluated(member) for member in members]
+
+    @torch.no_grad()
+    def _evaluated(self, member: Member) -> Evaluation:
+        """Measure the dictionary as it would be saved, on the held-out rows."""
+        part, rule, exchange = member.dictionary(1.0), member.architecture, self.exchange
+        sums = torch.zeros(len(Evaluation._fields), dtype=torch.float64, device=self.device)
+        for x in self.held_out.batches():
+            if part.k is None:
+                f = part.encode(x)
+            else:
+                pre = (x - part.b_dec) @ part.W_enc + part.b_enc
+                active = rule.top_k(pre.unsqueeze(0), [part.k])
+                rows = torch.repeat_interleave(active.offsets.diff())
+                f = torch.zeros_like(pre).index_put_((rows, active.latents), active.values)
+            error = exchange.sum(part.W_dec.new_zeros(x.shape).addmm_(f, part.W_dec)).add_(part.b_dec).sub_(x)
+            latents = exchange.sum(torch.stack([(f > 0).sum().double(), f.sum().double()]))
+            variance = (x - self.mean).square_().sum()
+            rows = torch.full_like(variance, len(x))
+            quantities = [rows, error.square_().sum(), latents[0], latents[1], variance]
+            sums += torch.stack([quantity.double() for quantity in quantities])
+        return Evaluation(*sums.tolist())
+
+    def _snapshot(self, member: Member) -> None:
+        self._publish(member, snapshot_path(member.planned.folder, member.rows))
+
+    def _save(self) -> None:
+        """Checkpoint this rank's slice; once all ranks have theirs, drop the older one."""
+        self.loggers.flush()
+        for member in list(self.members):
+            if not bool(member.sums.isfinite().all()):
+                self._fail(member, float(member.sums[1] / member.sums[0]))
+        for member in self.members:
+            folder = shard_folder(member.planned, self.exchange)
+            write_checkpoint(folder, *member.state())
+            self._wait()
+            drop_checkpoints(folder, but=self.rows)
+
+    def _fail(self, member: Member, loss: float) -> None:
+        if self.speaks:
+            super()._fail(member, loss)
+        else:
+            self.members.remove(member)
+
+    def _finish_ended(self) -> None:
+        for member in [member for member in self.members if member.ended]:
+            self._publish(member, member.planned.folder)
+            self._wait()
+            if self.speaks:
+                shutil.rmtree(member.planned.folder / SHARDS)
+            self.members.remove(member)
+
+    def _publish(self, member: Member, folder: Path) -> None:
+        dictionary = gathered(member, self.exchange, self.scaling.scale)
+        if dictionary is not None:
+            save_dictionary(dictionary, folder, metadata(self.store), self._provenance(member))
+
+    def _wait(self) -> None:
+        """Go on once every rank has come here."""
+        self.exchange.sum(torch.zeros(()))
+
+
+def train_shared(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
+    """Train every planned dictionary to its end, one after the other, with all ranks of the job.
+
+    Raises `UserError` where the harvest is not finished, a dictionary cannot be split, or was begun otherwise;
+    `Interrupted` once a signal's state is saved, and where another rank is gone.
+    """
+    store = finished_store(activations)
+    check_loggers(config.train.loggers)
+    device = device_of(config.model.device, ranks)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    with joined(ranks) as exchange, stop_on_signals() as stop:
+        for one in planned:
+            _SharedSweep(config, store, one, exchange, device).run(stop)
