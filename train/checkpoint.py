@@ -49,11 +49,17 @@ def drop_checkpoints(folder: Path, but: int | None = None) -> None:
     for rows in checkpoint_rows(folder):
         if rows != but:
             shutil.rmtree(_path(folder, rows))
-    leftovers = [*(folder / CHECKPOINTS).glob("*.partial")]
-    for leftover in leftovers:
-        shutil.rmtree(leftover)
     if but is None:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Delete what a killed process had begun to write in a dictionary's folder: safetensors writes to .tmp… first."""
+    for leftover in [*folder.rglob(".tmp*"), *folder.rglob("*.partial")]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
 def checkpoint_rows(folder: Path) -> set[int]:

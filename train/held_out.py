@@ -9,6 +9,7 @@ from torch import Tensor
 
 from train import sparse
 from train.member import Member
+from train.schedule import fewest_rows
 from train.workers import Each
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
@@ -16,6 +17,7 @@ from winnow.store import ActivationStore
 
 SHARE = 100  # one row of so many is held out,
 MOST = 65_536  # and not more than so many
+EVALUATED = 100  # of the rows trained on, one in so many is evaluated each time, or a batch
 SPARSE_BELOW = 0.03  # density under which gathering the active latents beats a dense product on the CPU
 
 
@@ -62,30 +64,35 @@ def first_held_out(store: ActivationStore, asked: int | Literal["auto"]) -> int:
     return start
 
 
+def evaluated_rows(settings: Mapping[str, Any], held_out_rows: int) -> int:
+    """Give how many of the held-out rows are evaluated each time: a short training does with a part of a long tail."""
+    return min(held_out_rows, max(settings["batch_rows"], int(fewest_rows(settings)) // EVALUATED))
+
+
 class HeldOut:
-    """The held-out rows of one hook, as the dictionaries see them; read again whenever they are asked for."""
+    """Held-out rows of one hook, as the dictionaries see them; read again whenever they are asked for."""
 
     def __init__(
         self,
         store: ActivationStore,
         hook: str,
-        start: int,
+        rows: range,
         batch_rows: int,
         prepare: Callable[[Tensor], Float[Tensor, "row d"]],
     ) -> None:
         self.store = store
         self.hook = hook
-        self.start = start
+        self.rows = rows
         self.batch_rows = batch_rows
         self.prepare = prepare  # scales rows, and moves them to the device
 
     def __len__(self) -> int:
-        return self.store.rows - self.start
+        return len(self.rows)
 
     def batches(self) -> Iterator[Float[Tensor, "row d"]]:
         """Yield the rows in the order of the store."""
-        for start in range(self.start, self.store.rows, self.batch_rows):
-            yield self.prepare(self.store.read(self.hook, start, min(start + self.batch_rows, self.store.rows)))
+        for start in self.rows[:: self.batch_rows]:
+            yield self.prepare(self.store.read(self.hook, start, min(start + self.batch_rows, self.rows.stop)))
 
 
 def evaluate(
@@ -98,6 +105,8 @@ def evaluate(
 
     mean: of everything harvested, scaled. each: see train/workers.py.
     """
+    if not members:
+        return []
     dictionaries = [member.dictionary(scale=1.0) for member in members]
     sums: list[Tensor | float] = [0.0] * len(members)
 

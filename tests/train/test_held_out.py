@@ -12,7 +12,7 @@ from torch import Tensor
 import winnow
 from tests.stores import planted, write_store
 from tests.train.experiments import load, write_run
-from train.held_out import first_held_out
+from train.held_out import evaluated_rows, first_held_out
 from train.loader import Loader
 from train.stage import train
 from winnow.errors import UserError
@@ -39,6 +39,14 @@ def test_tail_that_leaves_nothing_is_refused(asked: int, tmp_path: Path) -> None
         first_held_out(store, asked)
 
 
+def test_short_training_evaluates_few_of_many_held_out_rows() -> None:
+    settings = {"rows": 1_000_000, "batch_rows": 4096}
+    assert evaluated_rows(settings, 5000) == 5000
+    assert evaluated_rows(settings, 65_536) == 10_000
+    assert evaluated_rows({**settings, "rows": 100_000}, 65_536) == 4096
+    assert evaluated_rows({**settings, "rows": "converged", "max_rows": 64_000_000}, 65_536) == 20_000
+
+
 def test_held_out_rows_are_never_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = planted(3000, 16, 40, 3)
     used: list[Tensor] = []
@@ -56,10 +64,10 @@ def test_held_out_rows_are_never_trained_on(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_evaluation_is_that_of_the_finished_dictionary(tmp_path: Path) -> None:
-    path = write_run(tmp_path, GRIDS, held_out_rows=500)
+    path = write_run(tmp_path, GRIDS, held_out_rows=200)
     train(load(path))
     x, _ = planted(3000, 16, 40, 3)
-    held_out = x[2496:].double()
+    held_out = x[2800:].double()
     for d in winnow.load_dictionaries(tmp_path / "run"):
         assert d.path is not None
         last = json.loads((d.path / "metrics.jsonl").read_text().splitlines()[-1])

@@ -126,6 +126,19 @@ def _pull_the_plug(*arguments: Any) -> None:
     raise OSError("pulled the plug")
 
 
+def test_what_a_killed_process_had_begun_to_write_is_deleted(tmp_path: Path) -> None:
+    path = write_run(tmp_path, GRIDS[1:])
+    folder = tmp_path / "run" / "dictionaries" / HOOK / "relu-48-l1_0.5-seed0"
+    (folder / "checkpoints" / "rows-0000000001000.77.partial").mkdir(parents=True)
+    (folder / "checkpoints" / "rows-0000000001000.77.partial" / "state.safetensors").write_bytes(b"half")
+    for name in (".tmpbtFlCU", "sae_weights.safetensors.partial", "snapshots/rows-0000000000250/.tmpAbCdEf"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"half of it")
+    train(load(path))
+    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    assert files == ["cfg.json", "metrics.jsonl", "sae_weights.safetensors", "training.json"]
+
+
 def test_members_that_share_a_checkpoint_go_on_together(tmp_path: Path) -> None:
     planned = [Planned("h", tmp_path / name, {}) for name in "abc"]
     for name, rows in {"a": (1000, 2000), "b": (1000,)}.items():
