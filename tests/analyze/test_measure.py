@@ -234,21 +234,3 @@ def test_metrics_that_are_no_json_are_named(experiment):
     (folder / "metrics.json").write_text("{")
     with pytest.raises(UserError, match=r"metrics.json: not valid JSON .*; delete it, and run make analyze again$"):
         measure_run(experiment)
-
-
-@pytest.mark.usefixtures("bare_page")
-def test_feature_pages_are_made_once_and_follow_the_choice(experiment, harvested, capsys):
-    measure_run(experiment)
-    features = ROOT / experiment.run / "report" / "features"
-    assert "144 latents of 2 dictionaries" in capsys.readouterr().out
-    made = {path: path.stat().st_mtime_ns for path in features.rglob("*.js")}
-    assert len(made) == 5  # text; of both, an overview and one chunk
-    measure_run(experiment)
-    assert "nothing to do" in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in features.rglob("*.js")} == made
-    measure_run(load(harvested, "--run", experiment.run, "--analyze.features", "topk-96-*"))
-    assert len(list(features.rglob("*.js"))) == 3
-    measure_run(load(harvested, "--run", experiment.run, "--analyze.features", "none"))
-    assert not features.exists()
-    with pytest.raises(UserError, match=r"analyze.features = gated-\*: no finished dictionary has this name"):
-        measure_run(load(harvested, "--run", experiment.run, "--analyze.features", "gated-*"))
