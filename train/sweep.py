@@ -16,7 +16,7 @@ from torch import Tensor
 from train.checkpoint import drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
 from train.curve import append_point, cut_curve
 from train.display import display
-from train.held_out import HeldOut, evaluate, evaluated_rows, first_held_out
+from train.held_out import Evaluation, HeldOut, evaluate, evaluated_rows, first_held_out
 from train.initialise import SAMPLE_ROWS, first_parameters
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
@@ -35,34 +35,47 @@ from winnow.config import Experiment, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
 from winnow.publish import publish_text
+from winnow.ranks import Ranks
 from winnow.stage import Interrupted
 from winnow.store import ActivationStore
 
 
-def train_all(config: Experiment, activations: Path, planned: list[Planned]) -> None:
+def train_all(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
     """Train every planned dictionary to its end, hook by hook.
 
-    Raises `UserError` where the harvest is not finished, `Interrupted` once a signal's state is saved.
+    ranks: of the job; by its rank a process knows its GPU. Raises `UserError` where the harvest is not finished,
+    `Interrupted` once a signal's state is saved.
     """
-    store = ActivationStore(activations)
-    if not store.complete:
-        raise UserError(f"{activations}: the harvest is not finished; run make harvest")
+    store = finished_store(activations)
     check_loggers(config.train.loggers)
-    device = _device(config.model.device)
+    device = device_of(config.model.device, ranks)
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
             for start, group in group_by_start(p for p in planned if p.hook == hook):
                 _Sweep(config, store, hook, group, start, device).run(stop)
 
 
-def _device(name: str) -> torch.device:
+def finished_store(activations: Path) -> ActivationStore:
+    """Open a store. Raises `UserError` where the harvest is not finished."""
+    store = ActivationStore(activations)
+    if not store.complete:
+        raise UserError(f"{activations}: the harvest is not finished; run make harvest")
+    return store
+
+
+def device_of(name: str, ranks: Ranks) -> torch.device:
+    """Give the device that the settings name; of several GPUs, that of this rank."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and ranks.total > 1:
+        return torch.device("cuda", ranks.local % torch.cuda.device_count())
     return torch.device(name)
 
 
 class _Sweep:
     """The dictionaries of one hook that stand at the same row."""
+
+    speaks = True  # writes the curve, and shows how it goes; where several processes share a dictionary, one does
 
     def __init__(
         self,
@@ -74,8 +87,8 @@ class _Sweep:
         device: torch.device,
     ) -> None:
         self.config: Train = config.train
-        self.model = config.model
         self.run_folder = Path(config.run)
+        self.model = config.model
         self.store = store
         self.hook = hook
         self.rows = start
@@ -125,7 +138,7 @@ class _Sweep:
         planned = [member.planned for member in self.members]
         with (
             open_loggers(self.config.loggers, self.run_folder, planned, self.rows) as self.loggers,
-            display(self.hook, self.members, most, self.rows) as self.display,
+            display(self.hook, self.members, most, self.rows, self.speaks) as self.display,
             side_by_side(len(self.members), self.device) as each,
         ):
             stacks: list[Stack] = []
@@ -142,14 +155,15 @@ class _Sweep:
                 self._observe(before, each)
                 self.display.advance(self.rows)
                 ended = any(member.ended for member in self.members)
-                if ended or stop.requested or _passes(before, self.rows, self.config.checkpoint_rows):
+                stopped_by = stop.requested
+                if ended or stopped_by or _passes(before, self.rows, self.config.checkpoint_rows):
                     self._save()
                 if ended:
                     self._finish_ended()
                 if not self.members:
                     return
-                if stop.requested:
-                    raise Interrupted(f"{self.hook}: stopped by {stop.requested} at row {self.rows:,}, state saved")
+                if stopped_by:
+                    raise Interrupted(f"{self.hook}: stopped by {stopped_by} at row {self.rows:,}, state saved")
 
     def _observe(self, before: int, each: Each) -> None:
         """Do what falls due with the step from `before`: copies, points of the curves, evaluations, snapshots."""
@@ -159,16 +173,22 @@ class _Sweep:
         logs = _passes(before, self.rows, self.logs)
         points = self._points([m for m in self.members if logs or m.ended or looks[m] is not None])
         evaluated = [member for member in points if member.ended or looks[member] is not None]
-        for member, result in zip(evaluated, evaluate(evaluated, self.held_out, self.mean, each), strict=True):
+        for member, result in zip(evaluated, self._evaluate(evaluated, each), strict=True):
             points[member] |= result.point(member.planned.settings)
             self._judge(member, looks[member], points[member]["eval_loss"])
-        for member, point in points.items():
+        for member, point in points.items() if self.speaks else ():
             append_point(member.planned.folder, point)
             self.loggers.add(member.planned, point)
             self.display.show(member, point)
         if snapshot_due(before, self.rows, self.config.snapshots, self.config.batch_rows):
             for member in self.members:
-                write_snapshot(member, self.scaling.scale, metadata(self.store), self._provenance(member))
+                self._snapshot(member)
+
+    def _evaluate(self, members: list[Member], each: Each) -> list[Evaluation]:
+        return evaluate(members, self.held_out, self.mean, each)
+
+    def _snapshot(self, member: Member) -> None:
+        write_snapshot(member, self.scaling.scale, metadata(self.store), self._provenance(member))
 
     def _judge(self, member: Member, look: int | None, loss: float) -> None:
         """Tell the rule of an evaluation; where it holds, let the rate fall from here on."""
