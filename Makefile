@@ -5,7 +5,7 @@ CONFIG ?= configs/demo.toml
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo all tokens harvest train analyze verify bench setup test check format lint types
+.PHONY: kernels demo all tokens harvest train analyze verify bench setup test check format lint types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -45,6 +45,11 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)
 	$(BIN)/pytest
+
+# Triton's kernels, interpreted and compiled without a GPU; in a folder of its own, for it takes a gigabyte
+kernels: $(READY)
+	$(BIN)/pip install --quiet --upgrade --target .triton triton==3.9.0
+	PYTHONPATH=.triton TRITON_INTERPRET=1 $(BIN)/pytest tests/train/test_kernels.py
 
 check: format lint types test
 

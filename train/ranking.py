@@ -11,13 +11,17 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from train import kernels
+
 
 def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
     """Find the k largest of ReLU(pre) in each row, and their latents, ascending by latent.
 
     The latents are those of `torch.topk`, but for equal values, and for those below zero, where any may be chosen. The
-    values are what `pre` holds: not yet ReLU'd.
+    values may be those of `pre`, not yet ReLU'd.
     """
+    if kernels.available(pre):
+        return kernels.top_k(pre, k)
     if pre.device.type == "cpu":
         latents = torch.from_numpy(np.sort(_largest(comparable(pre), k).numpy(), axis=1))
     else:
