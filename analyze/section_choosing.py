@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.chart import Chart, HeatMap
+from analyze.chart import Chart, HeatMap, Number
 from analyze.section import count, percent, significant
 from analyze.section_ladder import ladder_of
 
@@ -65,7 +65,7 @@ def _sticky(number: int, grid: Grid) -> Chart:
 
 
 def _heat_map(
-    grid: Grid, title: str, table: Sequence[Sequence[float | None]], share: bool, highest: float | None
+    grid: Grid, title: str, table: Sequence[Sequence[Number | None]], share: bool, highest: Number | None
 ) -> HeatMap:
     top = highest if highest is not None else max((v for row in table for v in row if v is not None), default=1)
     return HeatMap(
@@ -82,7 +82,7 @@ def _heat_map(
     )
 
 
-def _known(table: Sequence[Sequence[float | None]] | None) -> bool:
+def _known(table: Sequence[Sequence[Number | None]] | None) -> bool:
     return any(value is not None for row in table or [] for value in row)
 
 

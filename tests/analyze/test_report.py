@@ -13,12 +13,13 @@ from analyze.report import FORMATS, render_page, report_sections, write_report
 from analyze.section_overview import overview_section
 from analyze.section_training import STILL_FALLING, last_half_fall
 from tests.analyze.sample import COSINE_EDGES, EVALUATION_ROWS, RESIDUAL, TOPK, chance_counts, sample_metrics
+from tests.analyze.sample_relations import with_relations
 
 
 def small_metrics() -> dict[str, Any]:
     """One ladder of two sizes, and one hook: every kind of figure once, for a figure takes half a second to write."""
     metrics = sample_metrics(sizes=(16, 32), architectures=(TOPK,), hooks=(RESIDUAL,))
-    return metrics | {"activations": metrics["activations"][:1]}
+    return with_relations(metrics | {"activations": metrics["activations"][:1]})
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,12 @@ def test_names_are_escaped_wherever_they_stand() -> None:
         *("activations.kind", "activations.histogram", "activations.kurtosis", "activations.variance"),
         *("activations.mean", "activations.norms", "activations.position_norms", "activations.outlier_dimensions"),
         *("activations.zeros", "activations.mean_norm", "activations.width", "activations.rows"),
+        *("activations.fits", "activations.spectrum", "activations.privileged_basis", "activations.toy"),
+        *("dictionaries.baselines", "dictionaries.shrinkage", "dictionaries.convergence", "dictionaries.snapshots"),
+        *("dictionaries.toy", "dictionaries.options", "ceilings", "families", "lineages", "choosing"),
+        *("pairs.above_chance", "pairs.covariance_null", "pairs.matched_above_0.9", "pairs.scale_aware"),
+        *("pairs.recovery", "pairs.by_firing_rate", "pairs.diagnosis", "pairs.functional", "pairs.stitching"),
+        *("pairs.meta", "pairs.subspaces"),
     ],
 )
 @pytest.mark.parametrize("absent", ["missing", "null"])
@@ -93,7 +100,7 @@ def test_what_was_not_measured_is_left_out(part: str, absent: str) -> None:
     first, _, key = part.partition(".")
     for record in metrics[first] if key else [metrics]:
         if absent == "missing":
-            del record[key or first]
+            record.pop(key or first, None)
         else:
             record[key or first] = None
     sections = report_sections(metrics)
@@ -130,6 +137,7 @@ def caveats(change: Callable[[dict[str, Any]], None]) -> list[str]:
     for dictionary in metrics["dictionaries"]:
         dictionary["dead_fraction"] = 0.0
         dictionary["l0"] = 10.0
+        del dictionary["convergence"]
     change(metrics)
     return [caveat.split(":")[0] for caveat in overview_section(metrics).caveats]
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from analyze.report import render_page, report_sections
 from tests.analyze.sample import TOPK, sample_metrics
-from tests.browser import console_errors, open_browser, set_width, wait_until_drawn
+from tests.analyze.sample_relations import with_relations
+from tests.browser import PATIENCE, console_errors, open_browser, set_width, wait_until_drawn
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_page(sample_metrics(), tmp_path_factory.mktemp("report"))
+    return write_page(with_relations(sample_metrics()), tmp_path_factory.mktemp("report"))
 
 
 def write_page(metrics: dict[str, Any], folder: Path) -> str:
@@ -39,11 +40,12 @@ def test_every_chart_is_drawn_and_the_console_is_clean(browser: Chrome, report: 
         for i in range(1, len(Select(select).options)):
             Select(select).select_by_index(i)
             wait_until_drawn(browser)
-    charts = [chart for section in report_sections(sample_metrics()) for chart in section.charts]
-    drawn = {
-        figure.get_attribute("id"): len(figure.find_elements(By.CSS_SELECTOR, "div.plot.js-plotly-plot"))
-        for figure in browser.find_elements(By.CSS_SELECTOR, "figure.chart")
-    }
+    charts = [chart for section in report_sections(with_relations(sample_metrics())) for chart in section.charts]
+    drawn = browser.execute_script("""
+        const drawn = "div.plot.js-plotly-plot, div.tree .kin";
+        const figures = [...document.querySelectorAll("figure.chart")];
+        return Object.fromEntries(figures.map((f) => [f.id, f.querySelectorAll(drawn).length]));
+    """)
     assert drawn == {chart.name: len(chart.panels) for chart in charts}
     assert console_errors(browser) == []
 
@@ -60,6 +62,59 @@ def test_legend_hides_a_series_in_every_panel_and_shows_it_again(browser: Chrome
     assert browser.execute_script(count_traces) == before - 2
     browser.execute_script("arguments[0].click()", button)
     assert browser.execute_script(count_traces) == before
+    assert console_errors(browser) == []
+
+
+def test_panels_are_drawn_when_they_come_near_the_screen(browser: Chrome, report: str) -> None:
+    browser.get(report)
+    last = browser.find_elements(By.CSS_SELECTOR, "figure.chart:not([hidden]) div.plot")[-1]
+    assert "js-plotly-plot" not in (last.get_attribute("class") or "")
+    browser.execute_script("arguments[0].scrollIntoView()", last)
+    WebDriverWait(browser, PATIENCE).until(lambda _: "js-plotly-plot" in (last.get_attribute("class") or ""))
+
+
+def test_reader_walks_along_the_family_tree(browser: Chrome, report: str) -> None:
+    browser.get(report)
+    wait_until_drawn(browser)
+    tree = browser.find_element(By.CSS_SELECTOR, "figure:not([hidden]) div.tree")
+
+    def shown() -> list[str]:
+        graph = tree.find_elements(By.CSS_SELECTOR, ".kin [data-feature]")
+        return sorted(button.get_attribute("data-feature") or "" for button in graph)
+
+    def press(selector: str) -> None:
+        browser.execute_script("arguments[0].click()", tree.find_element(By.CSS_SELECTOR, selector))
+
+    number = tree.find_element(By.CSS_SELECTOR, "input")
+    number.clear()
+    number.send_keys("5\n")  # of the smallest size: it splits, and so does one of its children
+    assert shown() == ["0:5", "1:10", "1:11", "2:20", "2:21", "2:22"]
+    assert "Feature 5 of 256" in tree.text
+    assert len(tree.find_elements(By.CSS_SELECTOR, ".kin path")) == 5
+    press(".kin [data-feature='1:11']")
+    assert shown() == ["0:5", "1:11", "2:22"]
+    press(".about [data-feature='2:22']")
+    assert shown() == ["0:5", "1:11", "2:22"]
+    assert "cosine 0.95" in tree.text
+    press(".about [data-feature='1:11']")
+    assert tree.find_element(By.CSS_SELECTOR, ".kin [aria-current]").text == "11"
+    press(".walk button[aria-label='Next feature']")
+    assert tree.get_attribute("data-shown") != "1:11"
+    Select(tree.find_element(By.CSS_SELECTOR, "form select")).select_by_index(0)
+    number.clear()
+    number.send_keys("6\n")  # it has no children
+    assert shown() == ["0:6"]
+    assert "vanishes" in tree.text
+    assert console_errors(browser) == []
+
+
+def test_address_of_a_feature_opens_its_tree(browser: Chrome, report: str) -> None:
+    path = sample_metrics()["dictionaries"][4]["path"]  # not of the tree that is shown first
+    browser.get("about:blank")
+    browser.get(f"{report}#feature={path}:11")
+    tree = browser.find_element(By.CSS_SELECTOR, "figure:not([hidden]) div.tree")
+    assert tree.find_element(By.CSS_SELECTOR, ".kin [aria-current]").text == "11"
+    assert tree.get_attribute("data-shown") == "1:11"
     assert console_errors(browser) == []
 
 
