@@ -21,7 +21,7 @@ from winnow.dtypes import ON_DISK, TORCH, to_disk
 from winnow.errors import UserError
 from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
-from winnow.statistics import BLOCK_ROWS, Accumulator, HookStatistics, scratch_for
+from winnow.statistics import BLOCK_ROWS, Accumulator, HookStatistics, Scratch
 
 
 class Sidecar(NamedTuple):
@@ -117,7 +117,7 @@ def write_shard(
     path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
-    scratch = scratch_for(max(hooks.values()))
+    scratch = Scratch.of(max(hooks.values()))
     statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
     rows = len(index.token)
     sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}

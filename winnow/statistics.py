@@ -6,11 +6,9 @@ rows and the sum of norms. Per hook: a histogram of norms.
 
 A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: four bins
 an octave, found by a shift instead of a logarithm. Magnitudes outside 2^-20 … 2^20 count in the outermost
-bins, and zeros (below 2^-127) in one of their own. Binning costs ten times as much as the moments, so the
-histograms of dimensions take every 16th row of a shard; everything else takes every row.
+bins, and zeros (below 2^-127) in one of their own.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +23,7 @@ from winnow.contiguous import DataSet, create_contiguous
 LOWEST = -20  # exponents of two that the histogram resolves
 HIGHEST = 20
 PER_OCTAVE = 4
-SAMPLED_EVERY = 16  # histograms of dimensions count every 16th row of a shard; all else counts every row
+CODE_SHIFT = 21  # of a float32's bits, from the top sign, 8 of exponent and mantissa, leaves 2 of the mantissa
 BLOCK_ROWS = 256  # a block and its square stay in the cache
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
 BINS = 2 * MAGNITUDES + 1  # negative ones from the largest down, zero, positive ones
@@ -46,7 +44,7 @@ class HookStatistics(NamedTuple):
     m2: np.ndarray  # [d] sum of (x - mean)^2; m3 and m4 likewise
     m3: np.ndarray
     m4: np.ndarray
-    histogram: np.ndarray  # [d, BINS] counts over every 16th row
+    histogram: np.ndarray  # [d, BINS] counts
     norm_histogram: np.ndarray  # [MAGNITUDES] counts
     norm_sum: np.ndarray  # [context] sum of the norms at each position
     position_rows: np.ndarray  # [context]
@@ -127,51 +125,49 @@ class Accumulator:
 
     Powers are summed in float32 about the mean of the first rows, in blocks that stay in the cache, and the
     blocks' sums in float64: a tenth of the time of float64 throughout, and equal to it to 1e-5. Between two calls
-    nothing in `scratch` is needed, so several hooks may share one: fresh memory for every block costs five times
-    the arithmetic.
+    nothing in `scratch` is needed, so several hooks may share one.
     """
 
-    def __init__(self, width: int, context: int, scratch: Tensor | None = None) -> None:
+    def __init__(self, width: int, context: int, scratch: "Scratch | None" = None) -> None:
         self.width = width
         self.context = context
-        self._scratch = scratch_for(width) if scratch is None else scratch
+        self._scratch = scratch or Scratch.of(width)
         self._rows = 0
         self._centre: Tensor | None = None
         self._powers = torch.zeros(4, width, dtype=torch.float64)
-        self._sampled: list[Tensor] = []
         self._histogram = np.zeros(width * BINS, np.int64)
+        self._first_bins = np.arange(width) * BINS
         self._norms = np.zeros(BINS, np.int64)
         self._norm_sum = torch.zeros(context, dtype=torch.float64)
         self._position_rows = torch.zeros(context, dtype=torch.int64)
 
     def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> None:
         """Take rows on the CPU, the i-th of which stood at position `positions[i]` of its sequence."""
+        if not len(x):
+            return
         if self._centre is None:
             self._centre = x.float().mean(0)
         norms = torch.empty(len(x))
-        shape = (3, min(BLOCK_ROWS, len(x)), self.width)
-        scratch = self._scratch[: math.prod(shape)].view(shape)
         for block, into in zip(x.split(BLOCK_ROWS), norms.split(BLOCK_ROWS), strict=True):
-            f, c, c2 = scratch[:, : len(block)]  # (row, d) each
-            values = block if x.dtype == torch.float32 else f.copy_(block)
+            f, c, c2 = (flat[: block.numel()].view(block.shape) for flat in self._scratch.values)  # (row, d) each
+            values = f.copy_(block)
             torch.linalg.vector_norm(values, dim=1, out=into)
             torch.sub(values, self._centre, out=c)
             torch.mul(c, c, out=c2)
             self._powers += torch.stack([c.sum(0), c2.sum(0), c.mul_(c2).sum(0), c2.mul_(c2).sum(0)])
+            bins = self._scratch.bins_of(values)
+            bins += self._first_bins
+            self._histogram += np.bincount(bins.ravel(), minlength=len(self._histogram))
         self._norms += np.bincount(_bins(norms), minlength=BINS)
         where = positions.long()
         self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
         self._position_rows += torch.bincount(where, minlength=self.context)
-        self._sampled.append(x[-self._rows % SAMPLED_EVERY :: SAMPLED_EVERY].to(torch.float32, copy=True))
         self._rows += len(x)
-        if sum(map(len, self._sampled)) >= BLOCK_ROWS:
-            self._count_sampled()
 
     def result(self) -> HookStatistics:
         """Measure all rows taken so far."""
         if self._centre is None:
             return HookStatistics.zero(self.width, self.context)
-        self._count_sampled()
         n = self._rows
         s1, s2, s3, s4 = (self._powers / n).numpy()  # about the centre; from here on about the mean
         return HookStatistics(
@@ -186,19 +182,25 @@ class Accumulator:
             self._position_rows.numpy(),
         )
 
-    def _count_sampled(self) -> None:
-        if not self._sampled:  # counted a moment ago
-            return
-        rows = torch.cat(self._sampled)
-        self._sampled = []
-        bins = _bins(rows)
-        bins += np.arange(self.width) * BINS
-        self._histogram += np.bincount(bins.ravel(), minlength=len(self._histogram))
 
+class Scratch(NamedTuple):
+    """Memory that an `Accumulator` works in: fresh memory for every block would cost five times the arithmetic."""
 
-def scratch_for(width: int) -> Tensor:
-    """Allocate what an `Accumulator` of rows this wide, or narrower, works in."""
-    return torch.empty(3 * BLOCK_ROWS * width)
+    values: Tensor  # float32 [3, value]
+    codes: np.ndarray  # uint32 [value]
+    bins: np.ndarray  # int64 [value]
+
+    @classmethod
+    def of(cls, width: int) -> "Scratch":
+        """Allocate what rows this wide, or narrower, need."""
+        count = BLOCK_ROWS * width
+        return cls(torch.empty(3, count), np.empty(count, np.uint32), np.empty(count, np.int64))
+
+    def bins_of(self, x: Tensor) -> np.ndarray:
+        """Number the bin of each value of a float32 tensor [row, d], in `bins`."""
+        codes, bins = (flat[: x.numel()].reshape(x.shape) for flat in (self.codes, self.bins))
+        np.right_shift(x.view(torch.uint32).numpy(), CODE_SHIFT, out=codes)
+        return np.take(_BIN_OF_CODE, codes, out=bins, mode="clip")  # other modes would make a copy
 
 
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:
@@ -211,8 +213,7 @@ def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> Hook
 
 def _bins(x: Tensor) -> np.ndarray:
     """Number the bin of each value of a float32 tensor, as int64 of its shape."""
-    # from the top: sign, 8 bits of exponent, mantissa; the shift keeps two bits of the mantissa
-    return _BIN_OF_CODE[x.contiguous().view(torch.uint32).numpy() >> 21]
+    return _BIN_OF_CODE[x.contiguous().view(torch.uint32).numpy() >> CODE_SHIFT]
 
 
 def _bin_of_code() -> np.ndarray:

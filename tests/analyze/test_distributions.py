@@ -17,7 +17,7 @@ def normal():
 
 def test_histogram_of_normal_values_follows_the_bell_curve():
     generator = torch.Generator().manual_seed(0)
-    normal = torch.randn(16 * 60_000, 6, generator=generator) * 2.5  # of which every 16th row is counted
+    normal = torch.randn(60_000, 6, generator=generator) * 2.5
     found = histogram(statistics(normal))
     edges, density = np.array(found["edges"]), np.array(found["density"])
     assert (density * np.diff(edges)).sum() == pytest.approx(1)
