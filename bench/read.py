@@ -25,15 +25,18 @@ WIDTH = 768
 TARGET = 0.8
 
 
-def write_store(folder: Path, rows: int, shards: int) -> ActivationStore:
+def write_store(folder: Path, rows: int, shards: int, width: int = WIDTH) -> ActivationStore:
+    """Write random rows, as many into each shard."""
     folder.mkdir()
-    manifest = {"format_version": FORMAT_VERSION, "hooks": {HOOK: WIDTH}, "context": 128, "shards": shards}
+    dtype = "float16"
+    manifest = {"format_version": FORMAT_VERSION, "hooks": {HOOK: width}, "context": 128, "shards": shards}
+    manifest["storage_dtype"] = dtype
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    values = torch.randn(rows, WIDTH)
+    values = torch.randn(rows, width)
     place = torch.arange(rows, dtype=torch.int32)
     for number in range(shards):
         with write_shard(
-            shard_path(folder, number), {HOOK: WIDTH}, RowIndex(place, place % 128, place), (0, rows), "float16", 128
+            shard_path(folder, number), {HOOK: width}, RowIndex(place, place % 128, place), (0, rows), dtype, 128
         ) as shard:
             for chunk in values.split(8192):
                 shard.append({HOOK: chunk})

@@ -2,32 +2,71 @@
 
     python -m bench.train [--quick] [--repeats 5]
 
-d = 768, n = 6144, k = 32, 4096 rows a step, on the device's own threads. Step and floor take turns, so that a noisy
-machine is equally noisy to both; the middle ratio counts. The step is all of it: loss, gradients, Adam,
-normalisation and counters.
+On a CPU: d = 768, n = 6144, k = 32, 4096 rows a step, on the device's own threads. On a GPU, where there is one:
+n = 24,576 and 131,072, 16,384 rows. Step and floor take turns, so that a noisy machine is equally noisy to both; the
+middle ratio counts. The step is all of it: loss, gradients, Adam, normalisation and counters.
+
+Two more rows compare whole passes over rows: eight small dictionaries in one sweep with eight runs one after the other,
+each of which reads and prepares the rows for itself; and a dictionary fed from shards with one fed from memory.
 """
 
 import argparse
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from bench.harvest import ratio_of
+from bench.read import HOOK, write_store
 from bench.table import Row, publish_rows
-from train.architectures.base import Parameters
 from train.initialise import first_directions, initial_parameters
+from train.loader import Loader
 from train.member import Member
 from train.plan import Planned
+from train.stack import Stack, stack_members
 from train.workers import side_by_side
 from winnow.dtypes import TORCH
 
 K = 32
-DENSITY = 0.015  # of the relu dictionary that is measured once sparse
+STILL = 1e-9  # learning rate: a step costs the same, and the density stays what it is
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Shape(NamedTuple):
+    rows: int
+    d: int
+    n: int
+
+
+class Case(NamedTuple):
+    """A step, and what it may cost."""
+
+    what: str
+    settings: dict[str, Any]
+    dtype: str
+    products: int  # of the encoder's size, in the same dtype: the floor
+    most: float  # times the floor
+    density: float | None = None  # to which the encoder's bias is set
+
+
+TOPK = {"architecture": "topk", "k": K}
+BATCHTOPK = {"architecture": "batchtopk", "k": K}
+RELU = {"architecture": "relu", "l1_coefficient": 1.0}
+ON_CPU = [
+    *(Case(s["architecture"], s, dtype, 1, 1.5) for dtype in ("float32", "bfloat16") for s in (TOPK, BATCHTOPK)),
+    Case("relu", RELU, "float32", 5, 1.15),
+    *(Case("relu", RELU, "float32", 1, 1.8, density) for density in (0.005, 0.015, 0.02)),
+    Case("relu", RELU, "bfloat16", 5, 1.15),
+]
+ON_GPU = [
+    Case("topk", TOPK, "bfloat16", 1, 2.5),
+    Case("batchtopk", BATCHTOPK, "bfloat16", 1, 2.5),
+    Case("relu", RELU, "bfloat16", 5, 1 / 0.55),
+]
 
 
 def main() -> None:
@@ -35,107 +74,140 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
-    rows, d, n = (256, 64, 512) if arguments.quick else (4096, 768, 6144)
-    x = torch.randn(rows, d, generator=torch.Generator().manual_seed(0))
-    results = [
-        step(f"{architecture}, {dtype}", x, n, dtype, arguments.repeats, products=1, target=1.5, **options)
-        for dtype in ("float32", "bfloat16")
-        for architecture, options in {
-            "topk": {"architecture": "topk", "k": K},
-            "batchtopk": {"architecture": "batchtopk", "k": K},
-        }.items()
-    ]
-    relu = {"architecture": "relu", "l1_coefficient": 1.0}
-    results += [
-        step("relu, 50 % active, float32", x, n, "float32", arguments.repeats, products=5, target=1.15, **relu),
-        step(
-            "relu, 1.5 % active, float32",
-            x,
-            n,
-            "float32",
-            arguments.repeats,
-            products=1,
-            target=1.8,
-            sparse=True,
-            **relu,
-        ),
-        sweep(arguments.repeats, arguments.quick),
-    ]
-    publish_rows("train" + (" (quick)" if arguments.quick else ""), "the dense products, or one by one", results)
+    quick, repeats = arguments.quick, arguments.repeats
+    if quick:
+        shapes, cases = [Shape(256, 64, 512)], ON_CPU
+    elif DEVICE.type == "cuda":
+        shapes, cases = [Shape(16_384, 768, n) for n in (24_576, 131_072)], ON_GPU
+    else:
+        shapes, cases = [Shape(4096, 768, 6144)], ON_CPU
+    results = [step(case, shape, repeats) for shape in shapes for case in cases]
+    results.append(sweep(Shape(128, 32, 128) if quick else Shape(2048, 128, 1024), 2.0, repeats))
+    results.append(sweep(Shape(128, 32, 64) if quick else Shape(256, 64, 128), 2.0, repeats))
+    results.append(reading(shapes[0], repeats))
+    publish_rows("train" + (" (quick)" if quick else ""), "the floor", results)
 
 
-def member(n: int, d: int, rows: int, settings: dict[str, Any]) -> Member:
-    settings = {"learning_rate": 1e-4, "warmup": 0.0, "decay": 0.0, "rows": 10**9, **settings}
-    p = initial_parameters(first_directions("random", n, d, 0, lambda: torch.empty(0, d)), torch.zeros(d))
-    return Member(Planned("hook", Path("bench"), settings), p, torch.device("cpu"))
+def member(shape: Shape, settings: dict[str, Any], seed: int = 0) -> Member:
+    settings = {
+        "n_latents": shape.n,
+        "seed": seed,
+        "learning_rate": STILL,
+        "rows": 10**9,
+        "batch_rows": shape.rows,
+        "warmup": 0.0,
+        "decay": 0.0,
+        "slope_bound": 0.05,
+        "similarity_bound": 0.9,
+        **settings,
+    }
+    directions = first_directions("random", shape.n, shape.d, seed, lambda: torch.empty(0, shape.d))
+    planned = Planned("hook", Path("bench"), settings)
+    return Member(planned, initial_parameters(directions, torch.zeros(shape.d)), DEVICE, 1)
 
 
-def step(
-    name: str,
-    x: Tensor,
-    n: int,
-    dtype: str,
-    repeats: int,
-    *,
-    products: int,
-    target: float,
-    sparse: bool = False,
-    **settings: Any,
-) -> Row:
+def rows_of(shape: Shape, batches: int = 1) -> Tensor:
+    return torch.randn(batches * shape.rows, shape.d, generator=torch.Generator().manual_seed(0))
+
+
+def step(case: Case, shape: Shape, repeats: int) -> Row:
     """Time a step against so many products of the encoder's size in the same dtype."""
-    rows, d = x.shape
-    measured = member(n, d, rows, {**settings, "compute_dtype": dtype})
-    if sparse:
-        make_sparse(measured.parameters, x)
+    x = rows_of(shape).to(DEVICE)
+    measured = member(shape, case.settings | {"compute_dtype": case.dtype})
+    if case.density is not None:
+        set_density(measured, x, case.density)
+    stack = Stack([measured])
     variance = x.square().sum()
-    a, b = x.to(TORCH[dtype]), measured.parameters["W_enc"].to(TORCH[dtype]).T.contiguous()
+    a = x.to(TORCH[case.dtype])
+    b = measured.parameters["W_enc"].to(TORCH[case.dtype]).T
 
     def floor() -> None:
-        for _ in range(products):
+        for _ in range(case.products):
             torch.mm(a, b)
 
-    floored, took = ratio_of(floor, partial(measured.train_on, x=x, variance=variance), repeats)
-    return Row(name, rows / took, rows / floored, "rows/s", 1 / target)
+    floored, took = ratio_of(waited(floor), waited(partial(stack.train_on, x=x, variance=variance)), repeats)
+    sums = measured.take_sums()
+    active = sums.active / sums.rows / shape.n
+    what = f"{case.what}, {active:.1%} of {shape.n:,} active, {case.dtype}, beside {case.products} x encoder"
+    return Row(what, shape.rows / took, shape.rows / floored, "rows/s", 1 / case.most)
 
 
-def make_sparse(p: Parameters, x: Tensor) -> None:
-    """Lower the encoder's bias until `DENSITY` of the latents are active."""
-    pre = x @ p["W_enc"].T
-    p["b_enc"].fill_(-float(pre[:64].flatten().quantile(1 - DENSITY)))
+def set_density(measured: Member, x: Tensor, density: float) -> None:
+    """Lower the encoder's bias until that share of the latents is active."""
+    pre = x[:512] @ measured.parameters["W_enc"].T
+    above = round(density * pre.numel())
+    measured.parameters["b_enc"].fill_(-float(pre.flatten().kthvalue(pre.numel() - above).values))
 
 
-def sweep(repeats: int, quick: bool) -> Row:
-    """Time eight dictionaries of 1024 latents at d = 128 in one pass against one pass each."""
-    n, d, rows = (128, 32, 128) if quick else (1024, 128, 2048)
-    x = torch.randn(rows, d, generator=torch.Generator().manual_seed(0))
-    variance = x.square().sum()
-    members = [member(n, d, rows, {"architecture": "topk", "k": K, "seed": seed}) for seed in range(8)]
-    act = partial(Member.train_on, x=x, variance=variance)
+def sweep(shape: Shape, target: float, repeats: int) -> Row:
+    """Time eight dictionaries in one pass over shards against eight passes one after the other."""
+    batches = 4
+    with tempfile.TemporaryDirectory() as folder:
+        open_rows = rows_on_disk(Path(folder), shape, batches)
+        together = [member(shape, TOPK, seed) for seed in range(8)]
+        alone = [Stack([member(shape, TOPK, seed)]) for seed in range(8)]
 
-    def one_by_one() -> None:
-        for single in members:
-            act(single)
+        def one_by_one() -> None:
+            for stack in alone:
+                for x in open_rows():
+                    stack.train_on(x, x.square().sum())
 
-    def together(each: Callable[..., None]) -> None:
-        each(act, members)
+        stacks = stack_members(together)
+        # the threads of a sweep are set up once in a run: not part of its steps
+        with side_by_side(len(together), DEVICE) as each:
 
-    # the threads of a sweep are set up once in a run: not part of a step
-    one, both = [], []
-    for _ in range(2):
-        with side_by_side(len(members), torch.device("cpu")) as each:
-            together(each)
-            both.append(_seconds(partial(together, each), repeats))
-        one.append(_seconds(one_by_one, repeats))
-    return Row("8 topk dictionaries, n = 1024, d = 128", 8 * rows / min(both), 8 * rows / min(one), "rows/s", 2.0)
+            def in_one_pass() -> None:
+                for x in open_rows():
+                    each(partial(Stack.train_on, x=x, variance=x.square().sum()), stacks)
+
+            one, both = ratio_of(waited(one_by_one), waited(in_one_pass), repeats)
+    rows = 8 * batches * shape.rows
+    what = f"8 topk dictionaries in {len(stacks)} stacks, n = {shape.n}, d = {shape.d}, beside one by one"
+    return Row(what, rows / both, rows / one, "rows/s", target)
 
 
-def _seconds(work: Callable[[], None], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
+def reading(shape: Shape, repeats: int) -> Row:
+    """Time a topk dictionary on rows from shards against the same rows in memory."""
+    batches = 8
+    stack = Stack([member(shape, TOPK)])
+    with tempfile.TemporaryDirectory() as folder:
+        open_rows = rows_on_disk(Path(folder), shape, batches)
+        held = [x.half().cpu() for x in open_rows()]
+
+        def train(batches: Iterable[Tensor]) -> None:
+            for x in batches:
+                stack.train_on(x, x.square().sum())
+
+        memory, disk = ratio_of(
+            waited(lambda: train(x.to(DEVICE).float() for x in held)), waited(lambda: train(open_rows())), repeats
+        )
+    rows = batches * shape.rows
+    return Row(f"topk, n = {shape.n:,}, from shards, beside from memory", rows / disk, rows / memory, "rows/s", 0.95)
+
+
+def rows_on_disk(folder: Path, shape: Shape, batches: int) -> Callable[[], Iterable[Tensor]]:
+    """Write shards, and give what reads them in shuffled order, a few windows an epoch."""
+    store = write_store(folder / "store", batches * shape.rows // 4, 4, shape.d)
+    window = max(1, batches * shape.rows * shape.d * 2 // 4)
+    loader = Loader(store, HOOK, 0, window)
+
+    def read() -> Iterable[Tensor]:
+        for batch in loader.batches(0, store.rows, shape.rows):
+            yield batch.to(DEVICE).float()
+
+    return read
+
+
+def waited(work: Callable[[], None]) -> Callable[[], None]:
+    """Wait for the GPU when the work is done, where there is one."""
+    if DEVICE.type != "cuda":
+        return work
+
+    def both() -> None:
         work()
-        times.append(time.perf_counter() - started)
-    return sorted(times)[len(times) // 2]
+        torch.cuda.synchronize()
+
+    return both
 
 
 if __name__ == "__main__":
