@@ -5,6 +5,7 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
   training.json     settings and provenance
   failed.json       there where its loss was not finite: settings, rows, loss
   checkpoints/      state of the unfinished (train/checkpoint.py)
+  snapshots/        dictionaries as they were on the way, where asked for (train/snapshots.py)
 """
 
 import hashlib

@@ -211,7 +211,7 @@ class Train(Section):
         "large for one GPU; else each process trains dictionaries of its own",
     )
     window_mib: Count = Field(
-        default=512, description="MiB of rows that are shuffled together; two such windows are held"
+        default=512, description="MiB of rows read at a time, from all over the store; two such windows are held"
     )
     dictionaries: list[Dictionaries] = Field(default=[], description="grids, each a table [[train.dictionaries]]")
 
