@@ -1,0 +1,51 @@
+"""How often rows of one sequence meet in a batch, beside uniform samples of the whole store.
+
+    python -m bench.mixing [--rows 20_000_000] [--width 768]
+
+Counts pairs of rows of one sequence in batches of 4096, sequences of 128, stored in float16, for several sizes of the
+window; beside each, a plain shuffle of the same rows. Nothing is read: the order is a function of sizes and seed.
+"""
+
+import argparse
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from train.loader import BLOCK_ROWS, Order
+
+BATCH, LENGTH, WINDOWS = 4096, 128, 4
+
+
+def pairs_in_batches(stream: np.ndarray) -> float:
+    """Average over batches the pairs of rows of one sequence, in a stream of row numbers."""
+    batches = stream[: len(stream) // BATCH * BATCH].reshape(-1, BATCH) // LENGTH
+    counts = [np.unique(batch, return_counts=True)[1] for batch in batches]
+    return float(np.mean([(count * (count - 1) // 2).sum() for count in counts]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000_000)
+    parser.add_argument("--width", type=int, default=768)
+    arguments = parser.parse_args()
+    table = Table("window, MiB", "rows in it", "pairs", "plain shuffle of the same window")
+    uniform = BATCH * (BATCH - 1) / 2 * (LENGTH - 1) / (arguments.rows - 1)
+    table.add_row("uniform sample of the store", "", f"{uniform:.1f}", "")
+    for mib in (512, 96, 48, 24):
+        blocks_per_window = mib * 2**20 // (arguments.width * 2 * BLOCK_ROWS)
+        order = Order(arguments.rows, BLOCK_ROWS, blocks_per_window, seed=0)
+        ours, plain, size = [], [], 0
+        for window in range(min(order.windows, WINDOWS)):
+            blocks = order.blocks_of(0, window)
+            numbers = (blocks[:, None] * BLOCK_ROWS + np.arange(BLOCK_ROWS)).ravel()
+            numbers = numbers[numbers < order.rows]
+            size = len(numbers)
+            ours.append(pairs_in_batches(numbers[order.places(0, window, blocks)]))
+            plain.append(pairs_in_batches(np.random.default_rng(window).permutation(numbers)))
+        table.add_row(str(mib), f"{size:,}", f"{np.mean(ours):.1f}", f"{np.mean(plain):.1f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
