@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.browser import console_errors, open_browser, wait_until_drawn
+from tests.browser import PATIENCE, console_errors, open_browser, wait_until_drawn
 from tests.experiments import ROOT
 
 RUN = ROOT / "runs" / "demo"
@@ -72,3 +76,24 @@ def test_every_figure_is_a_file_for_paper_and_table(metrics: dict[str, Any]):
     names = {kind: {path.stem for path in figures.glob(f"*.{kind}")} for kind in ("svg", "pdf", "csv")}
     assert len(names["svg"]) >= 5
     assert names["svg"] == names["pdf"] == names["csv"]
+
+
+def test_the_feature_pages_find_a_token_and_lead_to_another_size(metrics: dict[str, Any], tmp_path: Path):
+    page = RUN / "report" / "features" / "index.html"
+
+    def shown(browser: Chrome, selector: str) -> WebElement:
+        return WebDriverWait(browser, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, selector))[0]
+
+    with open_browser(tmp_path / "profile") as browser:
+        browser.get(page.as_uri())
+        shown(browser, "#query").send_keys("return")
+        shown(browser, '#main[data-shown$="search=return"]')
+        assert "return" in shown(browser, ".chip.found").text.lower()
+        shown(browser, ".list .name a").click()
+        assert shown(browser, ".examples .peak").is_displayed()
+        assert shown(browser, ".effects.up .chip").is_displayed()
+        here = browser.current_url
+        shown(browser, ".near a").click()
+        WebDriverWait(browser, PATIENCE).until(lambda b: b.current_url != here)
+        assert shown(browser, ".examples .peak").is_displayed()
+        assert console_errors(browser) == []

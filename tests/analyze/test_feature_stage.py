@@ -20,7 +20,10 @@ def test_feature_pages_are_made_once_and_follow_the_choice(experiment, harvested
     assert {path: path.stat().st_mtime_ns for path in features.rglob("*.js")} == made
     measure_run(load(harvested, "--run", experiment.run, "--analyze.features", "topk-96-*"))
     assert len(list(features.rglob("*.js"))) == 3
+    report = features.parent / "index.html"
+    written = report.stat().st_mtime_ns
     measure_run(load(harvested, "--run", experiment.run, "--analyze.features", "none"))
     assert not features.exists()
+    assert report.stat().st_mtime_ns > written  # without the link
     with pytest.raises(UserError, match=r"analyze.features = gated-\*: no finished dictionary has this name"):
         measure_run(load(harvested, "--run", experiment.run, "--analyze.features", "gated-*"))
