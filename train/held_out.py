@@ -17,7 +17,7 @@ from winnow.store import ActivationStore
 
 SHARE = 100  # one row of so many is held out,
 MOST = 65_536  # and not more than so many
-EVALUATED = 100  # of the rows trained on, one in so many is evaluated each time, or a batch
+EVALUATED = 200  # of the rows trained on, one in so many is evaluated each time, or a batch
 SPARSE_BELOW = 0.03  # density under which gathering the active latents beats a dense product on the CPU
 
 
