@@ -25,6 +25,7 @@ from analyze.figure_paper import paper_figure, save_paper
 from analyze.figure_tree import tree_data
 from analyze.section import Section
 from analyze.section_activations import activations_section
+from analyze.section_ladder import with_telling_options
 from analyze.section_overview import overview_section
 from analyze.section_quality import quality_section
 from analyze.section_sizes import sizes_section
@@ -61,6 +62,7 @@ def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
 
 def report_sections(metrics: Mapping[str, Any]) -> list[Section]:
     """Make the sections of the report; what was not measured is left out."""
+    metrics = with_telling_options(metrics)
     makers = (overview_section, quality_section, sizes_section, activations_section, training_section)
     return [section for make in makers if not (section := make(metrics)).is_empty]
 

@@ -133,8 +133,8 @@ def _survival(metrics: Mapping[str, Any]) -> list[Chart]:
         table = found["survival"]
         heat_map = HeatMap(
             title=ladder_of(dictionaries[0]).label,
-            x="in the size (latents)",
-            y="features of the size (latents)",
+            x="in (latents)",
+            y="of (latents)",
             columns=names[1:],
             rows=names[:-1],
             values=tuple(

@@ -45,6 +45,24 @@ def ladder_of(dictionary: Mapping[str, Any]) -> Ladder:
     return Ladder(dictionary["hook"], dictionary["architecture"], sparsity, seed, options)
 
 
+def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics without the options that all dictionaries of an architecture share: names stay short."""
+    values: dict[tuple[str, str], set[str]] = {}
+    dictionaries = metrics.get("dictionaries") or []
+    keys = {(d["architecture"], key) for d in dictionaries for key in measured(d, "options") or {}}
+    for architecture, key in keys:
+        of_one = [measured(d, "options") or {} for d in dictionaries if d["architecture"] == architecture]
+        values[architecture, key] = {repr(options.get(key)) for options in of_one}
+
+    def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
+        options = measured(record, "options") or {}
+        kept = {k: v for k, v in options.items() if len(values.get((record["architecture"], k), ())) > 1}
+        return {**record, "options": kept}
+
+    parts = {part: [shortened(record) for record in metrics.get(part) or []] for part in ("dictionaries", "choosing")}
+    return {**metrics, **parts}
+
+
 def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:
     """Sort the dictionaries into ladders, each from the smallest to the largest; hooks keep their order."""
     dictionaries = metrics.get("dictionaries") or []

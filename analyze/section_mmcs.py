@@ -61,9 +61,8 @@ def mmcs_charts(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[Pair]]
 def _heat_map(metrics: Mapping[str, Any], label: str, pairs: Sequence[Pair]) -> HeatMap:
     ends = {name: end for p in pairs for name, end in zip(p.ends, (p.source, p.target), strict=True)}
     names = tuple(sorted(ends, key=lambda name: (ends[name]["n_latents"], name)))
-    scores = {pair.ends: pair.scores for pair in pairs} | {
-        (name, name): ceiling for name in names if (ceiling := _ceiling(metrics, ends[name]["path"]))
-    }
+    ceilings = {(name, name): _ceiling(metrics, ends[name]["path"]) for name in names}
+    scores = {pair.ends: pair.scores for pair in pairs} | {ends: found for ends, found in ceilings.items() if found}
     cells = [[scores.get((row, column)) for column in names] for row in names]
     return HeatMap(
         title=label,
@@ -74,23 +73,26 @@ def _heat_map(metrics: Mapping[str, Any], label: str, pairs: Sequence[Pair]) -> 
         values=tuple(
             tuple(measured(cell, "mmcs_corrected") if cell is not None else None for cell in row) for row in cells
         ),
-        notes=tuple(tuple(_note(cell, wide=len(names) > WIDE) for cell in row) for row in cells),
+        notes=tuple(
+            tuple(_note(cell, row == column, wide=len(names) > WIDE) for column, cell in zip(names, line, strict=True))
+            for row, line in zip(names, cells, strict=True)
+        ),
         range=(0, 1),
     )
 
 
 def _ceiling(metrics: Mapping[str, Any], path: str) -> dict[str, Any] | None:
     found = {key: ceiling_of(metrics, path, key) for key in ("mmcs_corrected", "mmcs", "mmcs_null")}
-    return found | {"ceiling": True} if found["mmcs_corrected"] is not None else None
+    return found if found["mmcs_corrected"] is not None else None
 
 
-def _note(scores: Mapping[str, Any] | None, wide: bool) -> str:
+def _note(scores: Mapping[str, Any] | None, ceiling: bool, wide: bool) -> str:
     if scores is None:
         return ""
     corrected = decimal(measured(scores, "mmcs_corrected"), 2)
     if wide:
         return corrected
-    above = "ceiling " if scores.get("ceiling") else ""
+    above = "ceiling " if ceiling else ""
     return f"{above}{corrected}\n({decimal(measured(scores, 'mmcs'), 2)}, {decimal(measured(scores, 'mmcs_null'), 2)})"
 
 

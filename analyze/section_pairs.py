@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.section import Table, decimal, measured, percent
+from analyze.section import NOT_MEASURED, Table, decimal, measured, percent
 from analyze.section_ladder import Pair
 from analyze.section_mmcs import ceiling_of
 
@@ -142,7 +142,7 @@ def _subspaces(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
 
 def _tested(pair: Pair, key: str) -> tuple[str, str, str]:
     score, null, p = (measured(pair.scores, f"subspaces.{key}.{part}") for part in ("score", "null", "p"))
-    return decimal(score), decimal(null), decimal(p)
+    return decimal(score), decimal(null), NOT_MEASURED if p is None else f"{p:.1g}"
 
 
 def _with(groups: Mapping[str, Sequence[Pair]], key: str) -> dict[str, list[Pair]]:

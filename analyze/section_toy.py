@@ -1,11 +1,11 @@
 """The assumptions that toy data make of activations and features, and which of them these data break."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from analyze.chart import Number
 from analyze.section import NOT_MEASURED, Table, decimal, measured, percent, significant
-from analyze.section_ladder import full_name
+from analyze.section_ladder import ladders
 
 Record = Mapping[str, Any]
 EVEN = 0.5  # participation ratio, of the width, from which the dimensions count as evenly filled
@@ -16,15 +16,16 @@ TAILED = 0.1  # excess kurtosis along the basis below which it is too near a nor
 
 def toy_tables(metrics: Mapping[str, Any]) -> list[Table]:
     hooks = metrics.get("activations") or []
-    dictionaries = [d for d in metrics.get("dictionaries") or [] if measured(d, "toy")]
-    codes = {
-        "Dimensions of the activations (their positive part)": [
-            (hook["hook"], hook["toy"]) for hook in hooks if measured(hook, "toy")
-        ],
-        "Latents": [(full_name(d), d["toy"]) for d in dictionaries],
+    codes = {"Dimensions of the activations (their positive part)": _named(hooks, lambda hook: hook["hook"])} | {
+        ladder.label: _named(dictionaries, lambda d: f"{d['n_latents']:,} latents")
+        for ladder, dictionaries in ladders(metrics).items()
     }
     codes = {name: records for name, records in codes.items() if records}
     return [*([_activations(hooks)] if hooks else []), *([_codes(codes)] if codes else [])]
+
+
+def _named(records: Sequence[Record], name: Callable[[Record], str]) -> list[tuple[str, Record]]:
+    return [(name(record), record["toy"]) for record in records if measured(record, "toy")]
 
 
 def _activations(hooks: Sequence[Record]) -> Table:
@@ -33,7 +34,9 @@ def _activations(hooks: Sequence[Record]) -> Table:
         how_to_read=(
             "Toy data are sums of directions that are uniform on the sphere and active at random, so that no "
             "dimension is special, all are filled alike, rows scatter around zero, and no place in a sequence "
-            "differs: ✓ where these activations agree, ✗ where they break the assumption, with what was measured."
+            "differs: ✓ where these activations agree, ✗ where they break it, with the excess kurtosis along "
+            "dimensions and along random directions, how many dimensions the variance fills (participation ratio), "
+            "the share of the mean square that is the mean row's, and how far the mean norms of positions lie apart."
         ),
         columns=(
             *("hook", "no special basis", "no outlier dimensions", "evenly filled", "centred", "positions alike"),
@@ -90,7 +93,7 @@ def _basis(hook: Record) -> str:
     if basis is None or rotation is None:
         return NOT_MEASURED
     alike = basis <= max(TAILED, SAME_TAILS * rotation)
-    return _judged(alike, f"kurtosis {significant(basis, 2)}, rotated {significant(rotation, 2)}")
+    return _judged(alike, f"{significant(basis, 2)}, rotated {significant(rotation, 2)}")
 
 
 def _outliers(hook: Record) -> str:
@@ -102,7 +105,7 @@ def _evenly(hook: Record) -> str:
     ratio, width = measured(hook, "spectrum.participation_ratio"), measured(hook, "width")
     if ratio is None or not width:
         return NOT_MEASURED
-    return _judged(ratio >= EVEN * width, f"as {significant(ratio, 2)} of {width:,} dimensions")
+    return _judged(ratio >= EVEN * width, f"{significant(ratio, 2)} of {width:,}")
 
 
 def _centred(hook: Record) -> str:
@@ -112,7 +115,7 @@ def _centred(hook: Record) -> str:
         return NOT_MEASURED
     square: Number = sum(m * m for m in mean)
     total = square + sum(variance)
-    return _judged(square <= 0.01 * total, f"mean holds {percent(square / total)}") if total else NOT_MEASURED
+    return _judged(square <= 0.01 * total, f"{percent(square / total)} is mean") if total else NOT_MEASURED
 
 
 def _positions(hook: Record) -> str:
@@ -120,4 +123,4 @@ def _positions(hook: Record) -> str:
     if not norms:
         return NOT_MEASURED
     ratio = max(norms) / min(norms)
-    return _judged(ratio <= STEADY, f"norms differ by {100 * (ratio - 1):.0f}%")
+    return _judged(ratio <= STEADY, f"{100 * (ratio - 1):.0f}% apart")

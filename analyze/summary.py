@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from analyze.section import count, decimal, measured, percent, significant
-from analyze.section_ladder import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder
+from analyze.section_ladder import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder, with_telling_options
 
 
 def print_summary(metrics: Mapping[str, Any], report: Path) -> None:
     """Print the tables to standard output, the report's path as the last line."""
-    console = Console()
+    console, metrics = Console(), with_telling_options(metrics)
     if metrics.get("dictionaries"):
         console.print(_dictionaries(metrics))
     groups = pairs_by_ladder(metrics)

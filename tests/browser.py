@@ -39,6 +39,7 @@ def open_browser(profile: Path, width: int = 1440, height: int = 900) -> Iterato
     browser = Chrome(options=options, service=Service(driver))  # a driver by path: selenium fetches none
     try:
         browser.set_page_load_timeout(PATIENCE)
+        browser.set_script_timeout(PATIENCE)
         set_width(browser, width, height)
         yield browser
     finally:

@@ -102,7 +102,7 @@ class Tree {
     this.size = make("select", { "aria-label": "Size" });
     this.data.sizes.forEach((name, i) => this.size.append(make("option", { value: i }, `of ${name}`)));
     this.number = make("input", { type: "number", min: 0, step: 1, "aria-label": "Number of the feature" });
-    const walk = make("span", {}, "Features ", this.kind, " ", this.previous, " ", this.next);
+    const walk = make("span", {}, "Features ", this.kind, this.previous, this.next);
     const search = make("form", {}, "Feature ", this.number, " ", this.size, " ", make("button", {}, "Show"));
     this.graph = make("div", { class: "kin" });
     this.about = make("div", { class: "about", "aria-live": "polite" });

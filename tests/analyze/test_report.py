@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
-from analyze.chart import Panel
+from analyze.chart import FamilyTree, HeatMap, Panel
+from analyze.figure_interactive import plotly_figure
 from analyze.report import FORMATS, render_page, report_sections, write_report
+from analyze.section_ladder import ladder_of, with_telling_options
 from analyze.section_overview import overview_section
 from analyze.section_training import STILL_FALLING, last_half_fall
 from tests.analyze.sample import COSINE_EDGES, EVALUATION_ROWS, RESIDUAL, TOPK, chance_counts, sample_metrics
@@ -162,6 +165,20 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
     assert caveats(lambda m: m["pairs"][0].update(covariance_null=1.0)) == [strict, "No ceiling"]
 
 
+def test_names_tell_an_option_only_where_dictionaries_differ_in_it() -> None:
+    metrics = sample_metrics(sizes=(16, 32), hooks=("h",))
+    for i, d in enumerate(metrics["dictionaries"]):
+        d["options"] = {"initialisation": "pca", "learning": 1 + i % 2}
+    metrics["dictionaries"][0]["options"]["tied"] = True
+    short = with_telling_options(metrics)["dictionaries"]
+    assert [d["options"] for d in short] == [
+        {"learning": 1, "tied": True},
+        *({"learning": 1 + i % 2} for i in range(1, 4)),
+    ]
+    assert ladder_of(short[0]).kind == "topk · learning 1 · tied True · k 32"
+    assert with_telling_options({"version": 1}) == {"version": 1, "dictionaries": [], "choosing": []}
+
+
 def test_fall_of_a_curve_is_that_of_its_last_half() -> None:
     rows = list(range(1, 1001))
     assert last_half_fall({"rows": rows, "fvu": [0.2] * 1000}) == 0
@@ -240,3 +257,28 @@ def test_norms_by_position_are_logarithmic_only_where_one_hook_differs_much_betw
     assert is_logarithmic() == [False, False]
     metrics["activations"][0]["position_norms"] = [1000.0, 10.0]
     assert is_logarithmic() == [True, True]
+
+
+def test_diagonal_of_a_heat_map_holds_the_ceiling_and_no_other_cell_does() -> None:
+    metrics = with_relations(sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
+    charts = [chart for section in report_sections(metrics) for chart in section.charts]
+    (chart,) = (chart for chart in charts if chart.family == "mmcs")
+    for heat_map in chart.panels:
+        assert isinstance(heat_map, HeatMap)
+        marked = [[note.startswith("ceiling") for note in row] for row in heat_map.notes]
+        assert marked == [[True, False], [False, True]]
+        assert heat_map.values[0][0] == metrics["ceilings"][0]["mmcs_corrected"]
+    (lines,) = (chart for chart in charts if chart.family == "agreement")
+    assert [series.name for series in lines.legend()][-1] == "same size, other seed: ceiling"
+
+
+def test_plotly_knows_every_property_of_every_figure() -> None:
+    metrics = with_relations(sample_metrics(sizes=(16, 32, 64), hooks=("h",), architectures=(TOPK,)))
+    kinds = set()
+    for section in report_sections(metrics):
+        for chart in section.charts:
+            for panel in chart.panels:
+                if not isinstance(panel, FamilyTree):
+                    figure = go.Figure(plotly_figure(panel, chart.colours()))  # raises where plotly does not
+                    kinds |= {trace["type"] for trace in figure.to_plotly_json()["data"]}
+    assert kinds == {"scatter", "bar", "heatmap"}

@@ -57,7 +57,7 @@ def test_legend_hides_a_series_in_every_panel_and_shows_it_again(browser: Chrome
     button = figure.find_element(By.CSS_SELECTOR, ".legend button")
     count_traces = "return document.querySelectorAll('#fvu-l0 .main-svg .trace').length"
     before = browser.execute_script(count_traces)
-    assert before == 2 * 6  # hooks × (architectures × sizes)
+    assert before == 2 * (6 + 3)  # hooks × (architectures × sizes, and baselines)
     browser.execute_script("arguments[0].click()", button)
     assert browser.execute_script(count_traces) == before - 2
     browser.execute_script("arguments[0].click()", button)
