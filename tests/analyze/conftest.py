@@ -1,9 +1,11 @@
 """A miniature run, harvested once, to which every test adds the dictionaries it needs."""
 
 import shutil
+from functools import cache
 
 import pytest
 
+from harvest.model import open_model
 from tests.analyze.miniature import add_dictionary
 from tests.experiments import load, run_stage, write_config
 
@@ -11,7 +13,12 @@ from tests.experiments import load, run_stage, write_config
 @pytest.fixture(scope="session")
 def harvested(tmp_path_factory, gpt2):
     """A configuration whose tokens and activations are made."""
-    config = write_config(tmp_path_factory.mktemp("analyze"), gpt2, harvest={"positions": {"skip_first": 1}}, analyze={"features": ["none"]})
+    config = write_config(
+        tmp_path_factory.mktemp("analyze"),
+        gpt2,
+        harvest={"positions": {"skip_first": 1}},
+        analyze={"features": ["none"]},
+    )
     for stage in ("data", "harvest"):
         done = run_stage(stage, config)
         assert done.returncode == 0, done.stderr
@@ -28,9 +35,16 @@ def experiment(harvested, tmp_path):
     return config
 
 
+@pytest.fixture(scope="session")
+def opened():
+    """Open every model once: it takes longer than a miniature run's analysis."""
+    return cache(open_model)
+
+
 @pytest.fixture
-def bare_page(monkeypatch):
+def bare_page(monkeypatch, opened):
     """Instead of the report with all its figures, an empty page: the report has tests of its own."""
+    monkeypatch.setattr("analyze.held_out.open_model", opened)
 
     def write(metrics, folder):
         (folder / "index.html").write_text("")

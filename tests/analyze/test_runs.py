@@ -1,15 +1,16 @@
 """Several runs in one report."""
 
+import json
 import shutil
 from pathlib import Path
 
+import h5py
 import pytest
 
 from analyze import metrics, pair_metrics
 from analyze.runs import compare_runs
 from analyze.several import counterparts
 from tests.analyze.miniature import HOOK, add_dictionary, read
-from tests.experiments import ROOT, load, run_stage, write_config
 from winnow.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("bare_page")
@@ -76,13 +77,14 @@ def test_a_new_dictionary_adds_to_the_comparison_and_nothing_else_is_done_again(
     assert "these 2 runs are compared; nothing to do" in capsys.readouterr().out
 
 
-def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, gpt2, tmp_path):
-    config = write_config(tmp_path / "elsewhere", gpt2, harvest={"positions": {"skip_first": 1}}, text={"tokens": 480})
-    for stage in ("data", "harvest"):
-        assert run_stage(stage, config).returncode == 0
-    other = load(config)
-    add_dictionary(ROOT / other.run, 96)
-    compare_runs(experiment, [other.run])
+def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, other):
+    path = Path(other) / "activations" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"]["tokens.fingerprint"] = "another"
+    path.write_text(json.dumps(manifest))
+    with h5py.File(Path(other) / "tokens.h5", "r+") as file:
+        file.attrs["fingerprint"] = "another"
+    compare_runs(experiment, [other])
     found = read(experiment, "comparison")
     assert found["runs"][1]["compared"] is False
     assert found["runs"][1]["reason"] == f"the text differs from that of {experiment.run}"
