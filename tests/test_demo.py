@@ -84,16 +84,19 @@ def test_the_feature_pages_find_a_token_and_lead_to_another_size(metrics: dict[s
     def shown(browser: Chrome, selector: str) -> WebElement:
         return WebDriverWait(browser, PATIENCE).until(lambda b: b.find_elements(By.CSS_SELECTOR, selector))[0]
 
+    def follow(browser: Chrome, selector: str) -> None:
+        link = shown(browser, selector)
+        address = str(link.get_attribute("href")).partition("#")[2]
+        link.click()
+        shown(browser, f'#main[data-shown="#{address}"]')
+        assert shown(browser, ".examples .peak").is_displayed()
+        assert shown(browser, ".effects.up .chip").is_displayed()
+
     with open_browser(tmp_path / "profile") as browser:
         browser.get(page.as_uri())
         shown(browser, "#query").send_keys("return")
         shown(browser, '#main[data-shown$="search=return"]')
         assert "return" in shown(browser, ".chip.found").text.lower()
-        shown(browser, ".list .name a").click()
-        assert shown(browser, ".examples .peak").is_displayed()
-        assert shown(browser, ".effects.up .chip").is_displayed()
-        here = browser.current_url
-        shown(browser, ".near a").click()
-        WebDriverWait(browser, PATIENCE).until(lambda b: b.current_url != here)
-        assert shown(browser, ".examples .peak").is_displayed()
+        follow(browser, ".list .name a")
+        follow(browser, ".near a")
         assert console_errors(browser) == []
