@@ -120,6 +120,10 @@ def test_changed_setting_is_refused_on_resume(tmp_path: Path, monkeypatch: pytes
         train(load(path))
     with pytest.raises(UserError, match="was made with batch_rows = 250, now batch_rows = 300 is asked for"):
         train(load(path, "--train.batch_rows", "300"))
+    with pytest.raises(UserError, match="was made with held_out_rows = 'auto', now held_out_rows = 50 is asked for"):
+        train(load(path, "--train.held_out_rows", "50"))
+    with pytest.raises(UserError, match="was made with rows = 6000, now rows = 'converged' is asked for"):
+        train(load(path, "--train.rows", "converged"))
 
 
 def _pull_the_plug(*arguments: Any) -> None:
