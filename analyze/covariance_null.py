@@ -13,10 +13,14 @@ from analyze.cosines import max_cosines
 SAMPLE = 2048  # vectors whose maxima are averaged; the mean's standard error is below 0.005
 
 
-def covariance_null(covariance: Float[Tensor, "d d"], n_from: int, n_to: int, generator: torch.Generator) -> float:
-    """Estimate the mean max-cosine of `n_from` such vectors among `n_to` others, by simulation."""
+def root_of(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """Find a matrix R with R R^T = covariance: normal vectors times R^T have that covariance."""
     values, vectors = torch.linalg.eigh(covariance.double())
-    root = (vectors * values.clamp_min(0).sqrt()).float()  # (d, d): root @ root.T is the covariance
+    return (vectors * values.clamp_min(0).sqrt()).float()
+
+
+def covariance_null(root: Float[Tensor, "d d"], n_from: int, n_to: int, generator: torch.Generator) -> float:
+    """Estimate the mean max-cosine of `n_from` such vectors among `n_to` others, by simulation; `root` by `root_of`."""
     d = len(root)
     a = torch.randn(min(n_from, SAMPLE), d, generator=generator) @ root.T.cpu()
     b = torch.randn(n_to, d, generator=generator) @ root.T.cpu()

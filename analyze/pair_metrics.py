@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from analyze.convergence import both_converged
+from analyze.covariance_null import root_of
 from analyze.families import relate, summary
 from analyze.held_out import HeldOut
 from analyze.latents import Latents
@@ -45,7 +46,7 @@ class Comparisons:
         self.known = known
         self.known_families = dict(known_families)
         self._seed = held_out.config.seed
-        self._covariances: dict[str, Tensor] = {}
+        self._roots: dict[str, Tensor] = {}
 
     def sizes(self, entries: Entries, ceilings: Entries) -> Entries:
         """Compare neighbouring sizes, both ways, each with the ceiling of either side."""
@@ -79,7 +80,7 @@ class Comparisons:
         first, second = self.dictionaries[a], self.dictionaries[b]
         alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
-        found = compare_on_rows(first, second, alive, rows, self._covariance(first.hook), self._seed)
+        found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed)
         self.known_families[a, b] = summary(found.relations, a, b)  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         return [
@@ -93,10 +94,10 @@ class Comparisons:
     def _features(self, path: str) -> Features:
         return Features.of(self.dictionaries[path], self.latents[path], self.held_out.rows)
 
-    def _covariance(self, hook: str) -> Tensor:
-        if hook not in self._covariances:
-            self._covariances[hook] = covariance(store_sample(self.store, hook))
-        return self._covariances[hook]
+    def _root(self, hook: str) -> Tensor:
+        if hook not in self._roots:
+            self._roots[hook] = root_of(covariance(store_sample(self.store, hook)))
+        return self._roots[hook]
 
 
 def ceiling(ceilings: Entries, path: str) -> dict[str, float] | None:

@@ -26,10 +26,13 @@ def compare_on_rows(
     b: Dictionary,
     alive: tuple[Bool[Tensor, " n_a"], Bool[Tensor, " n_b"]],
     rows: Float[Tensor, "row d_model"],
-    covariance: Float[Tensor, "d_model d_model"],
+    root: Float[Tensor, "d_model d_model"],
     seed: int,
 ) -> OnRows:
-    """Compare both ways; alive latents only, nothing where there are none."""
+    """Compare both ways; alive latents only, nothing where there are none.
+
+    `root` is that of the activations' covariance, by `covariance_null.root_of`.
+    """
     near = candidates(a, b, alive)
     agreed = agreement(a, b, rows, (near.a, near.b))
     relations = related(near, agreed, alive)
@@ -38,7 +41,7 @@ def compare_on_rows(
     back = Candidates(near.b, near.a, near.cosines, near.nearest_of_b, near.nearest_of_a)
     agreed_back = agreed._replace(masked_to_b=agreed.masked_to_a, masked_to_a=agreed.masked_to_b)
     nulls = [
-        covariance_null(covariance, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
+        covariance_null(root, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
         for i in (0, 1)
     ]
     return OnRows(

@@ -41,8 +41,14 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Positions", run.get("positions")),
         ("Evaluated on", held_out if evaluation else None),
         ("Dictionaries", dictionaries and f"{len(dictionaries)}, of {listing(list(map(count, sizes)), 6)} latents"),
+        *(("Beside it", _beside(other)) for other in (metrics.get("runs") or [])[1:]),
     ]
     return [(term, str(value)) for term, value in facts if value]
+
+
+def _beside(other: Mapping[str, Any]) -> str:
+    """Say of another run in the report whether its dictionaries are compared with this one's, and if not, why."""
+    return f"{other['name']}: " + ("compared" if other["compared"] else f"not compared, {other['reason']}")
 
 
 def _quality_in_words(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from analyze.chance import Chance
-from analyze.covariance_null import covariance_null
+from analyze.covariance_null import covariance_null, root_of
 
 
 def generator():
@@ -10,7 +10,7 @@ def generator():
 
 
 def test_an_isotropic_covariance_gives_the_analytic_null():
-    found = covariance_null(torch.eye(32) * 7, 2000, 500, generator())
+    found = covariance_null(root_of(torch.eye(32) * 7), 2000, 500, generator())
     assert found == pytest.approx(Chance(32, 500).mean, abs=0.005)
 
 
@@ -18,5 +18,5 @@ def test_a_covariance_of_low_rank_gives_the_null_of_its_rank():
     values = torch.zeros(32)
     values[:8] = 1
     basis = torch.linalg.qr(torch.randn(32, 32, generator=generator())).Q
-    found = covariance_null(basis @ values.diag() @ basis.T, 2000, 500, generator())
+    found = covariance_null(root_of(basis @ values.diag() @ basis.T), 2000, 500, generator())
     assert found == pytest.approx(Chance(8, 500).mean, abs=0.01)

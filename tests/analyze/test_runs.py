@@ -9,6 +9,7 @@ import pytest
 
 from analyze import metrics, pair_metrics
 from analyze.runs import compare_runs
+from analyze.section_overview import overview_section
 from analyze.several import counterparts
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from winnow.errors import UserError
@@ -90,6 +91,8 @@ def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, 
     assert found["runs"][1]["reason"] == f"the text differs from that of {experiment.run}"
     assert len(found["dictionaries"]) == 3
     assert len(found["pairs"]) == 2  # of the configured run's own two
+    told = f"{other}: not compared, the text differs from that of {experiment.run}"
+    assert ("Beside it", told) in overview_section(found).facts
 
 
 def test_a_folder_that_is_no_run_is_named(experiment, tmp_path):
