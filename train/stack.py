@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.adam import adam
 
+from train import sparse
 from train.architectures import Moment, Parameters, architecture_of, kind_of
 from train.member import Member
 from train.schedule import dead_after
@@ -26,6 +27,7 @@ from train.schedule import dead_after
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 CACHED_LATENTS = 2**18  # rows x latents of a stack's step that a core's caches hold
+LAUNCHED_LATENTS = 2**28  # beyond which a GPU's launches are nothing beside its work, and memory counts
 
 
 class Stack:
@@ -101,10 +103,10 @@ class Stack:
 def stack_members(members: Sequence[Member]) -> list[Stack]:
     """Stack members of one shape, the largest first, so that no core waits for one that started late.
 
-    On a GPU all of a shape are one stack: small steps cost their launches. On a CPU, whose cores take the steps of
-    several stacks side by side (train/workers.py), only so many as stay in its caches. Measured, eight on one core
-    against one after the other: 256 rows x 128 latents take 0.55 to 0.9 of the time, 256 x 512 0.7 to 1,
-    1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
+    On a GPU, where small steps cost their launches, up to 1 GiB of float32 pre-activations are one stack. On a CPU,
+    whose cores take the steps of several stacks side by side (train/workers.py), only so many members as stay in its
+    caches. Measured, eight of them on one core against one after the other, by architecture: 256 rows x 128 latents
+    take 0.55 to 1.1 of the time, 256 x 512 0.7 to 1, 1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
     """
     shapes: dict[object, list[Member]] = {}
     for member in members:
@@ -119,9 +121,11 @@ def stack_members(members: Sequence[Member]) -> list[Stack]:
 
 def _size_of_stack(alike: Sequence[Member]) -> int:
     first = alike[0]
-    if first.sums.is_cuda:
-        return len(alike)
+    if first.architecture.exchange.ranks > 1:
+        return 1
     latents = first.planned.settings["batch_rows"] * len(first.silent_rows)
+    if sparse.asynchronous(first.sums):
+        return max(1, min(len(alike), LAUNCHED_LATENTS // latents))
     share = -(-len(alike) // torch.get_num_threads())  # so that every core has one
     return max(1, min(share, CACHED_LATENTS // latents))
 

@@ -6,9 +6,10 @@ Checked on torch's "meta" device, whose tensors have shapes and no data: whateve
 import pytest
 import torch
 
-from tests.train.test_stack import GRIDS, ROWS, D, member
+from tests.train.test_stack import GRIDS, ROWS, D, N, member
 from train import sparse
-from train.stack import Stack
+from train import stack as stack_module
+from train.stack import Stack, stack_members
 
 META = torch.device("meta")
 
@@ -52,3 +53,10 @@ def test_what_waits_would_be_noticed() -> None:
     ):
         with pytest.raises(RuntimeError):
             waits()
+
+
+def test_small_dictionaries_on_a_gpu_are_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = stack_of("topk", "float32").members
+    assert [len(stack.members) for stack in stack_members(members)] == [3]
+    monkeypatch.setattr(stack_module, "LAUNCHED_LATENTS", 2 * ROWS * N)
+    assert sorted(len(stack.members) for stack in stack_members(members)) == [1, 2]
