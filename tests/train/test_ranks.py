@@ -19,7 +19,8 @@ from tests.train.experiments import load, write_run
 from train.assign import share_of
 from train.exchange import Exchange
 from train.plan import Planned
-from train.sharded import slice_of
+from train.sharded import SharedStop, slice_of
+from train.signals import Stop
 from train.stage import train
 from winnow.errors import UserError
 from winnow.ranks import Ranks
@@ -143,6 +144,23 @@ def test_latents_that_cannot_be_split_evenly_are_named() -> None:
     two.ranks = 2
     with pytest.raises(UserError, match="25 latents cannot be split evenly over 2 ranks; choose a multiple"):
         slice_of({"W_dec": torch.zeros(25, 4)}, two)
+
+
+def test_signal_to_one_rank_stops_all() -> None:
+    class WithOther(Exchange):
+        """With another rank, that has been asked to stop or not."""
+
+        def __init__(self, asked: int) -> None:
+            self.asked = asked
+
+        def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+            return tensor + self.asked
+
+    mine = Stop()
+    assert SharedStop(mine, WithOther(0)).requested is None
+    assert SharedStop(mine, WithOther(1)).requested == "a signal to another rank"
+    mine.requested = "SIGTERM"
+    assert SharedStop(mine, WithOther(0)).requested == "SIGTERM"
 
 
 def test_sharing_without_a_meeting_point_names_torchrun(tmp_path: Path) -> None:
