@@ -19,9 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analyze.chart import REFERENCE_COLOUR, Chart, FamilyTree, Series
-from analyze.chart_csv import to_csv
+from analyze.figure_files import FORMATS, write_figures
 from analyze.figure_interactive import glyph_of, plotly_figure
-from analyze.figure_paper import paper_figure, save_paper
 from analyze.figure_tree import tree_data
 from analyze.section import Section
 from analyze.section_activations import activations_section
@@ -30,10 +29,9 @@ from analyze.section_overview import overview_section
 from analyze.section_quality import quality_section
 from analyze.section_sizes import sizes_section
 from analyze.section_training import training_section
-from winnow.publish import publish_file, publish_text
+from winnow.publish import publish_text
 
 TEMPLATES = Path(__file__).with_name("templates")
-FORMATS = ("svg", "pdf", "csv")
 PLOTLY = resources.files("plotly") / "package_data" / "plotly.min.js"
 TREE_HEIGHT = 420  # pixels
 SIDE_BY_SIDE = 4  # panels of one family that are shown at once; more are chosen from a list
@@ -47,10 +45,8 @@ def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
     """
     sections = report_sections(metrics)
     figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
     charts = [chart for section in sections for chart in section.charts]
-    for chart in charts:
-        _write_figure(chart, figures)
+    write_figures(charts, figures)
     page = folder / "index.html"
     publish_text(page, render_page(metrics, sections, (folder / "features" / "index.html").exists()))
     current = {f"{chart.name}.{kind}" for chart in charts for kind in FORMATS}
@@ -138,11 +134,3 @@ def _legend_of(chart: Chart) -> list[tuple[Series, str, str]]:
 def _broken(text: str) -> Markup:
     """Let a long dotted name break at its dots, and a number not at its point."""
     return Markup(re.sub(r"(?<=[A-Za-z_])\.|\.(?=[A-Za-z_])", ".<wbr>", str(escape(text))))
-
-
-def _write_figure(chart: Chart, folder: Path) -> None:
-    publish_text(folder / f"{chart.name}.csv", to_csv(chart))
-    with paper_figure(chart) as figure:
-        for kind in ("svg", "pdf"):
-            with publish_file(folder / f"{chart.name}.{kind}") as partial:
-                save_paper(figure, partial, kind)

@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 import pytest
 
 from analyze.chart import FamilyTree, HeatMap, Panel
+from analyze.figure_files import FORMATS
 from analyze.figure_interactive import plotly_figure
-from analyze.report import FORMATS, render_page, report_sections, write_report
+from analyze.report import render_page, report_sections, write_report
 from analyze.section_ladder import ladder_of, with_telling_options
 from analyze.section_overview import overview_section
 from analyze.section_training import STILL_FALLING, last_half_fall
