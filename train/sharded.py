@@ -157,23 +157,13 @@ class _SharedSweep(_Sweep):
     def _snapshot(self, member: Member) -> None:
         self._publish(member, snapshot_path(member.planned.folder, member.rows))
 
-    def _save(self) -> None:
-        """Checkpoint this rank's slice; once all ranks have theirs, drop the older one."""
-        self.loggers.flush()
-        for member in list(self.members):
-            if not bool(member.sums.isfinite().all()):
-                self._fail(member, float(member.sums[1] / member.sums[0]))
+    def _write_checkpoints(self) -> None:
+        """Write this rank's slice; once all ranks have theirs, drop the older one."""
         for member in self.members:
             folder = shard_folder(member.planned, self.exchange)
             write_checkpoint(folder, *member.state())
             self._wait()
             drop_checkpoints(folder, but=self.rows)
-
-    def _fail(self, member: Member, loss: float) -> None:
-        if self.speaks:
-            super()._fail(member, loss)
-        else:
-            self.members.remove(member)
 
     def _finish_ended(self) -> None:
         for member in [member for member in self.members if member.ended]:

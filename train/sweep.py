@@ -100,6 +100,7 @@ class _Sweep:
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
         self.held_out = HeldOut(store, hook, evaluated, config.train.batch_rows, self._prepare)
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
+        self.failing: dict[Member, float] = {}  # whose loss is not finite, until that is recorded
         # the largest first, so that no core waits for one that started late
         self.members = [self._member(p) for p in sorted(planned, key=lambda p: -p.settings["n_latents"])]
 
@@ -156,7 +157,7 @@ class _Sweep:
                 self.display.advance(self.rows)
                 ended = any(member.ended for member in self.members)
                 stopped_by = stop.requested
-                if ended or stopped_by or _passes(before, self.rows, self.config.checkpoint_rows):
+                if ended or stopped_by or self.failing or _passes(before, self.rows, self.config.checkpoint_rows):
                     self._save()
                 if ended:
                     self._finish_ended()
@@ -213,23 +214,30 @@ class _Sweep:
         return points
 
     def _save(self) -> None:
-        """Checkpoint every dictionary; once all are written, drop the older ones."""
+        """Checkpoint every dictionary; once all are written, drop the older ones, and record those that failed."""
         self.loggers.flush()
         for member in list(self.members):
             if not bool(member.sums.isfinite().all()):
                 self._fail(member, float(member.sums[1] / member.sums[0]))
+        self._write_checkpoints()
+        # after the others' checkpoints: whoever goes on from here stacks those that are left, as this process does
+        for member, loss in self.failing.items() if self.speaks else ():
+            planned = member.planned
+            record = {"rows": member.rows, "loss": str(loss), "settings": planned.settings}
+            publish_text(planned.folder / FAILED, json.dumps(record, indent=1) + "\n")
+            print(f"{self.hook}/{planned.name}: loss {loss} by row {member.rows:,}; stopped", file=sys.stderr)
+        self.failing.clear()
+
+    def _write_checkpoints(self) -> None:
         for member in self.members:
             write_checkpoint(member.planned.folder, *member.state())
         for member in self.members:
             drop_checkpoints(member.planned.folder, but=self.rows)
 
     def _fail(self, member: Member, loss: float) -> None:
-        """Leave a dictionary at its last checkpoint, and say so; the others go on."""
+        """Leave a dictionary at its last checkpoint; the others go on."""
         self.members.remove(member)
-        planned = member.planned
-        record = {"rows": member.rows, "loss": str(loss), "settings": planned.settings}
-        publish_text(planned.folder / FAILED, json.dumps(record, indent=1) + "\n")
-        print(f"{self.hook}/{planned.name}: loss {loss} by row {member.rows:,}; stopped", file=sys.stderr)
+        self.failing[member] = loss
 
     def _finish_ended(self) -> None:
         """Save dictionaries that are done, and let go of them."""

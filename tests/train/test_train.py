@@ -81,6 +81,21 @@ def test_loss_that_is_not_finite_stops_that_dictionary_alone(
     assert "stopped" not in err
 
 
+def test_failure_is_recorded_once_the_others_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill in between would leave the others at a state that they reached beside the one that failed."""
+    path = write_run(tmp_path, [TOPK, {**RELU, "learning_rate": 1e30}], checkpoint_rows=5000)
+    recorded = []
+
+    def record(at: Path, text: str) -> None:
+        states = list((tmp_path / "run").glob("dictionaries/*/topk*/checkpoints/rows-*/state.json"))
+        assert [json.loads(state.read_text())["rows"] for state in states] == [json.loads(text)["rows"]]
+        recorded.append(at)
+
+    monkeypatch.setattr("train.sweep.publish_text", record)
+    train(load(path))
+    assert [at.name for at in recorded] == ["failed.json"]
+
+
 def test_finished_training_says_so_without_torch(tmp_path: Path) -> None:
     path = write_run(tmp_path, [TOPK])
     train(load(path))
