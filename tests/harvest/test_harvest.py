@@ -90,8 +90,8 @@ def test_all_hooks_of_a_batch_come_from_one_pass(config: Path, monkeypatch: pyte
 
     monkeypatch.setattr(torch.nn.Module, "__call__", counted)
     harvest(load(config, "--harvest.hooks", '["blocks.*.hook_resid_post", "blocks.*.mlp.hook_post"]'))
-    # 36 sequences, at most 10 a shard, in batches of 4: 4+4+2 thrice and 4+2
-    assert passes[-11:] == [4, 4, 2] * 3 + [4, 2]
+    # 36 sequences, at most 10 a shard, in batches of 4, several at once: 4+4+2 thrice and 4+2
+    assert sorted(passes[-11:]) == sorted([4, 4, 2] * 3 + [4, 2])
 
 
 def test_a_second_run_does_nothing_and_says_so(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
