@@ -11,6 +11,7 @@ each of which reads and prepares the rows for itself; and a dictionary fed from 
 """
 
 import argparse
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -143,9 +144,13 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
     """Time eight dictionaries in one pass over shards against eight passes one after the other."""
     batches = 4
     with tempfile.TemporaryDirectory() as folder:
-        open_rows = rows_on_disk(Path(folder), shape, batches)
+        loader = loader_of(Path(folder), shape, batches)
         together = [member(shape, TOPK, seed) for seed in range(8)]
         alone = [Stack([member(shape, TOPK, seed)]) for seed in range(8)]
+
+        def open_rows() -> Iterable[Tensor]:
+            for batch in loader.batches(0, batches * shape.rows, shape.rows):
+                yield batch.to(DEVICE).float()
 
         def one_by_one() -> None:
             for stack in alone:
@@ -167,35 +172,30 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
 
 
 def reading(shape: Shape, repeats: int) -> Row:
-    """Time a topk dictionary on rows from shards against the same rows in memory."""
+    """Time a topk dictionary on rows from shards against the same rows in memory, both in the middle of a training."""
     batches = 8
     stack = Stack([member(shape, TOPK)])
     with tempfile.TemporaryDirectory() as folder:
-        open_rows = rows_on_disk(Path(folder), shape, batches)
-        held = [x.half().cpu() for x in open_rows()]
+        loader = loader_of(Path(folder), shape, batches)
+        held = [x.clone() for x in loader.batches(0, batches * shape.rows, shape.rows)]
+        stream = loader.batches(0, 10**15, shape.rows)  # epoch after epoch: its next window is always being read
 
         def train(batches: Iterable[Tensor]) -> None:
             for x in batches:
+                x = x.to(DEVICE).float()
                 stack.train_on(x, x.square().sum())
 
         memory, disk = ratio_of(
-            waited(lambda: train(x.to(DEVICE).float() for x in held)), waited(lambda: train(open_rows())), repeats
+            waited(lambda: train(held)), waited(lambda: train(itertools.islice(stream, batches))), repeats
         )
     rows = batches * shape.rows
     return Row(f"topk, n = {shape.n:,}, from shards, beside from memory", rows / disk, rows / memory, "rows/s", 0.95)
 
 
-def rows_on_disk(folder: Path, shape: Shape, batches: int) -> Callable[[], Iterable[Tensor]]:
-    """Write shards, and give what reads them in shuffled order, a few windows an epoch."""
+def loader_of(folder: Path, shape: Shape, batches: int) -> Loader:
+    """Write shards, and open what reads them in shuffled order, a few windows an epoch."""
     store = write_store(folder / "store", batches * shape.rows // 4, 4, shape.d)
-    window = max(1, batches * shape.rows * shape.d * 2 // 4)
-    loader = Loader(store, HOOK, 0, window)
-
-    def read() -> Iterable[Tensor]:
-        for batch in loader.batches(0, store.rows, shape.rows):
-            yield batch.to(DEVICE).float()
-
-    return read
+    return Loader(store, HOOK, 0, max(1, batches * shape.rows * shape.d * 2 // 4))
 
 
 def waited(work: Callable[[], None]) -> Callable[[], None]:
