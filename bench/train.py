@@ -74,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", choices=("step", "sweep", "reading"), help="one part of the table")
     arguments = parser.parse_args()
     quick, repeats = arguments.quick, arguments.repeats
     if quick:
@@ -82,10 +83,14 @@ def main() -> None:
         shapes, cases = [Shape(16_384, 768, n) for n in (24_576, 131_072)], ON_GPU
     else:
         shapes, cases = [Shape(4096, 768, 6144)], ON_CPU
-    results = [step(case, shape, repeats) for shape in shapes for case in cases]
-    results.append(sweep(Shape(128, 32, 128) if quick else Shape(2048, 128, 1024), 2.0, repeats))
-    results.append(sweep(Shape(128, 32, 64) if quick else Shape(256, 64, 128), 2.0, repeats))
-    results.append(reading(shapes[0], repeats))
+    results: list[Row] = []
+    if arguments.only in (None, "step"):
+        results += [step(case, shape, repeats) for shape in shapes for case in cases]
+    if arguments.only in (None, "sweep"):
+        results.append(sweep(Shape(128, 32, 128) if quick else Shape(2048, 128, 1024), 2.0, repeats))
+        results.append(sweep(Shape(128, 32, 64) if quick else Shape(256, 64, 128), 2.0, repeats))
+    if arguments.only in (None, "reading"):
+        results.append(reading(shapes[0], repeats))
     publish_rows("train" + (" (quick)" if quick else ""), "the floor", results)
 
 
