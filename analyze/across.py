@@ -1,6 +1,7 @@
 """Compare the dictionaries of several runs with their counterparts, latent by latent."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from analyze.held_out import HeldOut
@@ -13,9 +14,15 @@ from winnow.tokens import open_tokens
 
 
 def compare_across(
-    runs: Sequence[Measured], ceilings: list[dict[str, Any]], known: Mapping[tuple[str, str], dict[str, Any]]
+    runs: Sequence[Measured],
+    ceilings: list[dict[str, Any]],
+    known: Mapping[tuple[str, str], dict[str, Any]],
+    folder: Path,
 ) -> list[dict[str, Any]]:
-    """Compare counterparts of every two runs that can be compared, both ways, taking over what `known` holds."""
+    """Compare counterparts of every two runs that can be compared, both ways, taking over what `known` holds.
+
+    `folder` is that of the report.
+    """
     loaded = Loaded({run.prefix + path: run.run.path / path for run in runs for path in _paths(run)})
     latents = {
         run.prefix + path: found for run in runs for path, found in read_latents(run.run.report / "latents.h5").items()
@@ -24,7 +31,7 @@ def compare_across(
     for number, first in enumerate(runs):
         store = ActivationStore(first.run.activations)
         held_out = HeldOut(first.config, open_tokens(first.run.tokens))
-        comparisons = Comparisons(held_out, store, loaded, latents, known, {})
+        comparisons = Comparisons(held_out, store, loaded, latents, known, {}, folder)
         for second in runs[number + 1 :]:
             if why_not_paired(second, first) is None:
                 pairs = counterparts(first.dictionaries(), second.dictionaries())

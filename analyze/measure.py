@@ -9,6 +9,7 @@ from pathlib import Path
 from analyze.feature_choice import choose, refuse_unknown
 from analyze.feature_pages import write_features
 from analyze.inputs import Inputs, read_metrics
+from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.summary import print_summary
 from winnow.config import Experiment
@@ -30,7 +31,7 @@ def measure_run(config: Experiment) -> None:
         inputs = Inputs.of(config, tokens)
         refuse_unknown(config.analyze.features, inputs.dictionaries)
         metrics = read_metrics(path)
-        if metrics is None or metrics["inputs"] != inputs._asdict():
+        if metrics is None or metrics["inputs"] != inputs._asdict() or not is_complete(metrics, run.report):
             # imported here: a stage that has nothing to do need not wait for torch and transformers
             from analyze.metrics import measure
 
@@ -39,6 +40,7 @@ def measure_run(config: Experiment) -> None:
             metrics = plain(measure(config, tokens, inputs, metrics))
             page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
             publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        remove_others(metrics, run.report)
         features = run.report / "features" / "index.html"
         if features.exists() != bool(choose(config.analyze.features, metrics)):
             page.unlink(missing_ok=True)  # it links there, or it does not

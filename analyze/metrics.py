@@ -60,7 +60,7 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
     entries = [plain(known[path]) for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
     compared, followed = (_between(before, unchanged, *names) for names in (("pairs", "ceilings"), ("families",)))
-    comparisons = Comparisons(held_out, store, loaded, latents, compared, followed)
+    comparisons = Comparisons(held_out, store, loaded, latents, compared, followed, run.report)
     ceilings = plain(comparisons.seeds(entries))
     pairs = plain(comparisons.sizes(entries, ceilings))
     families = plain(comparisons.families(entries))

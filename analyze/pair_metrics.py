@@ -5,6 +5,7 @@ score across sizes is read between its chance level and that ceiling.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -15,8 +16,9 @@ from analyze.covariance_null import root_of
 from analyze.families import relate, summary
 from analyze.held_out import HeldOut
 from analyze.latents import Latents
+from analyze.pair_features import file_of, has_features, write_features_of_pair
 from analyze.pair_rows import compare_on_rows
-from analyze.pairs import Features, compare, neighbouring_seeds, neighbouring_sizes
+from analyze.pairs import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.spectrum import covariance
 from analyze.store_sample import store_sample
 from analyze.subspaces import subspaces
@@ -28,7 +30,7 @@ CEILING = ("mmcs", "mmcs_corrected", "matched_mean", "shared_fraction")
 
 
 class Comparisons:
-    """Compare dictionaries, by path, taking over what `known` holds."""
+    """Compare dictionaries, by path, taking over what `known` holds, and write each pair's table into `folder`."""
 
     def __init__(
         self,
@@ -38,12 +40,14 @@ class Comparisons:
         latents: Mapping[str, Latents],
         known: Mapping[tuple[str, str], dict[str, Any]],
         known_families: Mapping[tuple[str, str], dict[str, Any]],
+        folder: Path,
     ) -> None:
         self.held_out = held_out
         self.store = store
         self.dictionaries = dictionaries
         self.latents = latents
-        self.known = known
+        self.known = {ends: score for ends, score in known.items() if has_features(score, folder)}
+        self.folder = folder
         self.known_families = dict(known_families)
         self._seed = held_out.config.seed
         self._roots: dict[str, Tensor] = {}
@@ -84,9 +88,15 @@ class Comparisons:
         self.known_families[a, b] = summary(found.relations, a, b)  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         return [
-            {"from": a, "to": b, **forth, **found.forth, **shared},
-            {"from": b, "to": a, **back, **found.back, **shared},
+            {"from": a, "to": b, **self._published(a, b, forth), **found.forth, **shared},
+            {"from": b, "to": a, **self._published(b, a, back), **found.back, **shared},
         ]
+
+    def _published(self, a: str, b: str, compared: Compared) -> dict[str, Any]:
+        """Write what is known of each latent, and give the scores with the name of that file."""
+        name = file_of((a, b), (self.latents[a].input, self.latents[b].input))
+        write_features_of_pair(compared.features, self.folder / name)
+        return {"features_csv": name, **compared.scores}
 
     def _alive(self, a: str, b: str) -> tuple[Tensor, Tensor]:
         return self.latents[a].alive, self.latents[b].alive

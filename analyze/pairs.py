@@ -1,6 +1,7 @@
 """Compare two dictionaries of the same activations: what of one is in the other, both ways, beside chance.
 
     a_to_b, b_to_a = compare(Features.of(a), Features.of(b))
+    a_to_b.scores["mmcs"], a_to_b.features.max_cosine  # their mean, and that of every latent
 
 Only alive latents count, but for `mmcs_with_dead`: a latent that never fires sits where it was initialised, and
 says nothing of the data.
@@ -12,14 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from analyze.chance import Chance
 from analyze.cosines import max_cosines
 from analyze.latents import Latents
 from analyze.matching import Matching, match, shared_fraction
+from analyze.pair_features import NONE, PairFeatures
 from analyze.presence import by_firing_rate, recovery_curve, scale_aware
-from analyze.regression import decompose, diagnosis, explained_variance
+from analyze.regression import Decomposition, decompose, diagnosis, explained_variance
 from winnow.dictionary import Dictionary
 
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
@@ -54,25 +57,69 @@ class Features(NamedTuple):
         return Features(*(values[self.alive] for values in self))
 
 
-def compare(a: Features, b: Features) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Compare A with B and B with A, under the names of `metrics.json`."""
+class Compared(NamedTuple):
+    """What of one dictionary is in another: scores under the names of `metrics.json`, and latent by latent."""
+
+    scores: dict[str, Any]
+    features: PairFeatures
+
+
+def compare(a: Features, b: Features) -> tuple[Compared, Compared]:
+    """Compare A with B and B with A."""
     dead_ab, dead_ba = max_cosines(a.decoder, b.decoder)
+    of_a, of_b = (one.alive.nonzero()[:, 0].numpy() for one in (a, b))  # numbers of the living
     a, b = a.living(), b.living()
     ab, ba = max_cosines(a.decoder, b.decoder)
     matching = match(a.decoder, b.decoder)
     back = Matching(matching.b, matching.a, matching.cosines)
+    explained = decompose(a.decoder, b.decoder), decompose(b.decoder, a.decoder)
     return (
-        _one_way(a, b, ab, dead_ab, matching),
-        _one_way(b, a, ba, dead_ba, back),
+        Compared(
+            _scores(a, b, ab, dead_ab, matching, explained[0]),
+            _per_feature(a, (of_a, of_b), ab, matching, explained[0]),
+        ),
+        Compared(_scores(b, a, ba, dead_ba, back, explained[1]), _per_feature(b, (of_b, of_a), ba, back, explained[1])),
     )
 
 
-def _one_way(a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matching: Matching) -> dict[str, Any]:
+def _per_feature(
+    a: Features,
+    numbers: tuple[NDArray[np.int64], NDArray[np.int64]],
+    maxima: Tensor,
+    matching: Matching,
+    explained: Decomposition,
+) -> PairFeatures:
+    """Gather what is known of A's living latents; `numbers` are those of A's living and of B's."""
+    own, other = numbers
+    n, m = len(own), maxima.double().cpu().numpy()
+    p = Chance(a.decoder.shape[1], len(other)).p_value(m)
+    partner, cosine = np.full(n, NONE), np.full(n, np.nan)
+    real = (matching.a >= 0) & (matching.b >= 0)
+    partner[matching.a[real]] = other[matching.b[real]]
+    cosine[matching.a[real]] = matching.cosines[real]
+    r2 = explained.r2.double().cpu().numpy()
+    return PairFeatures(
+        latent=own,
+        max_cosine=m if len(other) else np.full(n, np.nan),
+        # what the regression takes first is the direction with the largest cosine
+        nearest=other[explained.indices[:, 0].cpu().numpy()] if len(other) else np.full(n, NONE),
+        p=p if len(other) else np.full(n, np.nan),
+        firing_rate=a.rates.double().cpu().numpy(),
+        r2_1=r2[:, 0],
+        r2_4=r2[:, -1],
+        participation=explained.participation.double().cpu().numpy(),
+        match=partner,
+        match_cosine=cosine,
+    )
+
+
+def _scores(
+    a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matching: Matching, explained: Decomposition
+) -> dict[str, Any]:
     n_a, d = a.decoder.shape
     m = maxima.double().cpu().numpy()
     chance = Chance(d, len(b.decoder))
     mmcs = _mean(m)
-    explained = decompose(a.decoder, b.decoder)
     return {
         "mmcs": mmcs,
         "mmcs_with_dead": _mean(with_dead.double().cpu().numpy()),

@@ -17,6 +17,7 @@ from typing import Any
 
 from analyze.inputs import ANALYSIS, evaluated, read_metrics
 from analyze.measure import measure_run
+from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.several import Measured, why_not_paired
 from analyze.summary import print_summary
@@ -53,13 +54,14 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
             "dictionaries": {path: digest for run in runs for path, digest in run.inputs().items()},
         }
         metrics = read_metrics(path)
-        if metrics is None or metrics["inputs"] != inputs:
+        if metrics is None or metrics["inputs"] != inputs or not is_complete(metrics, folder):
             folder.mkdir(exist_ok=True)
-            metrics = plain(compared(runs, still_valid(metrics, inputs)) | {"inputs": inputs})
+            metrics = plain(compared(runs, still_valid(metrics, inputs), folder) | {"inputs": inputs})
             page.unlink(missing_ok=True)
             publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
         elif page.exists():
             print(f"{path}: these {len(runs)} runs are compared; nothing to do")
+        remove_others(metrics, folder)
         if not page.exists():
             from analyze.report import write_report
 
@@ -79,8 +81,11 @@ def still_valid(before: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> 
     return {(p["from"], p["to"]): p for p in before["pairs"] if p["from"] in same and p["to"] in same}
 
 
-def compared(runs: Sequence[Measured], known: Pairs) -> dict[str, Any]:
-    """Join what the runs' reports hold, and compare those counterparts that `known` does not hold."""
+def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, Any]:
+    """Join what the runs' reports hold, and compare those counterparts that `known` does not hold.
+
+    `folder` is that of the joint report.
+    """
     # imported here: a stage that has nothing to do need not wait for torch and transformers
     from analyze.across import compare_across
     from analyze.choosing import grids
@@ -90,7 +95,7 @@ def compared(runs: Sequence[Measured], known: Pairs) -> dict[str, Any]:
         key: [run.renamed(entry) for run in runs for entry in run.metrics[key]]
         for key in ("pairs", "ceilings", "families", "lineages")
     }
-    across = plain(compare_across(runs, joined["ceilings"], known))
+    across = plain(compare_across(runs, joined["ceilings"], known, folder))
     return {
         **{key: runs[0].metrics[key] for key in ("version", "run", "evaluation")},
         "runs": [_about(run, runs[0]) for run in runs],

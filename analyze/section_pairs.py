@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
 
 from analyze.section import NOT_MEASURED, Table, decimal, measured, percent
 from analyze.section_ladder import Pair
@@ -19,11 +22,12 @@ def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[
             "Read each MMCS between its chance level (random directions, and random ones with the activations' "
             "covariance) and its ceiling, what the same size trained with another seed reaches: corrected is 0 at the "
             "first and rarely above the last; above chance counts latents whose cosine random directions would reach "
-            "less than one time in a hundred, and scale-aware weighs each latent by how much it contributes."
+            "less than one time in a hundred, and scale-aware weighs each latent by how much it contributes; the "
+            "CSV has each latent's numbers."
         ),
         columns=(
             *("from", "to", "MMCS", "chance", "chance, covariance", "corrected", "ceiling, corrected"),
-            *("above chance", "MMCS with dead", "scale-aware", "median cosine"),
+            *("above chance", "MMCS with dead", "scale-aware", "median cosine", "per feature"),
         ),
         groups={
             label: [
@@ -36,12 +40,18 @@ def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[
                     decimal(measured(pair.scores, "mmcs_with_dead")),
                     decimal(measured(pair.scores, "scale_aware")),
                     decimal((measured(pair.scores, "max_cosines.quantiles") or {}).get("0.5")),
+                    _features_link(pair),
                 )
                 for pair in pairs
             ]
             for label, pairs in groups.items()
         },
     )
+
+
+def _features_link(pair: Pair) -> str:
+    path = measured(pair.scores, "features_csv")
+    return Markup('<a href="{}">CSV</a>').format(quote(path)) if path else NOT_MEASURED
 
 
 def _matching(groups: Mapping[str, Sequence[Pair]]) -> Table:

@@ -21,6 +21,8 @@ class Measured(NamedTuple):
     def renamed(self, entry: Mapping[str, Any]) -> dict[str, Any]:
         """Name the dictionaries of an entry by their paths as seen from the configured run."""
         paths = {key: self.prefix + entry[key] for key in ("path", "from", "to") if key in entry}
+        if "features_csv" in entry:  # relative to a report, which lies in a folder of the run
+            paths["features_csv"] = f"../{self.prefix}report/{entry['features_csv']}"
         return {**entry, **paths, **({"paths": [self.prefix + p for p in entry["paths"]]} if "paths" in entry else {})}
 
     def dictionaries(self) -> list[dict[str, Any]]:

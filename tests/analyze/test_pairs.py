@@ -14,9 +14,13 @@ def features(decoder, alive=None):
     return Features(decoder, decoder, one.bool() if alive is None else alive, one, one)
 
 
+def scores(a, b):
+    return [found.scores for found in compare(a, b)]
+
+
 def test_a_planted_subset_is_found_both_ways():
     small, extra = directions(40), directions(40, seed=1)
-    to_large, to_small = compare(features(small), features(torch.cat([extra, small])))
+    to_large, to_small = scores(features(small), features(torch.cat([extra, small])))
     assert to_large["mmcs"] == pytest.approx(1, abs=1e-6)
     assert to_large["matched_mean"] == pytest.approx(1, abs=1e-6)
     assert to_large["shared_fraction"] == 1
@@ -27,7 +31,7 @@ def test_a_planted_subset_is_found_both_ways():
 
 
 def test_unrelated_dictionaries_score_zero_once_chance_is_taken_away():
-    forth, back = compare(features(directions(300)), features(directions(600, seed=1)))
+    forth, back = scores(features(directions(300)), features(directions(600, seed=1)))
     assert forth["mmcs"] == pytest.approx(forth["mmcs_null"], abs=0.02)
     assert forth["mmcs_null"] > back["mmcs_null"]
     assert abs(back["mmcs_corrected"]) < 0.03
@@ -38,7 +42,7 @@ def test_dead_latents_count_only_where_it_says_so():
     decoder = directions(40)
     alive = torch.arange(40) < 20
     whole, other = features(decoder, alive), features(torch.cat([decoder[:20], directions(20, seed=2)]))
-    forth, back = compare(whole, other)
+    forth, back = scores(whole, other)
     assert forth["mmcs"] == pytest.approx(1, abs=1e-6)
     assert forth["mmcs_with_dead"] < 0.9
     assert sum(forth["max_cosines"]["counts"]) == 20
@@ -49,7 +53,7 @@ def test_dead_latents_count_only_where_it_says_so():
 def test_copies_score_high_by_maximum_and_low_by_matching():
     base = directions(10)
     copies = torch.cat([base, base, base])
-    forth = compare(features(copies), features(torch.cat([base, directions(30, seed=3)])))[0]
+    forth = scores(features(copies), features(torch.cat([base, directions(30, seed=3)])))[0]
     assert forth["mmcs"] == pytest.approx(1, abs=1e-6)
     assert forth["matched_mean"] < 0.75
     assert forth["matched_above_0.9"] == pytest.approx(1 / 3)
@@ -57,7 +61,7 @@ def test_copies_score_high_by_maximum_and_low_by_matching():
 
 def test_a_dictionary_without_a_living_latent_gives_no_score():
     none = torch.zeros(10, dtype=torch.bool)
-    forth, back = compare(features(directions(10), none), features(directions(10)))
+    forth, back = scores(features(directions(10), none), features(directions(10)))
     assert forth["mmcs"] != forth["mmcs"]
     assert forth["max_cosines"]["counts"].sum() == 0
     assert back["matched_mean"] != back["matched_mean"]
@@ -81,7 +85,7 @@ def test_neighbours_share_all_but_their_size():
 def test_a_dictionary_made_of_anothers_sums_is_explained_far_above_random():
     base = directions(24, d=32)
     sums = unit(base[:12] + base[12:])
-    meta = compare(features(sums), features(base))[0]["meta"]
+    meta = scores(features(sums), features(base))[0]["meta"]
     assert meta["explained"] == pytest.approx(1, abs=1e-3)
     assert meta["random"] < 0.7
 

@@ -49,7 +49,12 @@ def test_dictionaries_of_both_runs_are_in_one_report_each_with_its_counterpart(e
     ends = [(pair["from"], pair["to"]) for pair in found["pairs"]]
     assert ends[:2] == [tuple(own), tuple(own[::-1])]
     assert set(ends[2:]) == {(own[0], theirs), (theirs, own[0]), (own[1], theirs), (theirs, own[1])}
-    assert found["pairs"][0] == read(experiment)["pairs"][0]
+    folder = Path(experiment.run) / "comparison"
+    alone = read(experiment)["pairs"][0]
+    assert found["pairs"][0] == alone | {"features_csv": f"../report/{alone['features_csv']}"}
+    tables = [(folder / pair["features_csv"]).resolve() for pair in found["pairs"]]
+    assert len({table for table in tables if table.is_file()}) == 6
+    assert set(tables[2:]) == set((folder / "pairs").resolve().iterdir())
     assert found["pairs"][-1]["mmcs"] > 0
     assert "comparison/index.html" in capsys.readouterr().out.replace("\n", "")
     assert [d["path"] for d in read(experiment)["dictionaries"]] == own  # its own report stays its own

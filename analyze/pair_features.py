@@ -1,0 +1,93 @@
+"""What a comparison of two dictionaries finds about each single latent: a table beside `metrics.json`.
+
+report/pairs/FROM--TO.HASH.csv    one line for each living latent of FROM, columns as in `PairFeatures`
+
+The hash is of both dictionaries: one that is trained anew gets another file. An entry of `metrics.json` names its
+file under `features_csv`; what no entry names is removed. Nothing here imports torch: a stage that has nothing to do
+says so at once.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from winnow.publish import publish_text
+
+FOLDER = "pairs"
+NAME = 80  # characters of a file's name that either dictionary's path may take
+NONE = -1  # instead of a latent of the other dictionary; an empty field in the file
+
+
+class PairFeatures(NamedTuple):
+    """Of each living latent of dictionary A, compared with the living latents of B; NaN is an empty field."""
+
+    latent: Int[np.ndarray, " n"]  # its number in A
+    max_cosine: Float[np.ndarray, " n"]  # m_i, the largest cosine with a direction of B
+    nearest: Int[np.ndarray, " n"]  # whose that is: a number in B, or NONE
+    p: Float[np.ndarray, " n"]  # 1 - F(m_i)^n: the probability of such a cosine among random directions
+    firing_rate: Float[np.ndarray, " n"]  # share of the evaluation rows
+    r2_1: Float[np.ndarray, " n"]  # share of |a_i|^2 that one direction of B explains
+    r2_4: Float[np.ndarray, " n"]  # that at most four do
+    participation: Float[np.ndarray, " n"]  # (sum w^2)^2 / sum w^4 of those four's weights
+    match: Int[np.ndarray, " n"]  # its partner in the one-to-one matching, or NONE
+    match_cosine: Float[np.ndarray, " n"]
+
+    def to_csv(self) -> str:
+        """Write a header and a line for each latent; p with all its digits, it may be tiny or just below 1."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self._fields)
+        columns = (_fields(values, name == "p") for name, values in zip(self._fields, self, strict=True))
+        writer.writerows(zip(*columns, strict=True))
+        return text.getvalue()
+
+
+def file_of(ends: tuple[str, str], digests: tuple[str, str]) -> str:
+    """Name the file of a comparison, relative to the report: the paths of two dictionaries, and their hashes."""
+    names = (re.sub(r"[^A-Za-z0-9._-]+", "_", end.removeprefix("dictionaries/"))[-NAME:].strip("._") for end in ends)
+    digest = hashlib.sha256(json.dumps([ends, digests]).encode()).hexdigest()[:8]
+    return f"{FOLDER}/{'--'.join(names)}.{digest}.csv"
+
+
+def write_features_of_pair(features: PairFeatures, path: Path) -> None:
+    """Publish the file, complete or not at all, in a folder that is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    publish_text(path, features.to_csv())
+
+
+def has_features(score: Mapping[str, Any], folder: Path) -> bool:
+    """Tell whether the file of a comparison is there; `folder` is that of the report."""
+    return "features_csv" in score and (folder / score["features_csv"]).exists()
+
+
+def is_complete(metrics: Mapping[str, Any], folder: Path) -> bool:
+    """Tell whether every comparison that the metrics hold has its file."""
+    return all(has_features(score, folder) for score in _comparisons(metrics))
+
+
+def remove_others(metrics: Mapping[str, Any], folder: Path) -> None:
+    """Remove the files of comparisons that the metrics do not hold any more."""
+    current = {folder / score["features_csv"] for score in _comparisons(metrics)}
+    for path in (folder / FOLDER).glob("*.csv*"):  # also what was left by one that was killed
+        if path not in current:
+            path.unlink()
+
+
+def _comparisons(metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from metrics["pairs"]
+    yield from metrics["ceilings"]
+
+
+def _fields(values: np.ndarray, every_digit: bool) -> list[str]:
+    if values.dtype.kind == "i":
+        return ["" if value == NONE else str(value) for value in values.tolist()]
+    digits = repr if every_digit else "{:.9g}".format  # nine give a float32 back
+    return ["" if value != value else digits(value) for value in values.tolist()]
