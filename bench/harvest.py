@@ -3,7 +3,7 @@
     python -m bench.harvest [--quick]
 
 A model of GPT-2 small's size with random weights is run over random tokens: alone, up to the last layer
-that a hook needs, and as a harvest of 1 or 24 hooks into four shards, statistics, hashes and syncing to the disk
+that a hook needs, and as a harvest of 1 or 24 hooks into two shards, statistics, hashes and syncing to the disk
 included, the last shard's too, behind which nothing is left to compute. The two take turns, so that a noisy
 machine is equally noisy to both; the middle ratio counts.
 """
@@ -35,8 +35,8 @@ HOOKS = {
     "1 hook": ["blocks.6.hook_resid_pre"],
     "24 hooks": ["blocks.*.hook_resid_post", "blocks.*.hook_mlp_out"],
 }
-TOKENS_PER_SHARD = 4096
-SHARDS = 4
+TOKENS_PER_SHARD = 8192
+SHARDS = 2
 
 
 def save_model(folder: Path, quick: bool) -> None:
@@ -77,7 +77,7 @@ def measure(
     model: LanguageModel, dtype: DType, context: int, hooks: str, folder: Path, repeats: int, *, compiled: bool = False
 ) -> Row:
     tokens = write_tokens(folder / "tokens.h5", context)
-    batch = TOKENS_PER_SHARD // 4 // context
+    batch = 1024 // context
     config = Experiment(
         config="",
         run=str(folder),
