@@ -98,7 +98,9 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
     """Raise `UserError` naming the first setting in which what is on disk differs from what is asked for."""
     for dictionary in planned:
         folder = dictionary.folder
-        for path in (folder / "training.json", folder / FAILED, *sorted(folder.glob("checkpoints/*/state.json"))):
+        # a kill may leave half a checkpoint in a .partial, which the names of complete ones do not match
+        states = sorted(folder.glob("checkpoints/rows-*[0-9]/state.json"))
+        for path in (folder / "training.json", folder / FAILED, *states):
             if path.exists():
                 made_with = json.loads(path.read_text(encoding="utf-8"))["settings"]
                 refuse_changed(folder, made_with, dictionary.settings)

@@ -96,6 +96,16 @@ def test_failure_is_recorded_once_the_others_are_saved(tmp_path: Path, monkeypat
     assert [at.name for at in recorded] == ["failed.json"]
 
 
+def test_half_a_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
+    path = write_run(tmp_path, [TOPK])
+    half = tmp_path / "run" / "dictionaries" / HOOK / "topk-48-k3-seed0" / "checkpoints" / "rows-0000000001000.partial"
+    half.mkdir(parents=True)
+    (half / "state.json").touch()  # opened for writing, and then the process was killed
+    train(load(path))
+    assert list(weights(tmp_path / "run")) == [f"{HOOK}/topk-48-k3-seed0"]
+    assert not half.exists()
+
+
 def test_finished_training_says_so_without_torch(tmp_path: Path) -> None:
     path = write_run(tmp_path, [TOPK])
     train(load(path))
