@@ -6,11 +6,12 @@ order of magnitude). What a dictionary computes does not depend on the others ei
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
+
+from winnow.threads import thread_pool
 
 Item = TypeVar("Item")
 
@@ -33,17 +34,13 @@ def side_by_side(items: int, device: torch.device) -> Iterator[Each]:
     if device.type != "cpu" or at_once < 2:
         yield _one_by_one
         return
-    # the number of threads is kept per thread by OpenMP, but process-wide by other libraries: put it back
-    try:
-        with ThreadPoolExecutor(at_once, initializer=torch.set_num_threads, initargs=(cores // at_once,)) as pool:
+    with thread_pool(at_once, cores // at_once) as pool:
 
-            def each(act: Callable[[Item], None], some: Sequence[Item]) -> None:
-                for future in [pool.submit(act, item) for item in some]:
-                    future.result()
+        def each(act: Callable[[Item], None], some: Sequence[Item]) -> None:
+            for future in [pool.submit(act, item) for item in some]:
+                future.result()
 
-            yield each
-    finally:
-        torch.set_num_threads(cores)
+        yield each
 
 
 def _one_by_one(act: Callable[[Item], None], some: Sequence[Item]) -> None:
