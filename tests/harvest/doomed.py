@@ -27,25 +27,8 @@ import harvest.harvest
 import winnow.publish
 from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
+from tests.fork import in_child
 from winnow.command_line import load_experiment
-
-
-def in_child(work: Callable[[], None], kill_after: float | None = None) -> bool:
-    """Run `work` in a fork, killing it after some seconds; say whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        work()
-        os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"a harvest ended with status {status}")
-    return status == -signal.SIGKILL
 
 
 def die_before_step(step: int) -> None:

@@ -12,9 +12,7 @@ computed in one thread.
 
 import argparse
 import json
-import os
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,29 +20,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.fork import in_child
 from train import sweep
 from train.stage import train as run_train
 from winnow.command_line import load_experiment
 
 TELL_THE_TIME = ("rows_per_second", "finished", "activations")  # activations: their path
-
-
-def in_child(work: Callable[[], None], kill_after: float | None = None) -> bool:
-    """Run `work` in a fork, killing it after some seconds; say whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        work()
-        os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"a training ended with status {status}")
-    return status == -signal.SIGKILL
 
 
 def contents(run: Path) -> dict[str, str]:
