@@ -5,7 +5,7 @@ from typing import Any
 
 from analyze.chart import Axis, Chart, Number, Panel, Series
 from analyze.section import Table, decimal, measured
-from analyze.section_ladder import full_name, ladders
+from analyze.section_ladder import full_name, ladders, ladders_of
 
 Dictionary = Mapping[str, Any]
 BASELINES = {"pca": "PCA keeping L0 components", "kmeans": "k-means, L0 = 1", "random": "random directions"}
@@ -33,11 +33,7 @@ def baseline_series(dictionaries: Sequence[Dictionary]) -> list[Series]:
 
 
 def baseline_table(metrics: Mapping[str, Any]) -> list[Table]:
-    known = {
-        ladder.label: [d for d in dictionaries if measured(d, "baselines")]
-        for ladder, dictionaries in ladders(metrics).items()
-    }
-    known = {label: dictionaries for label, dictionaries in known.items() if dictionaries}
+    known = ladders_of(metrics, lambda d: measured(d, "baselines"))
     table = Table(
         title="Beside simpler codes",
         how_to_read=(

@@ -5,18 +5,14 @@ from typing import Any
 
 from analyze.chart import Axis, Chart, Panel, Series
 from analyze.section import NOT_MEASURED, Table, count, decimal, measured, percent
-from analyze.section_ladder import Ladder, ladders
+from analyze.section_ladder import Ladder, ladders, ladders_of
 
 Dictionary = Mapping[str, Any]
 
 
 def convergence_table(metrics: Mapping[str, Any], falls: Mapping[str, float | None]) -> list[Table]:
     """Make the table of verdicts; `falls` holds by what share each path's curve fell over its last half."""
-    known = {
-        ladder.label: [d for d in dictionaries if measured(d, "convergence") or falls.get(d["path"]) is not None]
-        for ladder, dictionaries in ladders(metrics).items()
-    }
-    known = {label: dictionaries for label, dictionaries in known.items() if dictionaries}
+    known = ladders_of(metrics, lambda d: measured(d, "convergence") or falls.get(d["path"]) is not None)
     table = Table(
         title="Had they converged?",
         how_to_read=(

@@ -3,7 +3,7 @@
 Sizes are compared within a ladder: same hook, architecture, options, sparsity and seed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from analyze.chart import Number
@@ -71,6 +71,14 @@ def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]
     for dictionary in sorted(dictionaries, key=lambda d: (hooks[d["hook"]], ladder_of(d), d["n_latents"])):
         found.setdefault(ladder_of(dictionary), []).append(dictionary)
     return found
+
+
+def ladders_of(
+    metrics: Mapping[str, Any], has: Callable[[Mapping[str, Any]], object]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Sort the dictionaries for which `has` holds by the label of their ladder; ladders without any are left out."""
+    chosen = {ladder.label: [d for d in found if has(d)] for ladder, found in ladders(metrics).items()}
+    return {label: found for label, found in chosen.items() if found}
 
 
 class Pair(NamedTuple):
