@@ -3,7 +3,8 @@
     python -m tests.harvest.doomed CONFIG FOLDER [--random N]
 
 First an uninterrupted harvest. Then one that dies before the n-th step of publishing (a sync or a rename),
-for every n there is, and N that die at a random instant; after each, the same harvest again to the end.
+for every n there is, and N that die at a random instant; after each, the same harvest again to the end. A harvest that
+was done before its random instant came is not one of the N: another is started.
 Prints one JSON object: how many were killed, and each case in which a byte differs.
 
 Loading torch and a model takes seconds, a miniature harvest hundredths: hence the children are forked, from
@@ -102,10 +103,13 @@ def main() -> None:
         killed += not alive
         finish_and_compare(f"step-{step}", run, work)
     draw = np.random.default_rng(0)
-    for number in range(arguments.random):
+    number = 0
+    while number < arguments.random:
         run, work = case(f"random-{number}")
-        killed += in_child(work, kill_after=draw.uniform(0, duration))
+        dead = in_child(work, kill_after=draw.uniform(0, duration))
+        number += dead
         finish_and_compare(f"random-{number}", run, work)
+    killed += number
     print(json.dumps({"killed": killed, "steps": step - 1, "files": len(expected), "different": different}))
 
 
