@@ -36,7 +36,7 @@ def make_shards(
     config: Experiment, tokens: TokenFile, plan: Plan, settings: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
     """Make every shard of the plan that is missing and this rank's; whoever sees them all merges the statistics."""
-    model = open_model(config.model, ranks.local if ranks.total > 1 else None)
+    model = open_model(config.model, ranks)
     hooks = resolve_hooks(config.harvest.hooks, model.hooks)
     if tokens.context > model.context:
         raise UserError(

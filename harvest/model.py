@@ -25,9 +25,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from winnow.config import Model
+from winnow.device import ALONE, choose_device
 from winnow.dtypes import TORCH
 from winnow.errors import UserError
 from winnow.hashing import hash_tensors
+from winnow.ranks import Ranks
 
 Replacement = tuple[str, Callable[[Tensor], Tensor]]
 
@@ -128,15 +130,13 @@ class LanguageModel:
             return self.bridge(tokens, return_type="logits")
 
 
-def open_model(settings: Model, gpu: int | None = None) -> LanguageModel:
-    """Load a model by hub name or from a local folder; `gpu` chooses among several where the settings do not.
+def open_model(settings: Model, ranks: Ranks = ALONE) -> LanguageModel:
+    """Load a model by hub name or from a local folder; of several GPUs, onto that of this rank.
 
     Raises `UserError` naming what was tried where there is none, or where it is no language model.
     """
     transformers.logging.disable_progress_bar()
-    device = resolve_device(settings.device)
-    if gpu is not None and device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", gpu % torch.cuda.device_count())
+    device = choose_device(settings.device, ranks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries, about themselves
         plain, tokenizer = _load(settings, device)
@@ -153,21 +153,6 @@ def open_model(settings: Model, gpu: int | None = None) -> LanguageModel:
 def _share_weights(model: nn.Module) -> Any:
     """Copy the modules of a model, and none of its tensors."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
-
-
-def resolve_device(name: str) -> torch.device:
-    """Turn `auto` into the best device there is, and refuse one that is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
-    present = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not present[device.type]:
-        raise UserError(f"model.device = {name}: there is no such device here; set it to auto or cpu")
-    return device
 
 
 def _load(settings: Model, device: torch.device) -> tuple[Any, Any]:

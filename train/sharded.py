@@ -34,9 +34,10 @@ from train.plan import Planned
 from train.provenance import metadata
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
-from train.sweep import _Sweep, device_of, finished_store
+from train.sweep import _Sweep, finished_store
 from train.workers import Each
 from winnow.config import Experiment
+from winnow.device import choose_device
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError, refuse_changed
 from winnow.ranks import Ranks
@@ -191,7 +192,7 @@ def train_shared(config: Experiment, activations: Path, planned: list[Planned], 
     """
     store = finished_store(activations)
     check_loggers(config.train.loggers)
-    device = device_of(config.model.device, ranks)
+    device = choose_device(config.model.device, ranks, mps=False)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with joined(ranks) as exchange, stop_on_signals() as stop:

@@ -32,6 +32,7 @@ from train.snapshots import snapshot_due, write_snapshot
 from train.stack import Stack, stack_members
 from train.workers import Each, side_by_side
 from winnow.config import Experiment, Train
+from winnow.device import choose_device
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
 from winnow.publish import publish_text
@@ -48,7 +49,7 @@ def train_all(config: Experiment, activations: Path, planned: list[Planned], ran
     """
     store = finished_store(activations)
     check_loggers(config.train.loggers)
-    device = device_of(config.model.device, ranks)
+    device = choose_device(config.model.device, ranks, mps=False)  # whose sums lack float64
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
             for start, group in group_by_start(p for p in planned if p.hook == hook):
@@ -61,15 +62,6 @@ def finished_store(activations: Path) -> ActivationStore:
     if not store.complete:
         raise UserError(f"{activations}: the harvest is not finished; run make harvest")
     return store
-
-
-def device_of(name: str, ranks: Ranks) -> torch.device:
-    """Give the device that the settings name; of several GPUs, that of this rank."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and ranks.total > 1:
-        return torch.device("cuda", ranks.local % torch.cuda.device_count())
-    return torch.device(name)
 
 
 class _Sweep:

@@ -1,0 +1,46 @@
+"""The device of a stage, on machines that have other ones than this."""
+
+import pytest
+import torch
+
+from winnow.device import choose_device
+from winnow.errors import UserError
+from winnow.ranks import Ranks
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_ranks_share_the_gpus_of_their_machine():
+    chosen = [choose_device("auto", Ranks(rank=4 + local, total=8, local=local)) for local in range(4)]
+    assert chosen == [torch.device("cuda", n) for n in (0, 1, 0, 1)]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_named_by_number_is_every_ranks():
+    assert choose_device("cuda:1", Ranks(rank=0, total=2, local=0)) == torch.device("cuda:1")
+    assert choose_device("auto") == torch.device("cuda")
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_gpu_beyond_those_there_is_refused():
+    with pytest.raises(UserError, match=r"model\.device = cuda:2: there is no such device here; set it to auto or cpu"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_auto_is_what_there_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("mps")
+    assert choose_device("auto", mps=False) == torch.device("cpu")
+    with pytest.raises(UserError, match="no such device"):
+        choose_device("cuda")
