@@ -8,6 +8,7 @@ Reading is `pread` at the same places, which forked processes may do through one
 """
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,14 @@ def create_contiguous(
         raise
     finally:
         os.close(descriptor)
+
+
+def layout_bytes(sets: Mapping[str, DataSet], attributes: Mapping[str, Any] | None = None) -> int:
+    """Count the bytes of a file of `sets`; nothing is reserved: what is laid out and not written takes no space."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "layout.h5")
+        _lay_out(path, sets, attributes or {})
+        return path.stat().st_size
 
 
 def _lay_out(path: Path, sets: Mapping[str, DataSet], attributes: Mapping[str, Any]) -> dict[str, int]:

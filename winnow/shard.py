@@ -21,7 +21,7 @@ from winnow.dtypes import ON_DISK, TORCH, to_disk
 from winnow.errors import UserError
 from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
-from winnow.statistics import BLOCK_ROWS, Accumulator, HookStatistics, Scratch
+from winnow.statistics import BLOCK_ROWS, Accumulator, HookStatistics, Scratch, statistics_layout
 
 
 class Sidecar(NamedTuple):
@@ -112,6 +112,16 @@ class ShardFile:
         )
 
 
+def shard_layout(hooks: Mapping[str, int], rows: int, dtype: str, context: int) -> dict[str, DataSet]:
+    """Name the data sets of a shard of so many rows of `hooks` (name -> width)."""
+    sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
+    for hook, width in hooks.items():
+        sets[f"activations/{hook}"] = DataSet((rows, width), ON_DISK[dtype], {"dtype": dtype})
+        zero = HookStatistics.zero(width, context)
+        sets |= {f"statistics/{name}": spec for name, spec in statistics_layout({hook: zero}).items()}
+    return sets
+
+
 @contextmanager
 def write_shard(
     path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
@@ -119,14 +129,8 @@ def write_shard(
     """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
     scratch = Scratch.of(max(hooks.values()))
     statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
-    rows = len(index.token)
-    sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
-    for hook, width in hooks.items():
-        sets[f"activations/{hook}"] = DataSet((rows, width), ON_DISK[dtype], {"dtype": dtype})
-        for name, array in HookStatistics.zero(width, context).arrays().items():
-            sets[f"statistics/{hook}/{name}"] = DataSet(array.shape, array.dtype, {})
     with publish_file(path) as partial:
-        with create_contiguous(partial, sets) as file:
+        with create_contiguous(partial, shard_layout(hooks, len(index.token), dtype, context)) as file:
             shard = ShardFile(file, statistics, index, dtype, context)
             yield shard
             shard.finish()

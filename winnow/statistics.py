@@ -230,9 +230,15 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
+def statistics_layout(hooks: Mapping[str, HookStatistics]) -> dict[str, DataSet]:
+    """Name the data sets that hold the statistics of several hooks, a group for each."""
+    arrays = {f"{hook}/{name}": array for hook, found in hooks.items() for name, array in found.arrays().items()}
+    return {name: DataSet(array.shape, array.dtype, {}) for name, array in arrays.items()}
+
+
 def write_statistics(path: Path, hooks: Mapping[str, HookStatistics]) -> None:
     """Write the statistics of several hooks, a group for each."""
-    arrays = {f"{hook}/{name}": array for hook, found in hooks.items() for name, array in found.arrays().items()}
-    with create_contiguous(path, {name: DataSet(array.shape, array.dtype, {}) for name, array in arrays.items()}) as f:
-        for name, array in arrays.items():
-            f.write(name, array)
+    with create_contiguous(path, statistics_layout(hooks)) as file:
+        for hook, found in hooks.items():
+            for name, array in found.arrays().items():
+                file.write(f"{hook}/{name}", array)
