@@ -21,19 +21,22 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from winnow import saelens
+from winnow import dictionary_learning, saelens, sparsify
+from winnow.contents import Format, read_json, section
 from winnow.errors import UserError, nearest
 from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"
+FORMATS = (saelens.FORMAT, dictionary_learning.FORMAT, sparsify.FORMAT)
 
 
 class Dictionary(nn.Module):
     """Latents f(x) >= 0 of pre = (x - b_dec) @ W_enc + b_enc, and the reconstruction f @ W_dec + b_dec.
 
-    relu: f = ReLU(pre). topk: the k largest of ReLU(pre), the others zero. With `threshold` (jumprelu; batchtopk
+    relu: f = ReLU(pre). topk: the k largest of ReLU(pre), the others zero. With `groups` (sparsify's groupmax): the
+    largest of ReLU(pre) in each of so many groups of consecutive latents. With `threshold` (jumprelu; batchtopk
     and matryoshka once trained): f = ReLU(pre) where pre > threshold. With `r_mag` and `b_mag` (gated): where
     pre > 0, f = ReLU((x - b_dec) @ (W_enc * exp(r_mag)) + b_mag).
 
@@ -54,6 +57,7 @@ class Dictionary(nn.Module):
         *,
         architecture: str = "relu",
         k: int | None = None,
+        groups: int | None = None,
         threshold: Float[Tensor, " n_latents"] | None = None,
         r_mag: Float[Tensor, " n_latents"] | None = None,
         b_mag: Float[Tensor, " n_latents"] | None = None,
@@ -71,6 +75,7 @@ class Dictionary(nn.Module):
         self.d_model, self.n_latents = W_enc.shape
         self.architecture = architecture
         self.k = k
+        self.groups = groups
         self.hook = hook
         self.path = path
         self.provenance: dict[str, Any] = dict(provenance or {})
@@ -82,6 +87,10 @@ class Dictionary(nn.Module):
         if self.k is not None:
             values, latents = pre.topk(self.k, dim=-1, sorted=False)
             return torch.zeros_like(pre).scatter_(-1, latents, values.relu_())
+        if self.groups is not None:
+            grouped = pre.unflatten(-1, (self.groups, -1))
+            values, latents = grouped.max(dim=-1, keepdim=True)
+            return torch.zeros_like(grouped).scatter_(-1, latents, values.relu_()).flatten(-2)
         if self.r_mag is not None and self.b_mag is not None:
             magnitude = centred @ (self.W_enc * self.r_mag.exp()) + self.b_mag
             return magnitude.relu_() * (pre > 0)
@@ -107,22 +116,29 @@ class Dictionary(nn.Module):
 
 
 def load_dictionary(path: str | Path) -> Dictionary:
-    """Open a dictionary: a folder in SAELens' layout, or `hf:owner/name/folder` on the Hugging Face Hub.
+    """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/interop.md).
 
+    `hf:owner/name/folder` is one on the Hugging Face Hub.
     Raises `UserError` naming the file and what is missing or misshapen in it.
     """
     folder = _download(str(path)) if str(path).startswith("hf:") else Path(path)
-    contents = saelens.read(folder)
-    provenance = saelens.read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
+    contents = format_of(folder).read(folder)
+    provenance = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
     return Dictionary(
         **contents.tensors,
         # a batchtopk dictionary is a jumprelu one to SAELens; here it keeps its name
-        architecture=provenance.get("settings", {}).get("architecture", contents.architecture),
+        architecture=section(folder / TRAINING, provenance, "settings").get("architecture", contents.architecture),
         k=contents.k,
-        hook=contents.metadata.get("hook_name") or "",
+        groups=contents.groups,
+        hook=str(contents.metadata.get("hook_name") or ""),
         path=folder,
         provenance=provenance,
     )
+
+
+def format_of(folder: Path) -> Format:
+    """Tell by the weights' file name which program wrote a folder; where there is none, SAELens' layout is expected."""
+    return next((known for known in FORMATS if (folder / known.weights).exists()), saelens.FORMAT)
 
 
 def load_dictionaries(run: str | Path, hook: str | None = None) -> list[Dictionary]:
@@ -164,6 +180,8 @@ def save_dictionary(
     added. provenance: the content of `training.json`, to which the hash of the weights is added.
     """
     folder = Path(folder)
+    if dictionary.groups is not None:
+        raise UserError(f"{folder}: SAELens' layout, in which dictionaries are written, knows no groupmax")
     folder.mkdir(parents=True, exist_ok=True)
     rule = "topk" if dictionary.k is not None else "gated" if dictionary.r_mag is not None else "relu"
     rule = "jumprelu" if dictionary.threshold is not None else rule
@@ -171,7 +189,12 @@ def save_dictionary(
     if rule == "gated":
         tensors["b_gate"] = tensors.pop("b_enc")
     config = saelens.describe(
-        rule, dictionary.d_model, dictionary.n_latents, dictionary.k, {"hook_name": dictionary.hook, **metadata}
+        rule,
+        dictionary.architecture,
+        dictionary.d_model,
+        dictionary.n_latents,
+        dictionary.k,
+        {"hook_name": dictionary.hook, **metadata},
     )
     with publish_file(folder / saelens.WEIGHTS) as partial:
         save_file(tensors, partial)

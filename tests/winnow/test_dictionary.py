@@ -92,12 +92,19 @@ def test_batchtopk_is_a_jumprelu_on_disk_and_keeps_its_name(tmp_path: Path) -> N
 
 def test_cfg_json_holds_what_saelens_expects(tmp_path: Path) -> None:
     save_dictionary(
-        dictionary(architecture="topk", k=3), tmp_path, {"model_name": "gpt2", "context_size": 128}, {"rows": 1}
+        dictionary(architecture="topk", k=3),
+        tmp_path,
+        {"model_name": "openai-community/gpt2", "context_size": 128},  # whom SAELens knows without the organisation
+        {"rows": 1},
     )
     config = json.loads((tmp_path / "cfg.json").read_text())
     assert config.pop("metadata") == {
         "sae_lens_version": "6.54.0",
         "sae_lens_training_version": None,
+        "training_architecture": "topk",
+        "model_class_name": "HookedTransformer",
+        "model_from_pretrained_kwargs": {},
+        "hook_head_index": None,
         "hook_name": "blocks.0.hook_resid_post",
         "model_name": "gpt2",
         "context_size": 128,
@@ -152,15 +159,13 @@ def test_file_from_before_saelens_6_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"architecture": "temporal"}, "architecture 'temporal' is none of standard, topk, jumprelu, gated"),
-        ({"normalize_activations": "layer_norm"}, "normalize_activations = 'layer_norm' needs a scale"),
-        ({"normalize_activations": "expected_average_only_in"}, "normalize_activations = 'expected_average_only_in'"),
+        ({"architecture": "temporal"}, "architecture 'temporal' is none of standard, topk, batchtopk, jumprelu"),
         ({"architecture": "topk"}, "k should be a positive integer, found None"),
-        ({"architecture": "topk", "k": 11}, "k = 11 is more than d_sae = 10"),
+        ({"architecture": "topk", "k": 11}, "k = 11 is more than its 10 latents"),
         ({"d_sae": 12}, "W_enc has shape (6, 10), cfg.json says (6, 12)"),
         ({"d_in": "six"}, "d_in should be a positive integer, found 'six'"),
         ({"architecture": "jumprelu"}, "no tensor threshold; there are W_dec, W_enc, b_dec, b_enc"),
-        ({"finetuning_scaling_factor": True}, "finetuning_scaling_factor is set"),
+        ({"metadata": ["gpt2"]}, "metadata should be an object, found ['gpt2']"),
     ],
     ids=str,
 )

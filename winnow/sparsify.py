@@ -1,0 +1,58 @@
+"""sparsify's layout of a dictionary on disk (EleutherAI/sparsify).
+
+cfg.json            activation (topk, groupmax), d_in, num_latents or expansion_factor, k, transcode, skip_connection
+sae.safetensors     encoder.weight [n, d], encoder.bias [n], W_dec [n, d], b_dec [d]
+"""
+
+from pathlib import Path
+
+from winnow.contents import Contents, Format, active, checked, count, in_float32, read_json, read_safetensors
+from winnow.errors import UserError
+
+CONFIG = "cfg.json"
+WEIGHTS = "sae.safetensors"
+ACTIVATIONS = ("topk", "groupmax")
+
+REFUSED = {
+    "transcode": "a transcoder is no dictionary of one hook",
+    "skip_connection": "what passes the latents by is not in them",
+    "signed": "its latents may be negative",  # of sparsify before 1.0
+}
+
+
+def read(folder: Path) -> Contents:
+    """Read a folder in sparsify's layout. Raises `UserError` naming what is missing, misshapen or unknown."""
+    config_path, path = folder / CONFIG, folder / WEIGHTS
+    config = read_json(config_path)
+    for name, why in REFUSED.items():
+        if config.get(name):
+            raise UserError(f"{config_path}: {name} = {config[name]!r} is not supported: {why}")
+    architecture = config.get("activation", "topk")
+    if architecture not in ACTIVATIONS:
+        raise UserError(f"{config_path}: activation {architecture!r} is none of {', '.join(ACTIVATIONS)}")
+    d_model = count(config_path, config, "d_in")
+    if config.get("num_latents"):
+        n_latents = count(config_path, config, "num_latents")
+    else:
+        n_latents = d_model * count(config_path, config, "expansion_factor")
+    k = active(config_path, config, n_latents)
+    if architecture == "groupmax" and n_latents % k:
+        raise UserError(f"{config_path}: {n_latents} latents do not make k = {k} groups of one size")
+    shapes = {
+        "encoder.weight": (n_latents, d_model),
+        "encoder.bias": (n_latents,),
+        "W_dec": (n_latents, d_model),
+        "b_dec": (d_model,),
+    }
+    stored = checked(path, read_safetensors(path), shapes, CONFIG)
+    tensors = {
+        "W_enc": stored["encoder.weight"].T,
+        "b_enc": stored["encoder.bias"],
+        "W_dec": stored["W_dec"],
+        "b_dec": stored["b_dec"],
+    }
+    groups = architecture == "groupmax"
+    return Contents(architecture, in_float32(tensors), k=None if groups else k, groups=k if groups else None)
+
+
+FORMAT = Format("sparsify", CONFIG, WEIGHTS, read)
