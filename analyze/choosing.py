@@ -5,7 +5,8 @@
         grid["dead_fraction"][i][j]
 
 A dictionary that is too large has dead latents, and finds in the next larger one little of what it found itself; at
-the right size and sparsity the agreement between sizes is highest.
+the right size and sparsity the agreement between sizes is highest: or so it is hoped. Where the truth is known, the
+`verdict` of analyze/criteria.py says whether it is so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analyze.criteria import verdict
+
 Entry = Mapping[str, Any]
-COPIED = ("dead_fraction", "alive_fraction", "l0", "fvu")
 LOSS_TERMS = ("mse", "l1")
+COPIED = ("dead_fraction", "alive_fraction", "l0", "fvu", *LOSS_TERMS)
 
 
 def grids(entries: Sequence[Entry], pairs: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -66,9 +69,17 @@ def _grid(group: Sequence[Entry], scores: Mapping[tuple[str, str], Entry]) -> di
 
         return value
 
-    terms = {term: table(lambda entry, term=term: entry.get(term)) for term in LOSS_TERMS}
+    def of_truth(*keys: str) -> NDArray[np.float64]:
+        def value(entry: Entry) -> float | None:
+            inner: Any = entry.get("truth")
+            for key in keys:
+                inner = inner and inner[key]
+            return inner
+
+        return table(value)
+
     axes = {"sparsity": (np.array(sparsities, dtype=float), 1), "size": (np.array(sizes, dtype=float), 0)}
-    return {
+    found: dict[str, Any] = {
         "hook": first["hook"],
         "architecture": first["architecture"],
         "options": first.get("options") or {},
@@ -77,14 +88,26 @@ def _grid(group: Sequence[Entry], scores: Mapping[tuple[str, str], Entry]) -> di
         "sizes": sizes,
         "sparsities": sparsities,
         **{key: table(lambda entry, key=key: entry.get(key)) for key in COPIED},
+        "converged": table(lambda entry: (entry.get("convergence") or {}).get("converged")),
         "mmcs_next": table(to_next_larger("mmcs")),
         "mmcs_next_corrected": table(to_next_larger("mmcs_corrected")),
-        "stickiness": {
-            "deprecated": True,
-            **{
-                f"{term}_by_{axis}": stickiness(losses, values, place)
-                for term, losses in terms.items()
-                for axis, (values, place) in axes.items()
-            },
-        },
+    }
+    sticky = {
+        f"{term}_by_{axis}": stickiness(found[term], values, place)
+        for term in LOSS_TERMS
+        for axis, (values, place) in axes.items()
+    }
+    truth = {
+        "mmcs": of_truth("mmcs"),
+        "mmcs_corrected": of_truth("mmcs_corrected"),
+        "learned": of_truth("learned", "mmcs_corrected"),
+        "recovered": of_truth("recovered"),
+        "features": np.array(sizes)[:, None] / of_truth("size_ratio"),
+    }
+    said = verdict(found, truth)
+    return {
+        **found,
+        "stickiness": {"deprecated": True, **sticky},
+        "truth": None if said is None else {key: values for key, values in truth.items() if key != "features"},
+        "verdict": said,
     }

@@ -1,0 +1,145 @@
+"""Which size and sparsity would one choose without knowing the truth, and how good a choice is that, knowing it?
+
+    said = verdict(grid, truth)
+    said["converged"]["criteria"]["mmcs_next_corrected"]["picked"]     # the cell, with its scores
+    said["converged"]["criteria"]["mmcs_next_corrected"]["regret"]     # best corrected MMCS to the truth less that
+
+Every criterion is a table over the grid of which the largest value is picked:
+
+    mmcs_next              MMCS with the next larger dictionary at equal sparsity (Sharkey et al. 2022), as it is
+    mmcs_next_corrected    the same, corrected for chance
+    mmcs_next_living       the same, corrected, where at most a tenth of the latents are dead
+    elbow                  how far a cell lies below the straight line between the ends of the front of FVU against L0,
+                           both scaled to 0 … 1 over the front, L0 in logarithms
+
+The truth has two judges: `found`, MMCS from the true features to the learned ones, corrected for chance; and `alike`,
+the smaller of that and of the same the other way round, so that a dictionary with much beside the truth scores less.
+"""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+MANY_DEAD = 0.1
+Table = NDArray[np.float64]  # [size, sparsity]; NaN where nothing is known
+
+
+def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, Any] | None:
+    """Compare what each criterion picks with the best by the truth, among the `converged` cells and among `all`.
+
+    `grid`: its tables `converged` (1, 0), `mmcs_next`, `mmcs_next_corrected`, `dead_fraction`, `fvu`, `l0`, its axes
+    `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned` and `recovered`. None where the truth is not known.
+    """
+    judges = {"found": truth["mmcs_corrected"], "alike": np.minimum(truth["mmcs_corrected"], truth["learned"])}
+    if not np.isfinite(judges["found"]).any():
+        return None
+    everywhere = np.ones_like(grid["converged"], dtype=bool)
+    done = np.asarray(grid["converged"]) == 1
+    return {
+        "converged": _among(grid, truth, judges, done, done & _next_larger(done, grid["fvu"])),
+        "all": _among(grid, truth, judges, everywhere, everywhere),
+    }
+
+
+def criteria(grid: Mapping[str, Any]) -> dict[str, Table]:
+    """Compute the tables of which the largest value is picked."""
+    dead = grid["dead_fraction"]
+    corrected = grid["mmcs_next_corrected"]
+    return {
+        "mmcs_next": grid["mmcs_next"],
+        "mmcs_next_corrected": corrected,
+        "mmcs_next_living": np.where(dead <= MANY_DEAD, corrected, np.nan),
+        "elbow": elbow(grid["l0"], grid["fvu"]),
+    }
+
+
+def elbow(l0: Table, fvu: Table) -> Table:
+    """Measure how far each cell of the front of FVU against L0 lies below the line between its ends; others: NaN."""
+    found = np.full(l0.shape, np.nan)
+    front: list[tuple[int, ...]] = []
+    lowest = np.inf
+    for place in sorted(np.argwhere(np.isfinite(fvu) & (l0 > 0)).tolist(), key=lambda p: (l0[tuple(p)], fvu[tuple(p)])):
+        if fvu[tuple(place)] < lowest:
+            front.append(tuple(place))
+            lowest = fvu[tuple(place)]
+    if len(front) < 3:
+        return found
+    x = np.array([np.log(l0[place]) for place in front])
+    y = np.array([fvu[place] for place in front])
+    below = (x[-1] - x) / (x[-1] - x[0]) - (y - y[-1]) / (y[0] - y[-1])
+    for place, distance in zip(front, below / np.sqrt(2), strict=True):
+        found[place] = distance
+    return found
+
+
+def rank_correlation(a: Table, b: Table) -> float:
+    """Compute Spearman's correlation over the cells where both are known; NaN from under three, or of constants."""
+    known = np.isfinite(a) & np.isfinite(b)
+    ranks = [rankdata(values[known]) for values in (a, b)]
+    if known.sum() < 3 or any(np.ptp(r) == 0 for r in ranks):
+        return float("nan")
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _among(
+    grid: Mapping[str, Any],
+    truth: Mapping[str, Table],
+    judges: Mapping[str, Table],
+    cells: NDArray[np.bool_],
+    pairs: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Judge by the `cells` alone; what compares a cell with the next larger one by `pairs`."""
+
+    def cell(table: Table) -> dict[str, Any] | None:
+        if not np.isfinite(table).any():
+            return None
+        i, j = np.unravel_index(np.nanargmax(table), table.shape)
+        scores = {name: float(values[i, j]) for name, values in {**truth, **judges}.items() if name != "mmcs_corrected"}
+        size = grid["sizes"][i]
+        ratio = float(size / truth["features"][i, j])
+        return {"n_latents": size, "sparsity": grid["sparsities"][j], "size_ratio": ratio, **_scores(scores)}
+
+    judged = {name: np.where(cells, values, np.nan) for name, values in judges.items()}
+    found = {}
+    for name, values in criteria(grid).items():
+        allowed = np.where(cells if name == "elbow" else pairs, values, np.nan)
+        picked = cell(allowed)
+        found[name] = {
+            "cells": int(np.isfinite(allowed).sum()),
+            "picked": picked,
+            **{
+                f"{key}{suffix}": value
+                for judge, suffix in (("found", ""), ("alike", "_alike"))
+                for key, value in (
+                    ("regret", None if picked is None else _highest(judged[judge]) - picked[judge]),
+                    ("rank_correlation", rank_correlation(allowed, judged[judge])),
+                )
+            },
+        }
+    return {
+        "cells": int((cells & np.isfinite(judges["found"])).sum()),
+        "best": {judge: cell(values) for judge, values in judged.items()},
+        "criteria": found,
+    }
+
+
+def _scores(scores: dict[str, float]) -> dict[str, float]:
+    return {name: scores[name] for name in ("found", "alike", "learned", "recovered")}
+
+
+def _highest(table: Table) -> float:
+    return float(np.nanmax(table)) if np.isfinite(table).any() else float("nan")
+
+
+def _next_larger(done: NDArray[np.bool_], fvu: Table) -> NDArray[np.bool_]:
+    """Tell of each cell whether the next larger dictionary in its column, gaps skipped, is done."""
+    found = np.zeros_like(done)
+    for column in range(done.shape[1]):
+        there = np.nonzero(np.isfinite(fvu[:, column]))[0]
+        for small, large in pairwise(there):
+            found[small, column] = done[large, column]
+    return found
