@@ -1,6 +1,6 @@
 """What toy data assume of features, and whether these codes agree: sparsity, decay, independence, magnitudes.
 
-Toy data (Sharkey et al. 2022; data/toy) draw every feature as sparse, firing at a rate that falls geometrically from
+Toy data (Sharkey et al. 2022; winnow/toy) draw every feature as sparse, firing at a rate that falls geometrically from
 feature to feature, independently of others unless told otherwise, with a magnitude that is uniform from 0 to its most.
 Codes [row, unit] >= 0 are what stands in for features: a dictionary's latents, or the positive part of neurons.
 

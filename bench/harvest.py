@@ -25,6 +25,7 @@ from harvest.forward import forward_passes
 from harvest.harvest import make_missing
 from harvest.hooks import resolve_hooks, widths
 from harvest.model import LanguageModel, open_model
+from harvest.model_source import ModelSource
 from harvest.plan import Plan
 from winnow.config import DType, Experiment, Harvest, Model, PositionPolicy, Text
 from winnow.contiguous import DataSet, create_contiguous
@@ -97,9 +98,10 @@ def measure(
     def harvest() -> None:
         shutil.rmtree(folder / "shards", ignore_errors=True)
         (folder / "shards").mkdir()
-        make_missing(passes, width, config, tokens, plan, range(SHARDS), folder / "shards", lambda count: None)
+        make_missing(source, plan, range(SHARDS), config.harvest.storage_dtype, folder / "shards", lambda count: None)
 
     with forward_passes(model, names, batch if compiled else None) as passes:
+        source = ModelSource(config, tokens, model, passes, width)
         alone, harvested = ratio_of(forward, harvest, repeats)
     count = SHARDS * TOKENS_PER_SHARD
     return Row(

@@ -1,7 +1,8 @@
 """The first stage: text in, packed token sequences out, on disk, once.
 
 runs/NAME/tokens.h5    /tokens int32 [sequence, context]
-                       attrs: settings (JSON), fingerprint, tokenizer, text, bos
+                       attrs: settings (JSON), fingerprint, tokenizer, text, bos; tokenizer_commit, text_commit: of
+                       the repositories on the hub that these were read from, else ""
 """
 
 import json
@@ -18,10 +19,13 @@ from winnow.tokens import open_tokens
 
 
 def make_tokens(config: Experiment) -> None:
-    """Write `tokens.h5` of the run, or say that it is there.
+    """Write `tokens.h5` of the run, or say that it is there, or that toy data need none.
 
     Raises `UserError` where it was made with other settings.
     """
+    if config.toy is not None:
+        print(f"{config.run}: toy data have no text; nothing to tokenise")
+        return
     path = Run(Path(config.run)).tokens
     with run_lock(path.parent):
         if path.exists():

@@ -6,9 +6,8 @@ cores: 1.1 to 1.2 times the tokens per second). What comes out is in the order o
 which core was faster.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from queue import SimpleQueue
 
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from harvest.compiled import CompiledModel
 from harvest.model import LanguageModel
-from winnow.threads import thread_pool
+from winnow.threads import in_order, thread_pool
 
 Model = LanguageModel | CompiledModel
 
@@ -39,19 +38,8 @@ class Forward:
     def __call__(self, batches: Iterable[Tensor]) -> Iterator[dict[str, Tensor]]:
         """Yield the activations [sequence, context, width] of every hook, batch by batch."""
         if self._pool is None:
-            yield from map(self._run, batches)
-            return
-        running: deque[Future[dict[str, Tensor]]] = deque()
-        try:
-            for batch in batches:
-                running.append(self._pool.submit(self._run, batch))
-                if len(running) == self._ahead:
-                    yield running.popleft().result()
-            while running:
-                yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+            return map(self._run, batches)
+        return in_order(self._pool, self._run, batches, self._ahead)
 
     def _run(self, batch: Tensor) -> dict[str, Tensor]:
         model = self._free.get()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from harvest.plan import Plan, harvest_settings, plan_harvest
+from harvest.toy_plan import plan_toy, toy_settings
 from winnow.config import Experiment
 from winnow.errors import refuse_changed
 from winnow.lock import claim, run_lock
@@ -20,9 +21,16 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
     """
     ranks = ranks or this_rank()
     run = Run(Path(config.run))
-    tokens = open_tokens(run.tokens)
-    plan = plan_harvest(config, tokens)
-    settings = harvest_settings(config, tokens, plan)
+    if config.toy is None:
+        tokens = open_tokens(run.tokens)
+        plan = plan_harvest(config, tokens)
+        settings = harvest_settings(config, tokens, plan)
+        besides = []
+    else:
+        tokens = None
+        plan = plan_toy(config.toy, config.harvest.rows_per_shard)
+        settings = toy_settings(config, config.toy)
+        besides = [run.truth / "cfg.json"]
     folder = run.activations
     with run_lock(run.path, shared=ranks.total > 1):
         manifest = folder / "manifest.json"
@@ -32,7 +40,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
             from harvest.repair import drop_damaged
 
             drop_damaged(folder)
-        if _complete(folder, plan):
+        if _complete(folder, plan) and all(path.exists() for path in besides):
             print(f"{folder}: all {plan.shards} shards are there; nothing to do")
             return
         from harvest.harvest import make_shards

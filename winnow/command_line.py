@@ -23,6 +23,7 @@ from pydantic_settings import (
 
 from winnow.config import Dictionaries, Experiment, PositionPolicy
 from winnow.errors import UserError, nearest
+from winnow.toy.settings import ToySettings
 
 
 def load_experiment(
@@ -126,7 +127,7 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
     owner: Any = Experiment
     for part in location:
         if isinstance(part, str) and part in owner.model_fields:
-            owner = {"positions": PositionPolicy, "dictionaries": Dictionaries}.get(
+            owner = {"positions": PositionPolicy, "dictionaries": Dictionaries, "toy": ToySettings}.get(
                 part, owner.model_fields[part].annotation
             )
     return list(owner.model_fields)

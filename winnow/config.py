@@ -6,15 +6,16 @@ starts. Each setting is described where it is defined; `--help` prints these des
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from winnow.section import Count, Natural, Positive, Section
+from winnow.toy.beside import refuse_beside_toy
+from winnow.toy.settings import ToySettings
 
 DType = Literal["float32", "bfloat16", "float16"]
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
-Count = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def _as_list(value: Any) -> Any:
@@ -32,12 +33,6 @@ def _distinct_or_none(values: list[Any]) -> list[Any]:
 
 
 OneOrMore = (BeforeValidator(_as_list), AfterValidator(_distinct))
-
-
-class Section(BaseModel):
-    """One table of the file; knows no key that it does not define."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Model(Section):
@@ -257,9 +252,18 @@ class Experiment(BaseSettings):
     seed: Natural = Field(default=0, description="seed of the order of rows and of random positions")
     model: Model = Model()
     text: Text = Text()
+    toy: ToySettings | None = Field(
+        default=None, description="data with a known answer, in place of [text] and of all of [model] but the device"
+    )
     harvest: Harvest = Harvest()
     train: Train = Train()
     analyze: Analyze = Analyze()
+
+    @model_validator(mode="after")
+    def _toy_stands_alone(self) -> "Experiment":
+        if self.toy is not None:
+            refuse_beside_toy(self)
+        return self
 
     @model_validator(mode="after")
     def _positions_fit(self) -> "Experiment":

@@ -7,6 +7,7 @@ import tomli_w
 
 from winnow.config import Experiment
 from winnow.publish import publish_text
+from winnow.toy.beside import without_meaningless
 
 
 class Run(NamedTuple):
@@ -23,6 +24,11 @@ class Run(NamedTuple):
         return self.path / "activations"
 
     @property
+    def truth(self) -> Path:
+        """Of toy data: the dictionary that their rows were made from."""
+        return self.path / "truth"
+
+    @property
     def dictionaries(self) -> Path:
         return self.path / "dictionaries"
 
@@ -34,7 +40,8 @@ class Run(NamedTuple):
 def write_resolved(config: Experiment) -> Run:
     """Write the resolved configuration into its run directory, and name the directory's parts."""
     run = Run(Path(config.run))
-    text = tomli_w.dumps(config.model_dump(mode="json", exclude={"config"}, exclude_none=True))
+    resolved = config.model_dump(mode="json", exclude={"config"}, exclude_none=True)
+    text = tomli_w.dumps(resolved if config.toy is None else without_meaningless(resolved))
     path = run.path / "config.toml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         publish_text(path, text)

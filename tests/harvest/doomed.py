@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import harvest.harvest
+import harvest.model_source
 import winnow.publish
 from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
@@ -66,7 +66,7 @@ def main() -> None:
     torch.set_num_threads(1)
     base = load_experiment("doomed", ["--config", arguments.config])
     model = open_model(base.model)
-    harvest.harvest.open_model = lambda *_: model
+    harvest.model_source.open_model = lambda *_: model
 
     def case(name: str) -> tuple[Path, Callable[[], None]]:
         run = arguments.folder / name

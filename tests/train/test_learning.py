@@ -1,4 +1,4 @@
-"""Every architecture finds what there is to find: toy data whose features are known (data/toy.py)."""
+"""Every architecture finds what there is to find: toy data whose features are known (winnow/toy)."""
 
 from typing import Any
 
@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 import winnow
-from data.toy import Toy, ToyData
 from tests.stores import write_store
 from tests.train.experiments import HOOK, load, write_run
 from train.stage import train
+from winnow.toy.data import ToyData
+from winnow.toy.settings import ToySettings
 
-TOY = Toy(d_model=64, n_features=128)
+TOY = ToySettings(d_model=64, n_features=128)
 # the best setting found for each: 800 steps of 512 rows
 GRIDS: dict[str, dict[str, Any]] = {
     "relu": {"architecture": "relu", "n_latents": 128, "l1_coefficient": 1.0, "learning_rate": 3e-2},

@@ -1,19 +1,26 @@
 """Toy data against the closed forms of its assumptions."""
 
 import math
-from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from data.toy import CHUNK_ROWS, Toy, ToyData, ToyRows
-from data.toy_regime import regime
+from winnow.toy.codes import bounds
+from winnow.toy.data import CHUNK_ROWS, ToyData, ToyRows
+from winnow.toy.regime import regime
+from winnow.toy.settings import ToySettings
 
-SMALL = Toy(d_model=16, n_features=24, active=3.0, decay=0.9, common=0.8, causes=2)
+SMALL = ToySettings(d_model=16, n_features=24, active=3.0, decay=0.9, common=0.8, causes=2)
 
 
-def draw(toy: Toy, chunks: int = 20) -> tuple[ToyRows, torch.Tensor]:
+def changed(settings: ToySettings, **changes: Any) -> ToySettings:
+    return ToySettings(**{**settings.model_dump(), **changes})
+
+
+def draw(toy: ToySettings, chunks: int = 20) -> tuple[ToyRows, torch.Tensor]:
     rows = ToyData(toy).rows(0, chunks * CHUNK_ROWS)
     return rows, rows.codes(toy.n_features)
 
@@ -22,7 +29,7 @@ def draw(toy: Toy, chunks: int = 20) -> tuple[ToyRows, torch.Tensor]:
 @pytest.mark.parametrize("common", [0.0, 1.0])
 def test_features_fire_as_often_as_the_decay_says(form: str, common: float) -> None:
     """A saturated u would give the power form one rate for all features; a wrong variance would bend both."""
-    toy = Toy(**{**asdict(SMALL), "decay_form": form, "common": common, "active": 2.0})
+    toy = changed(SMALL, decay_form=form, common=common, active=2.0)
     _, codes = draw(toy)
     fires = (codes > 0).double()
     i = np.arange(toy.n_features)
@@ -40,7 +47,7 @@ def test_features_fire_together_as_their_normals_correlate() -> None:
     fires = (codes > 0).double()
     loadings = torch.from_numpy(ToyData(SMALL).loadings).double()
     rho = loadings @ loadings.T
-    p_max = torch.from_numpy(SMALL.law.bound())
+    p_max = torch.from_numpy(bounds(SMALL))
     expected = p_max[:, None] * p_max * (0.25 + torch.arcsin(rho / 2) / (2 * math.pi))
     found = fires.T @ fires / len(codes)
     different = ~torch.eye(24, dtype=torch.bool)
@@ -57,7 +64,7 @@ def test_features_fire_together_as_their_normals_correlate() -> None:
     [("uniform", 1 / 2, 1 / 3), ("half-normal", math.sqrt(2 / math.pi), 1), ("constant", 1, 1)],
 )
 def test_magnitudes_have_their_moments(magnitude: str, mean: float, square: float) -> None:
-    toy = Toy(**{**asdict(SMALL), "magnitude": magnitude})
+    toy = changed(SMALL, magnitude=magnitude)
     values = draw(toy, 5)[0].magnitudes.double()
     assert abs(values.mean() - mean) < 0.01
     assert abs(values.square().mean() - square) < 0.02
@@ -75,7 +82,7 @@ def test_rows_are_a_function_of_settings_and_number_however_they_are_cut() -> No
         part = ToyData(SMALL).rows(start, stop)
         assert torch.equal(part.activations, whole.activations[start:stop])
         assert torch.equal(part.codes(24), whole.codes(24)[start:stop])
-    for other in (replace(SMALL, seed=1), replace(SMALL, common=0.0)):
+    for other in (changed(SMALL, seed=1), changed(SMALL, common=0.0)):
         assert not torch.equal(ToyData(other).rows(0, 50).activations, whole.activations[:50])
 
 
@@ -89,17 +96,17 @@ def test_rows_are_the_sums_of_their_features() -> None:
 
 @pytest.mark.parametrize("kind", ["sphere", "learned", "antipodal"])
 def test_directions_have_unit_norm_and_follow_the_seed(kind: str) -> None:
-    toy = Toy(**{**asdict(SMALL), "directions": kind})
+    toy = changed(SMALL, directions=kind)
     found = ToyData(toy).directions
     torch.testing.assert_close(found.norm(dim=1), torch.ones(24))
     assert torch.equal(found, ToyData(toy).directions)
-    assert not torch.allclose(found, ToyData(replace(toy, seed=1)).directions)
+    assert not torch.allclose(found, ToyData(changed(toy, seed=1)).directions)
 
 
 def test_regime_tells_the_three_kinds_apart() -> None:
-    toy = Toy(d_model=32, n_features=64)
+    toy = ToySettings(d_model=32, n_features=64)
     sphere, learned, antipodal = (
-        regime(ToyData(Toy(**{**asdict(toy), "directions": kind, "antipodal_share": 0.75})).directions)
+        regime(ToyData(changed(toy, directions=kind, antipodal_share=0.75)).directions)
         for kind in ("sphere", "learned", "antipodal")
     )
     assert (sphere.antipodal_share, learned.antipodal_share, antipodal.antipodal_share) == (0, 0, 0.75)
@@ -107,7 +114,7 @@ def test_regime_tells_the_three_kinds_apart() -> None:
     assert learned.mean_max_cosine < sphere.mean_max_cosine / 2
     assert learned.dimensionality.mean() > sphere.dimensionality.mean() + 0.05
     assert abs(sphere.dimensionality.mean() - 32 / (32 + 63)) < 0.02
-    strong = regime(ToyData(Toy(d_model=32, n_features=256)).directions)
+    strong = regime(ToyData(ToySettings(d_model=32, n_features=256)).directions)
     assert strong.name == "interfering"
     assert strong.mean_max_abs_cosine > sphere.mean_max_abs_cosine
 
@@ -124,8 +131,8 @@ def test_regime_of_known_arrangements() -> None:
 
 def test_impossible_settings_are_named() -> None:
     with pytest.raises(
-        ValueError, match=r"active = 10: with decay 0.9 \(geometric\) at most 4.6 of 24 features can be"
+        ValidationError, match=r"active = 10: with decay 0.9 \(geometric\) at most 4.6 of 24 features can be"
     ):
-        replace(SMALL, active=10.0)
-    with pytest.raises(ValueError, match=r"decay = 1.5: out of range"):
-        replace(SMALL, decay=1.5)
+        changed(SMALL, active=10.0)
+    with pytest.raises(ValidationError, match=r"decay\n.*less than or equal to 1"):
+        changed(SMALL, decay=1.5)

@@ -8,67 +8,41 @@ Features that cannot fire are never looked at: p_i is at most its value at u = 1
 and accepted with p_i / bound. A row costs what its candidates cost, twice the active features in the geometric form.
 """
 
-from typing import Literal, NamedTuple
-
 import numpy as np
+import torch
 from jaxtyping import Float, Int
-from scipy.special import ndtr
+
+from winnow.toy.settings import ToySettings
 
 BLOCK = 2**16  # candidates whose loadings are gathered at once
 
 
-class CodeLaw(NamedTuple):
-    """How often features fire."""
+def rates(settings: ToySettings) -> Float[np.ndarray, " feature"]:
+    """Give each feature's share of rows in which it fires."""
+    return settings.scale * np.array(settings.mean_before_scale())
 
-    n_features: int
-    active: float  # on average per row
-    decay: float  # λ
-    form: Literal["geometric", "power"]
 
-    def mean_before_scale(self) -> Float[np.ndarray, " feature"]:
-        """Average u·λ^i, or u^(λ·i), over u uniform on [0, 1]."""
-        i = np.arange(self.n_features)
-        return self.decay**i / 2 if self.form == "geometric" else 1 / (1 + self.decay * i)
+def bounds(settings: ToySettings) -> Float[np.ndarray, " feature"]:
+    """Give each feature's largest firing probability, at u = 1."""
+    i = np.arange(settings.n_features)
+    return settings.scale * (settings.decay**i if settings.decay_form == "geometric" else np.ones(len(i)))
 
-    @property
-    def scale(self) -> float:
-        """The factor that makes `active` features fire on average.
 
-        Raises `ValueError` where a probability would exceed 1.
-        """
-        total = self.mean_before_scale().sum()
-        if self.active > total:
-            raise ValueError(
-                f"active = {self.active:g}: with decay {self.decay:g} ({self.form}) at most {total:.3g} of "
-                f"{self.n_features} features can be active on average; choose less decay or more features"
-            )
-        return float(self.active / total)
-
-    def rates(self) -> Float[np.ndarray, " feature"]:
-        """Give each feature's share of rows in which it fires."""
-        return self.scale * self.mean_before_scale()
-
-    def bound(self) -> Float[np.ndarray, " feature"]:
-        """Give each feature's largest firing probability, at u = 1."""
-        i = np.arange(self.n_features)
-        return self.scale * (self.decay**i if self.form == "geometric" else np.ones(self.n_features))
-
-    def acceptance(
-        self, u: Float[np.ndarray, " candidate"], features: Int[np.ndarray, " candidate"]
-    ) -> Float[np.ndarray, " candidate"]:
-        """Give the firing probability at `u` as a share of the bound."""
-        return u if self.form == "geometric" else u ** (self.decay * features)
+def _acceptance(
+    settings: ToySettings, u: Float[np.ndarray, " candidate"], features: Int[np.ndarray, " candidate"]
+) -> Float[np.ndarray, " candidate"]:
+    """Give the firing probability at `u` as a share of the bound."""
+    return u if settings.decay_form == "geometric" else u ** (settings.decay * features)
 
 
 def draw_codes(
     rng: np.random.Generator,
     rows: int,
-    law: CodeLaw,
+    settings: ToySettings,
     loadings: Float[np.ndarray, "feature cause"],
-    magnitude: Literal["uniform", "half-normal", "constant"],
 ) -> tuple[Int[np.ndarray, " rows_and_one"], Int[np.ndarray, " active"], Float[np.ndarray, " active"]]:
     """Draw offsets, features (ascending within a row) and magnitudes of so many rows."""
-    row, feature = _candidates(rng, rows, law.bound())
+    row, feature = _candidates(rng, rows, bounds(settings))
     causes = rng.standard_normal((rows, loadings.shape[1]), dtype=np.float32)
     own = np.sqrt(
         np.maximum(0, 1 - np.square(loadings).sum(1))
@@ -77,11 +51,11 @@ def draw_codes(
     for start in range(0, len(row), BLOCK):  # by einsum: a BLAS would round by its number of threads
         part = slice(start, start + BLOCK)
         z[part] += np.einsum("ij,ij->i", loadings[feature[part]], causes[row[part]])
-    accepted = rng.random(len(row)) < law.acceptance(ndtr(z), feature)
+    accepted = rng.random(len(row)) < _acceptance(settings, _normal_cdf(z), feature)
     row, feature = row[accepted], feature[accepted]
     offsets = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(row, minlength=rows), out=offsets[1:])
-    return offsets, feature, _magnitudes(rng, len(feature), magnitude)
+    return offsets, feature, _magnitudes(rng, len(feature), settings.magnitude)
 
 
 def _candidates(
@@ -108,3 +82,7 @@ def _magnitudes(rng: np.random.Generator, count: int, law: str) -> Float[np.ndar
     if law == "half-normal":
         return np.abs(rng.standard_normal(count, dtype=np.float32))
     return np.ones(count, dtype=np.float32)
+
+
+def _normal_cdf(z: Float[np.ndarray, " candidate"]) -> Float[np.ndarray, " candidate"]:
+    return torch.special.ndtr(torch.from_numpy(z)).numpy()

@@ -1,6 +1,6 @@
 """Activations with a known answer: rows that are sparse sums of ground-truth directions (Sharkey et al. 2022).
 
-    toy = ToyData(Toy(d_model=256, n_features=512, active=5, seed=0))
+    toy = ToyData(ToySettings(d_model=256, n_features=512, active=5, seed=0))
     toy.directions                     # float32 [feature, d_model], of unit norm
     rows = toy.rows(0, 100_000)        # .activations [row, d_model]; .offsets .features .magnitudes: what made them
 
@@ -8,9 +8,8 @@ Rows come in chunks of `CHUNK_ROWS`; a chunk is a pure function of the settings 
 make any part in any order, and a stretch [start, stop) is the same rows however it is cut.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,66 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.toy_codes import CodeLaw, draw_codes
-from data.toy_directions import antipodal_directions, learned_directions, sphere_directions
+from winnow.toy.codes import draw_codes
+from winnow.toy.directions import antipodal_directions, learned_directions, sphere_directions
+from winnow.toy.settings import ToySettings
 
 CHUNK_ROWS = 8192
-
-
-@dataclass(frozen=True, kw_only=True)
-class Toy:
-    """Every assumption of the toy data; the defaults are the reference of the published sweep.
-
-    Raises `ValueError` naming the setting that cannot be.
-    """
-
-    d_model: int = 256
-    """Dimensions h. Small, so that a sweep is quick."""
-    n_features: int = 512
-    """Ground-truth features G. More than dimensions: superposition is what dictionaries are for."""
-    active: float = 5.0
-    """Features active in a row, on average. Few: without sparsity nothing could be told apart."""
-    directions: Literal["sphere", "learned", "antipodal"] = "sphere"
-    """How features lie. `sphere`: at random, as if a model cared little; `learned`: as a small autoencoder packs them
-    that must keep them apart, so more evenly than chance; `antipodal`: a share of them in opposite pairs, which two
-    features that never fire together can be."""
-    antipodal_share: float = 0.5
-    """antipodal: share of the features that belong to a pair."""
-    decay: float = 0.99
-    """λ: how fast features become rarer. Words are Zipf-like; 1 makes all features of one frequency."""
-    decay_form: Literal["geometric", "power"] = "geometric"
-    """Firing probability of feature i from its uniform u: u·λ^i, or u^(λ·i), rescaled to the mean number active."""
-    common: float = 0.5
-    """Share of a feature's variance that comes from causes it shares with others: features of one topic fire
-    together. 0: they fire independently."""
-    causes: int = 32
-    """Number of shared causes; the root mean square correlation of two features' normals is common / √causes."""
-    magnitude: Literal["uniform", "half-normal", "constant"] = "uniform"
-    """How strongly an active feature fires: uniform on [0, 1], |normal|, or 1. Real magnitudes vary; small ones are
-    what a threshold confuses with interference."""
-    seed: int = 0
-    """Of directions, correlations and rows; each of the three draws from a stream of its own."""
-
-    def __post_init__(self) -> None:
-        checks = {
-            "d_model": self.d_model > 0,
-            "n_features": self.n_features > 0,
-            "active": self.active > 0,
-            "antipodal_share": 0 <= self.antipodal_share <= 1,
-            "decay": 0 < self.decay <= 1,
-            "common": 0 <= self.common <= 1,
-            "causes": self.causes > 0,
-            "seed": self.seed >= 0,
-        }
-        for name, holds in checks.items():
-            if not holds:
-                raise ValueError(f"{name} = {getattr(self, name)}: out of range")
-        self.law.scale  # noqa: B018  raises where so many active features are more than probabilities allow
-
-    @property
-    def law(self) -> CodeLaw:
-        """How often features fire, apart from which fire together."""
-        return CodeLaw(self.n_features, self.active, self.decay, self.decay_form)
 
 
 class ToyRows(NamedTuple):
@@ -96,10 +40,12 @@ class ToyRows(NamedTuple):
 
 
 class ToyData:
-    """The rows of one `Toy`."""
+    """The rows of one `ToySettings`."""
 
-    def __init__(self, settings: Toy) -> None:
+    def __init__(self, settings: ToySettings, directions: Float[Tensor, "feature d_model"] | None = None) -> None:
         self.settings = settings
+        if directions is not None:  # computed before
+            self.directions = directions
 
     @cached_property
     def directions(self) -> Float[Tensor, "feature d_model"]:
@@ -142,7 +88,7 @@ class ToyData:
         s = self.settings
         # number + 2: 0 and 1 belong to directions and loadings
         rng = np.random.default_rng([s.seed, number + 2])
-        codes = draw_codes(rng, CHUNK_ROWS, s.law, self.loadings, s.magnitude)
+        codes = draw_codes(rng, CHUNK_ROWS, s, self.loadings)
         offsets, features, magnitudes = map(torch.from_numpy, codes)
         activations = F.embedding_bag(
             features,

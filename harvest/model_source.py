@@ -1,0 +1,105 @@
+"""Rows from a language model: its activations at the positions that are kept, one forward pass for every hook."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harvest.forward import Forward, forward_passes
+from harvest.hooks import resolve_hooks, widths
+from harvest.model import LanguageModel, open_model
+from harvest.plan import most_per_sequence, position_policy
+from harvest.positions import kept_positions
+from winnow.config import Experiment
+from winnow.errors import UserError, refuse_changed
+from winnow.ranks import Ranks
+from winnow.shard import RowIndex
+from winnow.tokens import TokenFile
+
+WEIGHTS = "weights_sha256 of the model"
+
+
+@contextmanager
+def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> Iterator["ModelSource"]:
+    """Open the model, and yield what it gives for the tokens at the configured hooks."""
+    model = open_model(config.model, ranks)
+    hooks = resolve_hooks(config.harvest.hooks, model.hooks)
+    if tokens.context > model.context:
+        raise UserError(
+            f"text.context = {tokens.context}: {config.model.name} reads {model.context} tokens at most; "
+            "set text.context in a new run"
+        )
+    compile_for = config.harvest.sequences_per_batch if config.harvest.compile else None
+    with forward_passes(model, hooks, compile_for) as forward:
+        yield ModelSource(config, tokens, model, forward, widths(model, hooks))
+
+
+class ModelSource:
+    """The activations of the hooks that `forward` computes; implements `harvest.source.Source`."""
+
+    unit = "tokens"
+
+    def __init__(
+        self, config: Experiment, tokens: TokenFile, model: LanguageModel, forward: Forward, width: Mapping[str, int]
+    ) -> None:
+        self.device = forward.device
+        self.width = width
+        self.context = tokens.context
+        self.policy = position_policy(config)
+        self.most_rows = most_per_sequence(self.policy, tokens.context)
+        self._config = config
+        self._tokens = tokens
+        self._model = model
+        self._forward = forward
+
+    def manifest(self) -> dict[str, Any]:
+        """Name the model by its weights, the tokens by their fingerprint, and the positions that are kept."""
+        model, tokens = self._config.model, self._tokens
+        return {
+            "model": {
+                "name": model.name,
+                "revision": model.revision,
+                "dtype": model.dtype,
+                "weights_sha256": self._model.weight_hash,
+            },
+            "tokenizer": tokens.tokenizer,
+            "text": tokens.text,
+            "tokens": {
+                "fingerprint": tokens.fingerprint,
+                "sequences": tokens.sequences - self._config.analyze.evaluation_sequences,
+                "bos": tokens.bos,
+            },
+            "positions": self.policy.model_dump(mode="json"),
+        }
+
+    def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        """Raise `UserError` where the shards in `folder` were made by other weights."""
+        refuse_changed(folder, {WEIGHTS: manifest["model"]["weights_sha256"]}, {WEIGHTS: self._model.weight_hash})
+
+    def index(self, start: int, stop: int) -> RowIndex:
+        """Say which positions of sequences [start, stop) are kept, and which tokens stand there."""
+        sequences = self._tokens.read(start, stop)
+        kept = kept_positions(self.policy, sequences, start, self._config.seed)
+        sequence, position = np.nonzero(kept)
+        columns = (sequence + start, position, sequences[kept])
+        return RowIndex(*(torch.from_numpy(column.astype(np.int32)) for column in columns))
+
+    def rows(self, start: int, stop: int, index: RowIndex) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Yield the rows of sequences [start, stop), batch by batch, and the tokens of each batch."""
+        batch = self._config.harvest.sequences_per_batch
+        places = (index.sequence.long() - start) * self.context + index.position.long()  # ascending
+        bounds = torch.searchsorted(places, torch.arange(0, stop - start + batch, batch) * self.context)
+        batches = torch.from_numpy(self._tokens.read(start, stop)).split(batch)
+        for i, seen in enumerate(self._forward(batches)):
+            chosen = places[bounds[i] : bounds[i + 1]] - i * batch * self.context
+            yield batches[i].numel(), {hook: _select(value, chosen) for hook, value in seen.items()}
+
+
+def _select(value: Tensor, chosen: Tensor) -> Tensor:
+    """Take rows of [sequence, context, width] by their place; all of them, mostly, and then nothing is copied."""
+    flat = value.flatten(0, 1)
+    return flat if len(chosen) == len(flat) else flat.index_select(0, chosen.to(value.device))

@@ -1,0 +1,69 @@
+"""Rows with a known answer: sums of ground-truth directions, generated side by side on all cores.
+
+A sequence is one row, at position 0, of no token. What a chunk holds does not depend on which core makes it, nor on
+how chunks lie in shards.
+"""
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from winnow.errors import refuse_changed
+from winnow.shard import RowIndex
+from winnow.threads import in_order, thread_pool
+from winnow.toy.data import CHUNK_ROWS, ToyData
+from winnow.toy.settings import ToySettings
+from winnow.toy.truth import HOOK, directions_hash, open_truth
+
+NO_TOKEN = -1
+DIRECTIONS = "directions_sha256 of the toy data"
+
+
+@contextmanager
+def open_toy_source(settings: ToySettings, truth: Path) -> Iterator["ToySource"]:
+    """Yield the generator; its directions stand in the folder `truth`, which is written where it is missing."""
+    cores = torch.get_num_threads()
+    with thread_pool(cores, torch_threads=1) as pool:
+        yield ToySource(ToyData(settings, open_truth(settings, truth).W_dec.detach()), pool, cores + 1)
+
+
+class ToySource:
+    """The rows of toy data at the hook `toy`; implements `harvest.source.Source`."""
+
+    device = torch.device("cpu")
+    context = 1
+    most_rows = 1
+    unit = "rows"
+
+    def __init__(self, toy: ToyData, pool: Executor, ahead: int) -> None:
+        self.width: Mapping[str, int] = {HOOK: toy.settings.d_model}
+        self._toy = toy
+        self._pool = pool
+        self._ahead = ahead
+
+    def manifest(self) -> dict[str, Any]:
+        """Say what the data assume, and which directions they are sums of."""
+        settings = self._toy.settings.model_dump(mode="json")
+        return {"toy": {**settings, "directions_sha256": directions_hash(self._toy.directions)}}
+
+    def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        """Raise `UserError` where the shards in `folder` are sums of other directions."""
+        made = manifest["toy"]["directions_sha256"]
+        refuse_changed(folder, {DIRECTIONS: made}, {DIRECTIONS: directions_hash(self._toy.directions)})
+
+    def index(self, start: int, stop: int) -> RowIndex:
+        """Number the rows; each is a sequence of its own."""
+        position = torch.zeros(stop - start, dtype=torch.int32)
+        return RowIndex(torch.arange(start, stop, dtype=torch.int32), position, torch.full_like(position, NO_TOKEN))
+
+    def rows(self, start: int, stop: int, index: RowIndex) -> Iterator[tuple[int, dict[str, Tensor]]]:
+        """Yield the rows [start, stop), in stretches that end where chunks do."""
+        ends = [*range((start // CHUNK_ROWS + 1) * CHUNK_ROWS, stop, CHUNK_ROWS), stop]
+        stretches = zip([start, *ends], ends, strict=False)
+        for made in in_order(self._pool, lambda part: self._toy.rows(*part).activations, stretches, self._ahead):
+            yield len(made), {HOOK: made}

@@ -1,0 +1,34 @@
+"""Which settings of an experiment still mean something beside `[toy]`: those that no language model is needed for."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+MEANINGFUL = {"model": {"device"}, "text": set[str](), "harvest": {"storage_dtype", "rows_per_shard"}}
+
+
+def refuse_beside_toy(experiment: BaseModel) -> None:
+    """Raise `ValueError` naming the first setting that is given and has no meaning for toy data."""
+    for name, kept in MEANINGFUL.items():
+        for key in sorted(getattr(experiment, name).model_fields_set - kept):
+            raise ValueError(f"{name}.{key} has no meaning beside [toy], whose rows no model computes; remove either")
+    for number, grid in enumerate(experiment.train.dictionaries):  # type: ignore[attr-defined]
+        if grid.initialisation == "singular":
+            raise ValueError(
+                f"train.dictionaries.{number}.initialisation = singular reads the weights of a model, and [toy] has "
+                "none; choose another"
+            )
+    features = experiment.analyze.features  # type: ignore[attr-defined]
+    if features not in (["auto"], ["none"]):
+        raise ValueError(
+            f"analyze.features = {', '.join(features)}: feature pages show the text that a latent fires on, and [toy] "
+            "has none; remove it"
+        )
+
+
+def without_meaningless(resolved: dict[str, Any]) -> dict[str, Any]:
+    """Leave the settings out, of a dumped experiment with `[toy]`, that `refuse_beside_toy` would refuse."""
+    kept = {
+        name: {key: value for key, value in resolved[name].items() if key in keys} for name, keys in MEANINGFUL.items()
+    }
+    return resolved | kept

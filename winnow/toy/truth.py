@@ -1,0 +1,68 @@
+"""The ground truth of toy data as an ordinary dictionary: `runs/NAME/truth/`, beside the learned ones.
+
+    truth = winnow.load_dictionary("runs/toy/truth")
+    truth.W_dec                        # the directions, of unit norm; latent j is feature j
+    truth.provenance["toy"]            # the settings
+
+Directions are exact, codes cannot be: features outnumber dimensions. Its encoder is a matched filter with a
+threshold: f_j = x · w_j − m_j where that exceeds t_j = 3 s_j, with m_j and s_j mean and standard deviation of what the
+other features, firing independently, add to the reading x · w_j. So it misses what fires feebly, and false alarms are
+rare. Who needs the codes themselves takes them from `winnow.toy.data.ToyRows`.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
+from winnow.lock import claim
+from winnow.saelens import CONFIG
+from winnow.toy.codes import rates
+from winnow.toy.data import ToyData
+from winnow.toy.settings import ToySettings
+
+HOOK = "toy"
+DEVIATIONS = 3
+MOMENTS = {"uniform": (1 / 2, 1 / 3), "half-normal": ((2 / np.pi) ** 0.5, 1.0), "constant": (1.0, 1.0)}
+
+
+def open_truth(settings: ToySettings, folder: Path) -> Dictionary:
+    """Load the truth, after writing it where it is missing; one process of several writes, the others wait."""
+    if not (folder / CONFIG).exists():
+        with claim(folder, wait=True):
+            if not (folder / CONFIG).exists():
+                save_dictionary(
+                    truth_dictionary(settings),
+                    folder,
+                    {"model_name": None, "context_size": 1, "prepend_bos": False, "truth": True},
+                    {"truth": True, "toy": settings.model_dump(mode="json")},
+                )
+    return load_dictionary(folder)
+
+
+def truth_dictionary(settings: ToySettings) -> Dictionary:
+    """Compose the dictionary of the true directions, with the encoder that this module describes."""
+    directions = ToyData(settings).directions
+    mean, square = MOMENTS[settings.magnitude]
+    rate = torch.from_numpy(rates(settings))
+    overlaps = (directions.double() @ directions.double().T).fill_diagonal_(0)  # (feature, feature)
+    bias = overlaps @ (rate * mean)
+    spread = (overlaps.square() @ (rate * square - (rate * mean) ** 2)).sqrt()
+    return Dictionary(
+        directions.T.contiguous(),
+        -bias.float(),
+        directions,
+        torch.zeros(settings.d_model),
+        architecture="jumprelu",
+        threshold=(DEVIATIONS * spread).float(),
+        hook=HOOK,
+    )
+
+
+def directions_hash(directions: Float[Tensor, "feature d_model"]) -> str:
+    """Hash the bits of the directions."""
+    return hashlib.sha256(directions.contiguous().numpy().tobytes()).hexdigest()
