@@ -15,11 +15,12 @@ from torch import Tensor
 from analyze.inputs import position_policy
 from harvest.model import LanguageModel, open_model
 from harvest.positions import kept_positions
+from winnow.command_line import load_experiment
 from winnow.config import Experiment
 from winnow.errors import refuse_changed
 from winnow.run import Run
 from winnow.store import ActivationStore
-from winnow.tokens import TokenFile
+from winnow.tokens import TokenFile, open_tokens
 
 SAMPLE = 16_384  # rows on which dictionaries are compared latent by latent
 
@@ -37,6 +38,15 @@ class HeldOut:
         )
         self.store = ActivationStore(Run(Path(config.run)).activations)
         self._samples: dict[str, Tensor] = {}
+
+    @classmethod
+    def open(cls, run: str | Path) -> "HeldOut":
+        """Open the held-out text of a run by its folder, as `runs/demo`; the model's path counts from here.
+
+        Raises `UserError` where there is no such run, or its text or activations are not made yet.
+        """
+        config = load_experiment("", ["--config", str(Path(run) / "config.toml"), "--run", str(run)])
+        return cls(config, open_tokens(Run(Path(run)).tokens))
 
     @property
     def rows(self) -> int:

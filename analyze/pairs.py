@@ -26,6 +26,7 @@ from analyze.regression import Decomposition, decompose, diagnosis, explained_va
 from winnow.dictionary import Dictionary
 
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
+ROWS = 4096  # encoded at a time
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -51,6 +52,17 @@ class Features(NamedTuple):
             return Features(decoder, encoder, one.bool(), one, one)
         rates, scales = latents.firings / rows, (latents.squares / rows).sqrt().float()
         return Features(decoder, encoder, latents.alive, rates, scales)
+
+    @classmethod
+    @torch.no_grad()
+    def on(cls, dictionary: Dictionary, x: Float[Tensor, "row d"]) -> "Features":
+        """Take a dictionary's directions, and measure its latents on activations `x`."""
+        firings, squares = torch.zeros(2, dictionary.n_latents, dtype=torch.float64).unbind(0)
+        for rows in x.split(ROWS):
+            f = dictionary.encode(rows.to(dictionary.W_enc)).cpu()
+            firings += (f > 0).sum(0)
+            squares += f.square().sum(0)
+        return cls.of(dictionary, Latents("", firings.long(), squares), len(x))
 
     def living(self) -> "Features":
         """Keep the alive latents only."""

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from analyze.cosines import unit
-from analyze.pairs import Features, compare, neighbouring_sizes
+from analyze.pairs import ROWS, Features, compare, neighbouring_sizes
+from winnow.dictionary import Dictionary
 
 
 def directions(n, d=32, seed=0):
@@ -104,3 +105,15 @@ def test_options_separate_ladders_and_learning_rates_only_where_nothing_else_doe
         ("64-0.001", "128-0.001"),
         ("64-0.002", "128-0.002"),
     ]
+
+
+def test_latents_measured_on_rows_equal_their_definition():
+    decoder = directions(20, 8)
+    dictionary = Dictionary(decoder.T.contiguous(), torch.zeros(20), decoder, torch.zeros(8), k=3)
+    x = torch.randn(ROWS + 100, 8, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.1, 3, 8)
+    f = dictionary.encode(x).double()
+    found = Features.on(dictionary, x)
+    assert torch.equal(found.decoder, decoder)
+    assert torch.equal(found.alive, (f > 0).sum(0) > 10)
+    torch.testing.assert_close(found.rates.double(), (f > 0).double().mean(0))
+    torch.testing.assert_close(found.scales.double(), f.square().mean(0).sqrt(), rtol=1e-5, atol=1e-6)
