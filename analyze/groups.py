@@ -1,0 +1,152 @@
+"""Dictionaries that differ in their seed alone: what is theirs and what is chance, and whether two kinds differ.
+
+    for group in groups(entries):
+        group["fvu"]["mean"], group["fvu"]["low"], group["fvu"]["high"]      # a 95 % interval
+    for difference in differences(entries, found):
+        difference["of"], difference["mean"], difference["low"], difference["high"], difference["p_adjusted"]
+
+The interval of a mean is Student's t over seeds. Two groups that differ in one option alone (the initialisation, say)
+are compared by Welch's t, which does not ask for equal spreads; not pairwise by seed, since equal seeds of different
+initialisations share no draw that matters. p-values are adjusted for the number of comparisons that answer one
+question, by Holm's method.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Entry = Mapping[str, Any]
+CONFIDENCE = 0.95
+QUANTITIES = {  # name -> where it stands in an entry
+    "rows_to_half": ("truth", "rows_to_half"),
+    "recovered": ("truth", "recovered"),
+    "mmcs_corrected": ("truth", "mmcs_corrected"),
+    "fvu": ("fvu",),
+    "dead_fraction": ("dead_fraction",),
+}
+KIND = ("hook", "architecture", "n_latents", "sparsity", "options", "learning_rate")
+
+
+class Interval(NamedTuple):
+    """A mean and where it lies with 95 % confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def groups(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Gather the dictionaries of `metrics.json` that differ in their seed alone, two and more."""
+    found: dict[str, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(repr([_sorted(entry.get(key)) for key in KIND]), []).append(entry)
+    return [_group(sorted(alike, key=lambda e: e["seed"] or 0)) for alike in found.values() if len(alike) > 1]
+
+
+def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Compare every two of `groups(entries)` that differ in one option alone, quantity by quantity.
+
+    `from` and `to` are the groups' places; `mean` is what the second has more than the first.
+    """
+    by_path = {entry["path"]: entry for entry in entries}
+    said: list[dict[str, Any]] = []
+    families: dict[str, list[dict[str, Any]]] = {}
+    for (i, a), (j, b) in combinations(enumerate(found), 2):
+        option = _one_difference(a, b)
+        if option is None:
+            continue
+        for name in QUANTITIES:
+            first, second = ([_value(by_path[path], name) for path in group["paths"]] for group in (a, b))
+            known = [[value for value in values if value is not None] for values in (first, second)]
+            if known != [first, second]:
+                continue  # one that never got there has no number: a mean of the others would flatter
+            compared = welch(*known)
+            one = {"from": i, "to": j, "option": option, "of": name, **compared}
+            said.append(one)
+            families.setdefault(repr([name, option, _rest(a, option)]), []).append(one)
+    for family in families.values():
+        for one, adjusted in zip(family, holm([one["p"] for one in family]), strict=True):
+            one["p_adjusted"] = adjusted
+    return said
+
+
+def student(values: Sequence[float]) -> Interval:
+    """Compute the mean and its 95 % interval; the ends are NaN from under two values."""
+    mean = fmean(values)
+    if len(values) < 2:
+        return Interval(mean, math.nan, math.nan)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
+    return Interval(mean, mean - float(reach), mean + float(reach))
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Compute mean(b) − mean(a), its 95 % interval and the p-value of no difference (Welch 1947)."""
+    mean = fmean(b) - fmean(a)
+    errors = [stdev(values) ** 2 / len(values) for values in (a, b)]
+    error = math.sqrt(sum(errors))
+    if error == 0:
+        return {"mean": mean, "low": mean, "high": mean, "p": float(mean == 0)}
+    freedom = sum(errors) ** 2 / sum(e**2 / (len(values) - 1) for e, values in zip(errors, (a, b), strict=True))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
+    return {
+        "mean": mean,
+        "low": mean - reach,
+        "high": mean + reach,
+        "p": 2 * float(stats.t.sf(abs(mean) / error, freedom)),
+    }
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number (Holm 1979), so that one below 0.05 is that in spite of all the others."""
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(np.array(p)[order] * np.arange(len(p), 0, -1)))
+    return adjusted.tolist()
+
+
+def _group(alike: Sequence[Entry]) -> dict[str, Any]:
+    first = alike[0]
+    known = {name: [_value(entry, name) for entry in alike] for name in QUANTITIES}
+    return {
+        **{key: first.get(key) for key in ("hook", "architecture", "n_latents", "sparsity", "options")},
+        "seeds": [entry["seed"] for entry in alike],
+        "paths": [entry["path"] for entry in alike],
+        **{name: _summary(values) for name, values in known.items()},
+    }
+
+
+def _summary(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Summarise where all have a number; where only some have (never half of the features found), count them."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    interval = student(known) if len(known) == len(values) else Interval(math.nan, math.nan, math.nan)
+    return {"known": len(known), **interval._asdict()}
+
+
+def _value(entry: Entry, name: str) -> float | None:
+    value: Any = entry
+    for key in QUANTITIES[name]:
+        value = value.get(key) if value is not None else None
+    return value
+
+
+def _one_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
+    """Name the option in which two groups differ, where they differ in nothing else."""
+    options = [group["options"] or {} for group in (a, b)]
+    differing = [key for key in sorted({*options[0], *options[1]}) if options[0].get(key) != options[1].get(key)]
+    return differing[0] if len(differing) == 1 and _rest(a, differing[0]) == _rest(b, differing[0]) else None
+
+
+def _rest(group: Mapping[str, Any], option: str) -> list[Any]:
+    options = {key: value for key, value in (group["options"] or {}).items() if key != option}
+    return [group["hook"], group["architecture"], group["n_latents"], _sorted(group["sparsity"]), _sorted(options)]
+
+
+def _sorted(value: Any) -> Any:
+    return sorted(value.items()) if isinstance(value, Mapping) else value

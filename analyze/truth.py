@@ -1,0 +1,136 @@
+"""How much of a known truth a dictionary found: its directions, and when they fire (Sharkey et al. 2022).
+
+    scores = against_truth(dictionary, alive, toy.directions, rates(toy.settings), toy.rows(0, 10_000))
+    scores["mmcs_corrected"], scores["recovered"], scores["firing"]["f1"]["mean"]
+
+Truth is a unit direction for each feature, with rows of which it is known which features fire in them. Only living
+latents count. No matrix of all cosines is held, nor the latents of more rows than `CELLS` allows.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from analyze.chance import Chance
+from analyze.cosines import nearest_cosines
+from analyze.matching import match
+from analyze.presence import RATE_EDGES, recovery_curve
+from analyze.quality import QUANTILES, quantile
+from winnow.dictionary import Dictionary
+from winnow.toy.data import ToyRows
+
+FOUND = 0.9  # cosine above which a true feature counts as recovered
+CELLS = 2**24  # latents of rows that are held at once: 64 MiB in float32
+
+
+class Firing(NamedTuple):
+    """How well the firing of a latent tells that of a feature, feature by feature; NaN where neither can fire.
+
+    precision: share of the rows on which the latent fires that have the feature. recall: share of the rows with the
+    feature on which the latent fires. f1: their harmonic mean.
+    """
+
+    precision: Float[np.ndarray, " feature"]
+    recall: Float[np.ndarray, " feature"]
+    f1: Float[np.ndarray, " feature"]
+
+
+@torch.no_grad()
+def against_truth(
+    dictionary: Dictionary,
+    alive: Bool[Tensor, " n_latents"],
+    truth: Float[Tensor, "feature d_model"],
+    rates: Float[np.ndarray, " feature"],
+    rows: ToyRows,
+) -> dict[str, Any]:
+    """Score a dictionary under the names of `metrics.json`; `rates`: in what share of rows each feature fires."""
+    living = torch.nonzero(alive).squeeze(1)
+    learned = dictionary.W_dec.detach()[living]
+    scores = of_directions(truth, learned)
+    partners = nearest_cosines(truth, learned, 1)
+    cosines = partners.values[:, 0].double().numpy() if len(living) else np.full(len(truth), np.nan)
+    found = firing(dictionary, living[partners.indices[:, 0]], rows) if len(living) else _nothing(len(truth))
+    return {
+        **scores,
+        "size_ratio": dictionary.n_latents / len(truth),
+        "firing": {name: summary(values) for name, values in found._asdict().items()},
+        "by_firing_rate": by_rate(rates, {"cosine": cosines, **found._asdict()}),
+    }
+
+
+def of_directions(truth: Float[Tensor, "feature d_model"], learned: Float[Tensor, "latent d_model"]) -> dict[str, Any]:
+    """Compare true and learned directions both ways, beside chance; NaN where nothing was learned."""
+    features, d = truth.shape
+    forth = nearest_cosines(truth, learned, 1).values.flatten().double().numpy()
+    back = nearest_cosines(learned, truth, 1).values.flatten().double().numpy()
+    return {
+        **_mmcs(forth, Chance(d, len(learned))),
+        "learned": _mmcs(back, Chance(d, features)),
+        "matched_mean": match(truth, learned).mean,
+        "recovered": recovered(forth),
+        "recovery": recovery_curve(forth) if len(forth) else None,
+    }
+
+
+def recovered(cosines: NDArray[np.float64]) -> float:
+    """Compute R(0.9), the share of true features with a learned direction at a cosine above 0.9; 0 without any."""
+    return float((cosines > FOUND).mean()) if len(cosines) else 0.0
+
+
+def firing(dictionary: Dictionary, partners: Int[Tensor, " feature"], rows: ToyRows) -> Firing:
+    """Compare on which rows each feature fires with those on which its partner, a latent's number, does."""
+    x, offsets, features = rows.activations, rows.offsets, rows.features
+    n = len(partners)
+    both, latent = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64)
+    step = max(1, CELLS // dictionary.n_latents)
+    for start in range(0, len(x), step):
+        stop = min(start + step, len(x))
+        fires = dictionary.encode(x[start:stop])[:, partners] > 0  # (row, feature)
+        latent += fires.sum(0)
+        counts = offsets[start : stop + 1].diff()
+        mine = features[offsets[start] : offsets[stop]]
+        hit = fires[torch.repeat_interleave(counts), mine]
+        both += mine[hit].bincount(minlength=n)
+    true = features.bincount(minlength=n)
+    return Firing(*(_shares(a, b) for a, b in ((both, latent), (both, true), (2 * both, latent + true))))
+
+
+def summary(values: NDArray[np.float64]) -> dict[str, float]:
+    """Give mean and quantiles of the values that are numbers; NaN where there are none."""
+    known = values[np.isfinite(values)]
+    mean = float(known.mean()) if len(known) else float("nan")
+    return {"mean": mean, **{str(q): quantile(known, q) for q in QUANTILES}}
+
+
+def by_rate(rates: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> list[dict[str, Any]]:
+    """Average each column over features of similar rate: bounds in log10 of the rate, count, and the means."""
+    with np.errstate(divide="ignore"):
+        place = np.digitize(np.log10(rates), RATE_EDGES[1:-1])
+    return [
+        {
+            "from": RATE_EDGES[i],
+            "to": RATE_EDGES[i + 1],
+            "count": int(mine.sum()),
+            **{name: summary(values[mine])["mean"] for name, values in columns.items()},
+        }
+        for i in range(len(RATE_EDGES) - 1)
+        if (mine := place == i).any()
+    ]
+
+
+def _mmcs(cosines: NDArray[np.float64], chance: Chance) -> dict[str, float]:
+    mmcs = float(cosines.mean()) if len(cosines) else float("nan")
+    return {"mmcs": mmcs, "mmcs_null": chance.mean, "mmcs_corrected": chance.corrected(mmcs)}
+
+
+def _shares(part: Tensor, whole: Tensor) -> NDArray[np.float64]:
+    """Divide counts; NaN where there is nothing to divide by."""
+    return torch.where(whole > 0, part.double() / whole.clamp_min(1), torch.nan).numpy()
+
+
+def _nothing(features: int) -> Firing:
+    return Firing(*(np.full(features, np.nan) for _ in Firing._fields))
