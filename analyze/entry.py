@@ -23,6 +23,7 @@ NAMED_ELSEWHERE = ("architecture", "n_latents", "seed", *SPARSITY)
 OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, not what kind of dictionary it is
     *("rows", "batch_rows", "learning_rate", "warmup", "decay", "window_mib", "order seed", "activations"),
     *("dtype", "held_out_rows", "slope_bound", "similarity_bound", "max_rows", "snapshots", "checkpoint_rows"),
+    "scale_activations",
 )
 
 

@@ -168,9 +168,14 @@ def first_parameters(
     sample: Callable[[], Tensor],
     weights: Callable[[], Tensor],
 ) -> Parameters:
-    """Compute what a dictionary's settings say it starts from; mean: of the scaled activations."""
+    """Compute what a dictionary's settings say it starts from.
+
+    mean: of the activations as they are trained on; sample: some of them, less their mean.
+    """
+    biased = settings["b_dec"] != "none"
+    seen = sample if biased else lambda: sample() + mean  # from where the decoder starts: b_dec, or the origin
     directions = first_directions(
-        settings["initialisation"], settings["n_latents"], len(mean), settings["seed"], sample, weights
+        settings["initialisation"], settings["n_latents"], len(mean), settings["seed"], seen, weights
     )
     centre = mean + geometric_median(sample()).to(mean) if settings["b_dec"] == "geometric_median" else mean
-    return initial_parameters(directions, centre)
+    return initial_parameters(directions, centre if biased else torch.zeros_like(mean))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from train.architectures import Parameters, architecture_of
 from train.convergence import Convergence
+from train.penalty import in_training_units
 from train.plan import Planned
 from train.schedule import dead_after, schedule_of
 from winnow.dictionary import Dictionary
@@ -31,15 +32,24 @@ class Sums(NamedTuple):
 class Member:
     """A dictionary of a sweep. Its state is a pure function of its settings and of the rows it has seen."""
 
-    def __init__(self, planned: Planned, parameters: Parameters, device: torch.device, held_out_rows: int) -> None:
+    def __init__(
+        self,
+        planned: Planned,
+        parameters: Parameters,
+        device: torch.device,
+        held_out_rows: int,
+        scale: float = 1.0,  # of the activations, which a penalty in their own units depends on
+    ) -> None:
         settings = planned.settings
         self.planned = planned
-        self.architecture = architecture_of(settings)
+        self.objective = in_training_units(settings, parameters["W_dec"].shape[1], scale)
+        self.architecture = architecture_of(self.objective)
         self.schedule = schedule_of(settings)
         self.convergence = Convergence(settings, held_out_rows)
         self.architecture.add_parameters(parameters)
         self.parameters: Parameters = {name: value.to(device) for name, value in parameters.items()}
-        descended = [name for name in self.parameters if name not in self.architecture.buffers]
+        fixed = (*self.architecture.buffers, *(["b_dec"] if settings.get("b_dec") == "none" else []))
+        descended = [name for name in self.parameters if name not in fixed]
         # Adam's running averages of the gradient and of its square
         self.averages: Parameters = {name: torch.zeros_like(self.parameters[name]) for name in descended}
         self.squares: Parameters = {name: torch.zeros_like(self.parameters[name]) for name in descended}

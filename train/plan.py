@@ -27,6 +27,7 @@ BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
 AUTO = "auto"  # rows between resamplings: an eighth of the training's
 MAX_ROWS = 200_000_000
+BEFORE = {"scale_activations": True}  # what was so before there was a setting
 USUAL = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK, "resample_rows": AUTO}
 
 
@@ -61,6 +62,7 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
         "rows": config.train.rows,
         **_end(config.train),
         "batch_rows": config.train.batch_rows,
+        "scale_activations": config.train.scale_activations,
         "compute_dtype": config.train.compute_dtype,
         "warmup": config.train.warmup,
         "decay": config.train.decay,
@@ -103,7 +105,7 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
         for path in (folder / "training.json", folder / FAILED, *states):
             if path.exists():
                 made_with = json.loads(path.read_text(encoding="utf-8"))["settings"]
-                refuse_changed(folder, made_with, dictionary.settings)
+                refuse_changed(folder, {**BEFORE, **made_with}, dictionary.settings)
 
 
 def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
@@ -121,6 +123,8 @@ def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
 def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
     sparsity = next(name for name in SPARSITY if getattr(grid, name))
     options: dict[str, Any] = {"tied": grid.tied} if grid.tied else {}
+    if grid.l1_reduction == "mean":
+        options["l1_reduction"] = "mean"
     if grid.architecture == "jumprelu":
         options["bandwidth"] = BANDWIDTH if grid.bandwidth is None else grid.bandwidth
     if grid.architecture in ("relu", "gated"):
@@ -148,10 +152,10 @@ def _name(own: Mapping[str, Any]) -> str:
     parts = [
         own["architecture"] + ("-tied" if own.get("tied") else ""),
         own["n_latents"],
-        f"{SPARSITY[sparsity]}{own[sparsity]:g}",
+        f"{'l1mean_' if own.get('l1_reduction') == 'mean' else SPARSITY[sparsity]}{own[sparsity]:g}",
         *unusual,
         *([] if own["initialisation"] == "random" else [own["initialisation"]]),
-        *([] if own["b_dec"] == "mean" else [own["b_dec"]]),
+        *([] if own["b_dec"] == "mean" else ["no_b_dec" if own["b_dec"] == "none" else own["b_dec"]]),
         f"seed{own['seed']}",
     ]
     return "-".join(map(str, parts))

@@ -117,7 +117,8 @@ class _SharedSweep(_Sweep):
 
     def _member(self, planned: Planned) -> Member:
         whole = first_parameters(planned.settings, self.scaling.mean, self._sample, lambda: self._output_weights)
-        member = Member(planned, slice_of(whole, self.exchange), self.device, len(self.held_out))
+        mine = slice_of(whole, self.exchange)
+        member = Member(planned, mine, self.device, len(self.held_out), self.scaling.scale)
         member.architecture = dataclasses.replace(member.architecture, exchange=self.exchange)
         member.convergence.exchange = self.exchange
         folder = shard_folder(planned, self.exchange)

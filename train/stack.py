@@ -36,7 +36,7 @@ class Stack:
     def __init__(self, members: Sequence[Member]) -> None:
         self.members = list(members)
         first = self.members[0]
-        architecture = architecture_of(*(member.planned.settings for member in self.members))
+        architecture = architecture_of(*(member.objective for member in self.members))
         self.architecture = dataclasses.replace(architecture, exchange=first.architecture.exchange)
         self.rows = first.rows
         self.parameters: Parameters = _share([member.parameters for member in self.members])

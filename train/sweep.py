@@ -86,7 +86,7 @@ class _Sweep:
         self.rows = start
         self.device = device
         self.logs = rows_between_logs(config.train)
-        self.scaling = scaling_of(store, hook)
+        self.scaling = scaling_of(store, hook, config.train.scale_activations)
         self.mean = self.scaling.mean.to(device)
         trained = first_held_out(store, config.train.held_out_rows)
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
@@ -99,7 +99,7 @@ class _Sweep:
     def _member(self, planned: Planned) -> Member:
         settings = planned.settings
         parameters = first_parameters(settings, self.scaling.mean, self._sample, lambda: self._output_weights)
-        member = Member(planned, parameters, self.device, len(self.held_out))
+        member = Member(planned, parameters, self.device, len(self.held_out), self.scaling.scale)
         if self.rows:
             member.load_state(*read_checkpoint(planned.folder, self.rows))
         planned.folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ class _Sweep:
         points = self._points([m for m in self.members if logs or m.ended or looks[m] is not None])
         evaluated = [member for member in points if member.ended or looks[member] is not None]
         for member, result in zip(evaluated, self._evaluate(evaluated, each), strict=True):
-            points[member] |= result.point(member.planned.settings)
+            points[member] |= result.point(member.objective)
             self._judge(member, looks[member], points[member]["eval_loss"])
         for member, point in points.items() if self.speaks else ():
             append_point(member.planned.folder, point)

@@ -109,6 +109,11 @@ class Dictionaries(Section):
     l1_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
         default=None, description="relu, gated: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
     )
+    l1_reduction: Literal["sum", "mean"] | None = Field(
+        default=None,
+        description="relu, gated: the penalty is l1_coefficient times the sum over latents (the default); mean: times "
+        "the mean over latents, beside the squared error's mean over dimensions, both in the activations' own units",
+    )
     l0_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
         default=None, description="jumprelu: weight of the L0 penalty, activations scaled likewise"
     )
@@ -117,8 +122,10 @@ class Dictionaries(Section):
     initialisation: Initialisation = Field(
         default="random", description="first directions: random, orthogonal, samples, pca, basis, singular or kmeans"
     )
-    b_dec: Literal["mean", "geometric_median"] = Field(
-        default="mean", description="where the decoder's bias starts: mean or geometric_median of the activations"
+    b_dec: Literal["mean", "geometric_median", "none"] = Field(
+        default="mean",
+        description="where the decoder's bias starts: mean or geometric_median of the activations; none: there is "
+        "none, nor does the encoder subtract one",
     )
     tied: bool | None = Field(default=None, description="relu: the encoder is the decoder's transpose")
     bandwidth: Positive | None = Field(
@@ -135,11 +142,11 @@ class Dictionaries(Section):
     @model_validator(mode="after")
     def _options_fit(self) -> "Dictionaries":
         by_architecture = {
-            "relu": ("l1_coefficient", "tied", "resample_rows"),
+            "relu": ("l1_coefficient", "l1_reduction", "tied", "resample_rows"),
             "topk": ("k", "auxk_coefficient"),
             "batchtopk": ("k", "auxk_coefficient"),
             "jumprelu": ("l0_coefficient", "bandwidth"),
-            "gated": ("l1_coefficient", "resample_rows"),
+            "gated": ("l1_coefficient", "l1_reduction", "resample_rows"),
             "matryoshka": ("k", "auxk_coefficient"),
         }
         sparsity, *_ = own = by_architecture[self.architecture]
@@ -176,6 +183,11 @@ class Train(Section):
         description="converged: mean cosine of the decoder directions with themselves at half the rows, at least",
     )
     batch_rows: Count = Field(default=4096, description="rows per step")
+    scale_activations: bool = Field(
+        default=True,
+        description="train on activations scaled to a mean norm of sqrt(d_model), so that rates and penalties mean the "
+        "same at every hook; false: on the activations as they are",
+    )
     compute_dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="dtype of the products of a step; weights and optimiser stay float32"
     )

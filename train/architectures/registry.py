@@ -37,4 +37,5 @@ def architecture_of(*members: Mapping[str, Any]) -> Architecture:
 
 def kind_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
     """Give what the members of a stack have in common besides their shape."""
-    return tuple(settings.get(name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
+    named = tuple(settings.get(name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
+    return (*named, settings.get("b_dec") == "none")
