@@ -1,0 +1,107 @@
+"""How fast a dictionary finds the truth, or agrees with the next larger one, as it sees more rows.
+
+found = learning(truth, stages, dictionary)
+found["snapshots"]["recovered"]        # R(0.9) at each of found["snapshots"]["rows"]
+found["rows_to_half"]                  # rows after which half of the true features were found
+
+together = agreement(stages, small, large)    # MMCS at the rows at which both kept snapshots
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from analyze.chance import Chance
+from analyze.chart import Number, Values
+from analyze.cosines import max_cosines
+from analyze.stages import Stages
+from analyze.truth import recovered
+from winnow.dictionary import Dictionary
+
+HALF = 0.5
+SHARE = 0.95  # of the last value: what has reached it has all but stopped improving
+
+
+@torch.no_grad()
+def learning(truth: Float[Tensor, "feature d_model"], stages: Stages, dictionary: Dictionary) -> dict[str, Any]:
+    """Look the true features up in every stage; all None for a dictionary that kept no snapshots."""
+    found = stages.of(dictionary)
+    if not found:
+        return {"snapshots": None, "rows_to_half": None, "steepest": None}
+    rows, shares, scores = list(found), [], []
+    for folder in found.values():
+        living = stages.living(folder)
+        cosines = max_cosines(truth, living)[0].double().numpy()[: len(truth) if len(living) else 0]
+        shares.append(recovered(cosines))
+        chance = Chance(truth.shape[1], len(living))
+        scores.append(chance.corrected(float(cosines.mean())) if len(cosines) else None)
+    return {
+        "snapshots": {"rows": rows, "recovered": shares, "mmcs_corrected": scores},
+        "rows_to_half": rows_to(HALF, rows, shares),
+        "steepest": steepest(rows, shares),
+    }
+
+
+@torch.no_grad()
+def agreement(stages: Stages, small: Dictionary, large: Dictionary) -> dict[str, list[Any]] | None:
+    """Look the living features of one dictionary up in another at equal rows; None where no snapshots are shared.
+
+    `mmcs_corrected` goes from `small` to `large`, `back` the other way.
+    """
+    own, other = stages.of(small), stages.of(large)
+    rows = [seen for seen in own if seen in other]
+    if len(rows) < 2:
+        return None
+    scores = [_both_ways(stages.living(own[seen]), stages.living(other[seen])) for seen in rows]
+    return {"rows": rows, "mmcs_corrected": [forth for forth, _ in scores], "back": [back for _, back in scores]}
+
+
+def _both_ways(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
+    if not len(a) or not len(b):
+        return None, None
+    forth, back = (cosines.double().mean().item() for cosines in max_cosines(a, b))
+    return Chance(a.shape[1], len(b)).corrected(forth), Chance(a.shape[1], len(a)).corrected(back)
+
+
+def rows_to(level: float, rows: Sequence[Number], values: Values) -> float | None:
+    """Find the rows at which `values` first reach `level`, interpolated in log rows; None where they never do.
+
+    Where they are there at the first of `rows` already, that is the answer: the latest that it can be.
+    """
+    known = [(row, value) for row, value in zip(rows, values, strict=True) if value is not None]
+    for (a, low), (b, high) in pairwise([*known[:1], *known]):
+        if high >= level:
+            along = (level - low) / (high - low) if low < level else 0.0
+            return math.exp(math.log(a) + along * math.log(b / a))
+    return None
+
+
+def value_at(row: Number, rows: Sequence[Number], values: Values) -> float | None:
+    """Interpolate in log rows; None outside of what is known."""
+    known = [(r, value) for r, value in zip(rows, values, strict=True) if value is not None]
+    for (a, low), (b, high) in pairwise([*known[:1], *known]):
+        if a <= row <= b:
+            return low + (high - low) * (math.log(row / a) / math.log(b / a) if b > a else 0.0)
+    return None
+
+
+def steepest(rows: Sequence[Number], values: Values) -> dict[str, float] | None:
+    """Find where `values` rise fastest for each doubling of the rows: the middle of those two stages, and how fast.
+
+    None from under two values, and where nothing rises.
+    """
+    known = [(row, value) for row, value in zip(rows, values, strict=True) if value is not None]
+    rises = [((high - low) / math.log2(b / a), math.sqrt(a * b)) for (a, low), (b, high) in pairwise(known)]
+    rise, middle = max(rises, default=(0.0, 0.0))
+    return {"rows": middle, "per_doubling": rise} if rise > 0 else None
+
+
+def improved_until(rows: Sequence[Number], values: Values) -> float | None:
+    """Find the rows at which `values` first reach 0.95 of the last of them."""
+    last = next((value for value in reversed(values) if value is not None), None)
+    return None if not last else rows_to(SHARE * last, rows, values)
