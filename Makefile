@@ -5,7 +5,7 @@ CONFIG ?= configs/demo.toml
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers setup test check format lint types
+.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers interop setup test check format lint types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -35,17 +35,23 @@ bench: $(READY) bench-peers
 	@$(BIN)/python -m bench.train
 	@$(BIN)/python -m bench.features
 
-# The peers live in an environment of their own, since they pin what winnow does not. nnsight and diffusers, which
-# nothing here runs, ask for a torchvision that need not fit this torch; transformers does without.
+# The peers live in an environment of their own, since they pin what winnow does not: SAELens an older TransformerLens.
+# nnsight and diffusers, which nothing here runs, ask for a torchvision that need not fit this torch; transformers does
+# without.
 PEERS := .venv-peers
 bench-peers: $(READY) $(PEERS)/.ready
 	@$(BIN)/python -m bench.peers
 
 $(PEERS)/.ready: bench/peers-constraints.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet -c bench/peers-constraints.txt torch sae-lens eai-sparsify dictionary-learning transformer-lens
+	$(PEERS)/bin/pip install --quiet -c bench/peers-constraints.txt torch sae-lens eai-sparsify dictionary-learning \
+	    transformer-lens beartype datasets h5py pydantic-settings pytest rich tomli_w
 	$(PEERS)/bin/pip uninstall --quiet --yes torchvision
 	@touch $@
+
+# Files exchanged with the peers' own programs, and the harvester on the TransformerLens that they use
+interop: $(PEERS)/.ready
+	$(PEERS)/bin/pytest tests/interop tests/harvest/test_model.py tests/harvest/test_forward.py tests/harvest/test_prefix.py
 
 setup: $(READY)
 

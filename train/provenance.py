@@ -31,10 +31,17 @@ def provenance(store: ActivationStore, member: Member, scale: float, device: tor
 
 
 def metadata(store: ActivationStore) -> dict[str, Any]:
-    """Compose what SAELens keeps of the model and its text in cfg.json."""
-    model, tokens = store.manifest.get("model", {}), store.manifest.get("tokens", {})
+    """Compose what SAELens keeps of the model and its text in cfg.json, and reads when it evaluates a dictionary."""
+    manifest = store.manifest
+    model, tokens = manifest.get("model") or {}, manifest.get("tokens") or {}
+    positions, text = manifest.get("positions") or {}, manifest.get("text") or ""
+    usual = {"revision": "main", "dtype": "float32"}  # and so need not be said
     return {
         "model_name": model.get("name"),
+        "model_from_pretrained_kwargs": {key: model[key] for key in usual if model.get(key, usual[key]) != usual[key]},
         "context_size": store.context,
         "prepend_bos": tokens.get("bos", -1) >= 0,  # -1: sequences start with no token of their own
+        "seqpos_slice": [positions.get("skip_first") or None, None],  # the positions that rows may come from
+        "exclude_special_tokens": positions.get("drop_tokens") or False,
+        **({"dataset_path": text.removeprefix("hub:")} if text.startswith("hub:") else {}),
     }
