@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analyze.held_out import HeldOut
+from analyze.evaluation_rows import open_evaluation
+from analyze.inputs import run_tokens
 from analyze.latents import read_latents
 from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.several import Measured, counterparts, why_not_paired
 from winnow.store import ActivationStore
-from winnow.tokens import open_tokens
 
 
 def compare_across(
@@ -30,7 +30,7 @@ def compare_across(
     scores = []
     for number, first in enumerate(runs):
         store = ActivationStore(first.run.activations)
-        held_out = HeldOut(first.config, open_tokens(first.run.tokens))
+        held_out = open_evaluation(first.config, run_tokens(first.config))
         comparisons = Comparisons(held_out, store, loaded, latents, known, {}, folder)
         for second in runs[number + 1 :]:
             if why_not_paired(second, first) is None:

@@ -9,7 +9,7 @@ import numpy as np
 from analyze.baselines import Simpler
 from analyze.convergence import convergence
 from analyze.evaluate import Measured
-from analyze.held_out import HeldOut
+from analyze.evaluation_rows import EvaluationRows
 from analyze.quality import QUANTILES, quantile
 from analyze.snapshots import development
 from analyze.stitching import shrinkage
@@ -30,7 +30,7 @@ OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, n
 class Entries:
     """Compose entries; the baselines of a hook's dictionaries share what is fitted."""
 
-    def __init__(self, held_out: HeldOut, store: ActivationStore) -> None:
+    def __init__(self, held_out: EvaluationRows, store: ActivationStore) -> None:
         self.held_out = held_out
         self.store = store
         self._simpler: dict[str, Simpler] = {}

@@ -4,7 +4,7 @@ measured = evaluate(model, tokens, kept, dictionaries, centres, bar.advance)
 measured[0].quality.fvu, measured[0].loss["recovered"]
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
     """One dictionary's results."""
 
     quality: Quality
-    loss: dict[str, float]
+    loss: dict[str, float] | None  # None where no model reads the activations
 
 
 @torch.no_grad()
@@ -90,6 +90,22 @@ def evaluate(
         Measured(quality, loss_metrics(clean, patched[i], zero[d.hook], mean[d.hook]))
         for i, (d, quality) in enumerate(zip(dictionaries, qualities, strict=True))
     ]
+
+
+@torch.no_grad()
+def evaluate_rows(
+    batches: Iterable[Mapping[str, Float[Tensor, "row width"]]],
+    dictionaries: Sequence[Dictionary],
+    centres: Mapping[str, Float[Tensor, " width"]],
+) -> list[Measured]:
+    """Measure each dictionary on rows of its hook that come from no model; all of them on the rows' device."""
+    qualities = [Quality(d.n_latents, centres[d.hook]) for d in dictionaries]
+    for rows in batches:
+        for dictionary, quality in zip(dictionaries, qualities, strict=True):
+            x = rows[dictionary.hook]
+            f = dictionary.encode(x)
+            quality.update(x, f, dictionary.decode(f))
+    return [Measured(quality, None) for quality in qualities]
 
 
 def _clean(model: Model, tokens: Tensor, hooks: Sequence[str]) -> tuple[Tensor, Callable[[str, Change], Tensor]]:

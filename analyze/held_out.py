@@ -4,6 +4,7 @@ The last `analyze.evaluation_sequences` of the tokens were never harvested. The 
 asks for it, and once.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -12,32 +13,31 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from analyze.evaluate import Measured, evaluate
+from analyze.evaluation_rows import SAMPLE, EvaluationRows
 from analyze.inputs import position_policy
 from harvest.model import LanguageModel, open_model
 from harvest.positions import kept_positions
 from winnow.command_line import load_experiment
 from winnow.config import Experiment
+from winnow.dictionary import Dictionary
 from winnow.errors import refuse_changed
+from winnow.progress import progress_bar
 from winnow.run import Run
-from winnow.store import ActivationStore
 from winnow.tokens import TokenFile, open_tokens
 
-SAMPLE = 16_384  # rows on which dictionaries are compared latent by latent
 
-
-class HeldOut:
+class HeldOut(EvaluationRows):
     """What every measurement on held-out text starts from."""
 
     def __init__(self, config: Experiment, tokens: TokenFile) -> None:
-        self.config = config
+        super().__init__(config)
         first = tokens.sequences - config.analyze.evaluation_sequences
         stored = tokens.read(first, tokens.sequences)
         self.tokens: Int[Tensor, "sequence context"] = torch.from_numpy(stored)
         self.kept: Bool[Tensor, "sequence context"] = torch.from_numpy(
             kept_positions(position_policy(config), stored, first, config.seed)
         )
-        self.store = ActivationStore(Run(Path(config.run)).activations)
-        self._samples: dict[str, Tensor] = {}
 
     @classmethod
     def open(cls, run: str | Path) -> "HeldOut":
@@ -47,6 +47,11 @@ class HeldOut:
         """
         config = load_experiment("", ["--config", str(Path(run) / "config.toml"), "--run", str(run)])
         return cls(config, open_tokens(Run(Path(run)).tokens))
+
+    @property
+    def sequences(self) -> int:
+        """Held-out sequences."""
+        return len(self.tokens)
 
     @property
     def rows(self) -> int:
@@ -62,15 +67,27 @@ class HeldOut:
         refuse_changed(self.store.path, {name: made}, {name: model.weight_hash})
         return model
 
-    def sample(self, hook: str) -> Float[Tensor, "row width"]:
-        """Compute at most `SAMPLE` rows of a hook, from sequences spread evenly; on the CPU, in float32."""
-        if hook not in self._samples:
-            per_sequence = max(1, self.rows // len(self.tokens))
-            count = min(len(self.tokens), max(1, SAMPLE // per_sequence))
-            chosen = torch.from_numpy(np.linspace(0, len(self.tokens) - 1, count).round().astype(np.int64))
-            parts = []
-            for batch in chosen.split(self.config.harvest.sequences_per_batch):
-                seen = self.model.activations(self.tokens[batch].to(self.model.device), [hook])[hook]
-                parts.append(seen.cpu()[self.kept[batch]].float())
-            self._samples[hook] = torch.cat(parts)
-        return self._samples[hook]
+    def _sample(self, hook: str) -> Float[Tensor, "row width"]:
+        per_sequence = max(1, self.rows // len(self.tokens))
+        count = min(len(self.tokens), max(1, SAMPLE // per_sequence))
+        chosen = torch.from_numpy(np.linspace(0, len(self.tokens) - 1, count).round().astype(np.int64))
+        parts = []
+        for batch in chosen.split(self.config.harvest.sequences_per_batch):
+            seen = self.model.activations(self.tokens[batch].to(self.model.device), [hook])[hook]
+            parts.append(seen.cpu()[self.kept[batch]].float())
+        return torch.cat(parts)
+
+    def measure(
+        self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
+    ) -> list[Measured]:
+        """Measure each dictionary on all rows, and how much of the model's loss it recovers."""
+        model, context = self.model, self.tokens.shape[1]
+        for dictionary in dictionaries:
+            dictionary.to(model.device)
+        there = {hook: centre.to(model.device) for hook, centre in centres.items()}
+        with progress_bar("analyze", self.tokens.numel(), "tokens") as bar:
+            advance: Callable[[int], None] = lambda sequences: bar.advance(sequences * context)  # noqa: E731
+            measured = evaluate(model, self.tokens, self.kept, dictionaries, there, advance)
+        for dictionary in dictionaries:
+            dictionary.cpu()
+        return measured

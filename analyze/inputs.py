@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from winnow.config import Experiment, PositionPolicy
 from winnow.errors import UserError, refuse_changed
 from winnow.run import Run
-from winnow.tokens import TokenFile
+from winnow.tokens import TokenFile, open_tokens
 
 ANALYSIS = 5  # raise it when a metric's definition changes: what was measured before is measured again
 
@@ -28,7 +28,7 @@ class Inputs(NamedTuple):
     dictionaries: dict[str, str]
 
     @classmethod
-    def of(cls, config: Experiment, tokens: TokenFile) -> "Inputs":
+    def of(cls, config: Experiment, tokens: TokenFile | None) -> "Inputs":
         """Hash the inputs of a run's analysis.
 
         Raises `UserError` where the activations or finished dictionaries are missing, or where the activations
@@ -39,25 +39,36 @@ class Inputs(NamedTuple):
         refuse_changed(run.activations, manifest["settings"], _settings(config, tokens))
         if not (run.activations / "statistics.h5").exists():
             raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
-        held_out = tokens.sequences - manifest["tokens"]["sequences"]
-        if config.analyze.evaluation_sequences > held_out:
-            raise UserError(
-                f"analyze.evaluation_sequences = {config.analyze.evaluation_sequences}: {held_out} of the "
-                f"{tokens.sequences} sequences in {tokens.path} were held out; choose fewer, or a new run"
-            )
+        if tokens is not None:
+            _refuse_too_many(config, tokens, tokens.sequences - manifest["tokens"]["sequences"])
         paths = finished_dictionaries(run)
         if not paths:
             raise UserError(f"{run.dictionaries}: no finished dictionary; run make train first")
         return cls(
-            _hash([ANALYSIS, manifest["settings"], manifest["model"], config.analyze.evaluation_sequences]),
+            _hash(
+                [
+                    ANALYSIS,
+                    manifest["settings"],
+                    manifest.get("model", manifest.get("toy")),
+                    config.analyze.evaluation_sequences,
+                ]
+            ),
             _hash([ANALYSIS, manifest]),
             {str(path.relative_to(run.path)): _hash_folder(path) for path in paths},
         )
 
 
-def evaluated(config: Experiment, tokens: TokenFile) -> dict[str, Any]:
+def run_tokens(config: Experiment) -> TokenFile | None:
+    """Open the tokens of a run; toy data have none."""
+    return None if config.toy is not None else open_tokens(Run(Path(config.run)).tokens)
+
+
+def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Name what two runs must share for their dictionaries to be compared: the same rows of the same model."""
     manifest, policy = harvest_manifest(Run(Path(config.run))), position_policy(config)
+    if tokens is None:
+        evaluation_rows = config.analyze.evaluation_sequences
+        return {"the toy data": manifest["toy"], "analyze.evaluation_sequences": evaluation_rows}
     return {
         "the model": manifest["model"]["weights_sha256"],
         "model.dtype": config.model.dtype,
@@ -110,8 +121,20 @@ def _hash_folder(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _settings(config: Experiment, tokens: TokenFile) -> dict[str, Any]:
+def _refuse_too_many(config: Experiment, tokens: TokenFile, held_out: int) -> None:
+    asked = config.analyze.evaluation_sequences
+    if asked > held_out:
+        raise UserError(
+            f"analyze.evaluation_sequences = {asked}: {held_out} of the {tokens.sequences} sequences in {tokens.path} "
+            "were held out; choose fewer, or a new run"
+        )
+
+
+def _settings(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Collect the settings that the activations and the evaluation must share."""
+    if tokens is None:
+        assert config.toy is not None
+        return {f"toy.{key}": value for key, value in config.toy.model_dump(mode="json").items()}
     policy = position_policy(config)
     return {
         "model.name": config.model.name,

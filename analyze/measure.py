@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analyze.feature_choice import choose, refuse_unknown
 from analyze.feature_pages import write_features
-from analyze.inputs import Inputs, read_metrics
+from analyze.inputs import Inputs, read_metrics, run_tokens
 from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.summary import print_summary
@@ -16,7 +16,6 @@ from winnow.config import Experiment
 from winnow.lock import run_lock
 from winnow.publish import publish_text
 from winnow.run import Run, write_resolved
-from winnow.tokens import open_tokens
 
 
 def measure_run(config: Experiment) -> None:
@@ -25,7 +24,7 @@ def measure_run(config: Experiment) -> None:
     Raises `UserError` where a stage before this one has not finished, or ran with other settings.
     """
     run = Run(Path(config.run))
-    tokens = open_tokens(run.tokens)
+    tokens = run_tokens(config)
     path, page = run.report / "metrics.json", run.report / "index.html"
     with run_lock(run.path):
         inputs = Inputs.of(config, tokens)
@@ -42,9 +41,11 @@ def measure_run(config: Experiment) -> None:
             publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
         remove_others(metrics, run.report)
         features = run.report / "features" / "index.html"
-        if features.exists() != bool(choose(config.analyze.features, metrics)):
+        if features.exists() != bool(tokens and choose(config.analyze.features, metrics)):
             page.unlink(missing_ok=True)  # it links there, or it does not
-        if not write_features(config, tokens, inputs, metrics) and page.exists():
+        # toy data have no text to show
+        wrote = write_features(config, tokens, inputs, metrics) if tokens else False
+        if not wrote and page.exists():
             print(f"{path}: all {len(metrics['dictionaries'])} dictionaries are measured; nothing to do")
         if not page.exists():
             from analyze.report import write_report

@@ -13,9 +13,9 @@ from torch import Tensor
 from analyze.choosing import grids
 from analyze.distributions import describe
 from analyze.entry import Entries
-from analyze.evaluate import Measured, evaluate
+from analyze.evaluate import Measured
+from analyze.evaluation_rows import EvaluationRows, open_evaluation
 from analyze.fits import fit_laws
-from analyze.held_out import HeldOut
 from analyze.inputs import Inputs, position_policy
 from analyze.latents import Latents, read_latents, write_latents
 from analyze.lineages import follow
@@ -28,7 +28,6 @@ from analyze.toy_assumptions import assumptions
 from winnow.config import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
-from winnow.progress import progress_bar
 from winnow.run import Run
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
@@ -36,7 +35,9 @@ from winnow.tokens import TokenFile
 VERSION = 1
 
 
-def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[str, Any] | None) -> dict[str, Any]:
+def measure(
+    config: Experiment, tokens: TokenFile | None, inputs: Inputs, before: dict[str, Any] | None
+) -> dict[str, Any]:
     """Measure what `before`, an earlier result, does not hold already, and gather all of it."""
     run = Run(Path(config.run))
     store = ActivationStore(run.activations)
@@ -48,7 +49,7 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
         if path not in known or path not in latents or latents[path].input != digest
     ]
     loaded = Loaded({path: run.path / path for path in inputs.dictionaries})
-    held_out = HeldOut(config, tokens)
+    held_out = open_evaluation(config, tokens)
     measured, describing = _evaluate(held_out, store, [loaded[path] for path in missing]), Entries(held_out, store)
     for path, result in zip(missing, measured, strict=True):
         known[path] = describing.of(path, loaded[path], result)
@@ -66,16 +67,8 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
     families = plain(comparisons.families(entries))
     return {
         "version": VERSION,
-        "run": {
-            "path": str(run.path),
-            "model": config.model.name,
-            "text": config.text.source,
-            "context": tokens.context,
-            "tokens": tokens.sequences * tokens.context,
-            "rows": store.rows,
-            "positions": positions_in_words(config),
-        },
-        "evaluation": {"sequences": len(held_out.tokens), "rows": held_out.rows},
+        "run": {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)},
+        "evaluation": {"sequences": held_out.sequences, "rows": held_out.rows},
         "dictionaries": entries,
         "pairs": pairs,
         "ceilings": ceilings,
@@ -84,6 +77,20 @@ def measure(config: Experiment, tokens: TokenFile, inputs: Inputs, before: dict[
         "choosing": grids(entries, pairs),
         "activations": _activations(store, inputs, before, config.seed),
         "inputs": inputs._asdict(),
+    }
+
+
+def _origin(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
+    """Say what the rows come from: a model and a text, or what toy data assume."""
+    if tokens is None:
+        assert config.toy is not None
+        return {"toy": config.toy.model_dump(mode="json")}
+    return {
+        "model": config.model.name,
+        "text": config.text.source,
+        "context": tokens.context,
+        "tokens": tokens.sequences * tokens.context,
+        "positions": positions_in_words(config),
     }
 
 
@@ -114,29 +121,15 @@ def _between(before: dict[str, Any] | None, unchanged: set[str], *names: str) ->
     return {(p["from"], p["to"]): p for p in compared if p["from"] in unchanged and p["to"] in unchanged}
 
 
-def _evaluate(held_out: HeldOut, store: ActivationStore, dictionaries: list[Dictionary]) -> list[Measured]:
+def _evaluate(held_out: EvaluationRows, store: ActivationStore, dictionaries: list[Dictionary]) -> list[Measured]:
     if not dictionaries:
         return []
     for dictionary in dictionaries:
         if dictionary.hook not in store.hooks:
             raise UserError(f"{dictionary.path}: its hook {dictionary.hook!r} is not among those harvested")
-    model = held_out.model
-    for dictionary in dictionaries:
-        dictionary.to(model.device)
     hooks = {dictionary.hook for dictionary in dictionaries}
-    centres = {hook: torch.from_numpy(store.statistics(hook).mean).float().to(model.device) for hook in hooks}
-    with progress_bar("analyze", held_out.tokens.numel(), "tokens") as bar:
-        measured = evaluate(
-            model,
-            held_out.tokens,
-            held_out.kept,
-            dictionaries,
-            centres,
-            lambda sequences: bar.advance(sequences * held_out.tokens.shape[1]),
-        )
-    for dictionary in dictionaries:
-        dictionary.cpu()
-    return measured
+    centres = {hook: torch.from_numpy(store.statistics(hook).mean).float() for hook in hooks}
+    return held_out.measure(dictionaries, centres)
 
 
 def _activations(

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from analyze.convergence import both_converged
 from analyze.covariance_null import root_of
+from analyze.evaluation_rows import EvaluationRows
 from analyze.families import relate, summary
-from analyze.held_out import HeldOut
 from analyze.latents import Latents
 from analyze.pair_features import file_of, has_features, write_features_of_pair
 from analyze.pair_rows import compare_on_rows
@@ -34,7 +34,7 @@ class Comparisons:
 
     def __init__(
         self,
-        held_out: HeldOut,
+        held_out: EvaluationRows,
         store: ActivationStore,
         dictionaries: Mapping[str, Dictionary],
         latents: Mapping[str, Latents],

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analyze.inputs import ANALYSIS, evaluated, read_metrics
+from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
 from analyze.measure import measure_run
 from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
@@ -27,7 +27,6 @@ from winnow.errors import UserError
 from winnow.lock import run_lock
 from winnow.publish import publish_text
 from winnow.run import Run
-from winnow.tokens import open_tokens
 
 FOLDER = "comparison"
 
@@ -113,7 +112,7 @@ def _measured(own: Experiment, config: Experiment, name: str) -> Measured:
     metrics = read_metrics(run.report / "metrics.json")
     assert metrics is not None, run.report
     prefix = "" if config is own else os.path.relpath(config.run, own.run) + "/"
-    return Measured(name, config, prefix, metrics, evaluated(config, open_tokens(run.tokens)))
+    return Measured(name, config, prefix, metrics, evaluated(config, run_tokens(config)))
 
 
 def _config_of(path: str) -> Experiment:

@@ -36,6 +36,7 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Run", run.get("path")),
         ("Model", run.get("model")),
         ("Text", run.get("text")),
+        ("Toy data", run.get("toy") and _assumed(run["toy"])),
         ("Tokens", run.get("tokens") and f"{count(run['tokens'])} in sequences of {count(run.get('context'))}"),
         ("Harvested", run.get("rows") and f"{count(run['rows'])} rows"),
         ("Positions", run.get("positions")),
@@ -44,6 +45,13 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         *(("Beside it", _beside(other)) for other in (metrics.get("runs") or [])[1:]),
     ]
     return [(term, str(value)) for term, value in facts if value]
+
+
+def _assumed(toy: Mapping[str, Any]) -> str:
+    return (
+        f"{count(toy['n_features'])} features ({toy['directions']}) in {count(toy['d_model'])} dimensions, "
+        f"{significant(toy['active'])} active in a row"
+    )
 
 
 def _beside(other: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ class Measured(NamedTuple):
 def why_not_paired(run: Measured, other: Measured) -> str | None:
     """Say in what two runs differ so that their dictionaries cannot be compared; None where they can."""
     for name, value in run.evaluated.items():
-        if other.evaluated[name] != value:
+        if other.evaluated.get(name) != value:
             return f"{name} differs from that of {other.name}"
     hooks = [{entry["hook"] for entry in one.metrics["dictionaries"]} for one in (run, other)]
     return None if hooks[0] & hooks[1] else f"its dictionaries have no hook in common with those of {other.name}"

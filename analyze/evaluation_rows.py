@@ -1,0 +1,67 @@
+"""The rows that dictionaries are measured on, whatever they come from: held-out text, or toy data behind the store.
+
+rows = open_evaluation(config, tokens)
+rows.sample("blocks.2.hook_resid_post")       # float32 [row, width]
+rows.measure(dictionaries, centres)           # quality and loss of each
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor
+
+from analyze.evaluate import Measured
+from winnow.config import Experiment
+from winnow.dictionary import Dictionary
+from winnow.run import Run
+from winnow.store import ActivationStore
+from winnow.tokens import TokenFile
+
+SAMPLE = 16_384  # rows on which dictionaries are compared latent by latent
+
+
+class EvaluationRows(ABC):
+    """What every measurement starts from."""
+
+    def __init__(self, config: Experiment) -> None:
+        self.config = config
+        self.store = ActivationStore(Run(Path(config.run)).activations)
+        self._samples: dict[str, Tensor] = {}
+
+    @property
+    @abstractmethod
+    def sequences(self) -> int:
+        """How many sequences the rows come from."""
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """How many rows there are."""
+
+    def sample(self, hook: str) -> Float[Tensor, "row width"]:
+        """Compute at most `SAMPLE` rows of a hook, from sequences spread evenly; on the CPU, in float32."""
+        if hook not in self._samples:
+            self._samples[hook] = self._sample(hook)
+        return self._samples[hook]
+
+    @abstractmethod
+    def _sample(self, hook: str) -> Float[Tensor, "row width"]: ...
+
+    @abstractmethod
+    def measure(
+        self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
+    ) -> list[Measured]:
+        """Measure each dictionary on all rows; `centres` holds each hook's mean activation."""
+
+
+def open_evaluation(config: Experiment, tokens: TokenFile | None) -> EvaluationRows:
+    """Open the evaluation rows of a run; toy data have no tokens."""
+    if tokens is None:
+        from analyze.toy_held_out import ToyHeldOut
+
+        return ToyHeldOut(config)
+    from analyze.held_out import HeldOut
+
+    return HeldOut(config, tokens)
