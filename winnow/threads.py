@@ -24,6 +24,19 @@ def thread_pool(workers: int, torch_threads: int) -> Iterator[ThreadPoolExecutor
         torch.set_num_threads(before)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread in the block: bits that do not depend on how many there are."""
+    before = torch.get_num_threads()
+    if before > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before > 1:
+            torch.set_num_threads(before)
+
+
 def in_order(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
     """Yield work(item) of each item, in their order, while at most `ahead` of them are computed or wait."""
     running: deque[Future[Result]] = deque()

@@ -4,17 +4,35 @@ Per row: normals z with unit variance, correlated through shared causes; u = Φ(
 p_i = scale · u_i · λ^i (or scale · u_i^(λ·i)); feature i fires with p_i. Public versions draw one z per batch, or give
 z a large variance, which makes Φ 0 or 1: both lose the decay. The scale is exact, not estimated from a batch.
 
-Features that cannot fire are never looked at: p_i is at most its value at u = 1, so candidates are drawn by that bound
-and accepted with p_i / bound. A row costs what its candidates cost, twice the active features in the geometric form.
+What need not be drawn is not. Of z, only the part c that is due to the causes is seen by more than one feature, and
+E[Φ(c + σε)] = Φ(c / √(1 + σ²)): in the geometric form no ε is drawn. And p_i is at most its value at u = 1, so that
+candidates are drawn by that bound; two in a row for each that fires. The power form, whose bound is the same for all
+features, has a way of its own (`power_law.py`).
 """
+
+import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from winnow.toy.power_law import draw_power_law
 from winnow.toy.settings import ToySettings
 
-BLOCK = 2**16  # candidates whose loadings are gathered at once
+CELLS_PER_FEATURE = 8  # of the table that finds the interval of a point
+
+with warnings.catch_warnings():  # torch says once a process that CSR tensors are in beta
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], [], torch.empty(0), (1, 1), check_invariants=False)
+
+
+class Fired(NamedTuple):
+    """The entries of a sparse matrix of codes, row after row, features ascending within each."""
+
+    offsets: Int[np.ndarray, " rows_and_one"]
+    features: Int[np.ndarray, " active"]
+    magnitudes: Float[np.ndarray, " active"]
 
 
 def rates(settings: ToySettings) -> Float[np.ndarray, " feature"]:
@@ -28,52 +46,73 @@ def bounds(settings: ToySettings) -> Float[np.ndarray, " feature"]:
     return settings.scale * (settings.decay**i if settings.decay_form == "geometric" else np.ones(len(i)))
 
 
-def _acceptance(
-    settings: ToySettings, u: Float[np.ndarray, " candidate"], features: Int[np.ndarray, " candidate"]
-) -> Float[np.ndarray, " candidate"]:
-    """Give the firing probability at `u` as a share of the bound."""
-    return u if settings.decay_form == "geometric" else u ** (settings.decay * features)
-
-
 def draw_codes(
-    rng: np.random.Generator,
-    rows: int,
-    settings: ToySettings,
-    loadings: Float[np.ndarray, "feature cause"],
-) -> tuple[Int[np.ndarray, " rows_and_one"], Int[np.ndarray, " active"], Float[np.ndarray, " active"]]:
-    """Draw offsets, features (ascending within a row) and magnitudes of so many rows."""
-    row, feature = _candidates(rng, rows, bounds(settings))
+    rng: np.random.Generator, rows: int, settings: ToySettings, loadings: Float[np.ndarray, "feature cause"]
+) -> Fired:
+    """Draw so many rows; `loadings`: how features' normals depend on the causes, rows of squared norm `common`."""
     causes = rng.standard_normal((rows, loadings.shape[1]), dtype=np.float32)
-    own = np.sqrt(
-        np.maximum(0, 1 - np.square(loadings).sum(1))
-    )  # standard deviation of what a feature shares with none
-    z = own[feature] * rng.standard_normal(len(row), dtype=np.float32)
-    for start in range(0, len(row), BLOCK):  # by einsum: a BLAS would round by its number of threads
-        part = slice(start, start + BLOCK)
-        z[part] += np.einsum("ij,ij->i", loadings[feature[part]], causes[row[part]])
-    accepted = rng.random(len(row)) < _acceptance(settings, _normal_cdf(z), feature)
-    row, feature = row[accepted], feature[accepted]
-    offsets = np.zeros(rows + 1, dtype=np.int64)
-    np.cumsum(np.bincount(row, minlength=rows), out=offsets[1:])
-    return offsets, feature, _magnitudes(rng, len(feature), settings.magnitude)
+    if settings.decay_form == "power":
+        row, feature = draw_power_law(rng, causes, settings, loadings)
+    else:
+        row, feature = candidates(rng, rows, bounds(settings))
+        spread = (2 - settings.common) ** 0.5
+        u = torch.special.ndtr(_shared_part(row, feature, causes, loadings).div_(spread)).numpy()
+        accepted = np.flatnonzero(rng.random(len(row), dtype=np.float32) < u)
+        row, feature = row[accepted], feature[accepted]
+    return Fired(_offsets(row, rows), feature.astype(np.int64), _magnitudes(rng, len(feature), settings.magnitude))
 
 
-def _candidates(
+def candidates(
     rng: np.random.Generator, rows: int, probability: Float[np.ndarray, " feature"]
 ) -> tuple[Int[np.ndarray, " candidate"], Int[np.ndarray, " candidate"]]:
     """Choose each (row, feature) independently with the feature's probability; rows, then features ascend.
 
     Lay an interval of length −log(1 − p) for every pair along a line: at least one point of a Poisson process of
-    unit rate falls into it with probability p. So only the points are drawn, not every pair.
+    unit rate falls into it with probability p. So only the points are drawn, not every pair; and as sums of
+    exponential gaps, so in their order.
     """
-    length = -np.log1p(-np.minimum(probability, 1 - 1e-9))
-    ends = np.cumsum(length)
-    points = np.sort(rng.random(rng.poisson(rows * ends[-1])) * rows)
-    row = points.astype(np.int64)
-    feature = np.searchsorted(ends, (points - row) * ends[-1], side="right").clip(max=len(ends) - 1)
+    ends = np.cumsum(-np.log1p(-np.minimum(probability, 1 - 1e-9)))
+    mean = rows * ends[-1]
+    points = np.cumsum(rng.standard_exponential(int(mean + 10 * mean**0.5 + 100)))  # more, but once in 10^23 times
+    points = points[: np.searchsorted(points, mean)]
+    points /= ends[-1]
+    row = points.astype(np.int32)
+    feature = _interval((points - row) * ends[-1], ends)
     first = np.ones(len(row), dtype=bool)  # of the points in one interval
-    first[1:] = (np.diff(row) > 0) | (np.diff(feature) > 0)
+    np.logical_or(row[1:] != row[:-1], feature[1:] != feature[:-1], out=first[1:])
     return row[first], feature[first]
+
+
+def _interval(points: Float[np.ndarray, " point"], ends: Float[np.ndarray, " feature"]) -> Int[np.ndarray, " point"]:
+    """Find the first of `ends`, which ascend, above each point: a table leads near it, mostly to it."""
+    cells = len(ends) * CELLS_PER_FEATURE
+    table = np.searchsorted(ends, np.arange(cells + 1) * (ends[-1] / cells), side="right").astype(np.int32)
+    found = table.take((points * (cells / ends[-1])).astype(np.int32))
+    np.minimum(found, len(ends) - 1, out=found)
+    wrong = np.flatnonzero(ends.take(found) <= points)  # an end lies between the start of its cell and the point
+    found[wrong] = np.minimum(np.searchsorted(ends, points[wrong], side="right"), len(ends) - 1)
+    return found
+
+
+def _shared_part(
+    row: Int[np.ndarray, " candidate"],
+    feature: Int[np.ndarray, " candidate"],
+    causes: Float[np.ndarray, "row cause"],
+    loadings: Float[np.ndarray, "feature cause"],
+) -> Float[torch.Tensor, " candidate"]:
+    """Compute what the causes of its row add to each candidate's normal."""
+    size = (len(causes), len(loadings))
+    starts, columns = torch.from_numpy(_offsets(row, len(causes)).astype(np.int32)), torch.from_numpy(feature)
+    pattern = torch.sparse_csr_tensor(starts, columns, torch.zeros(len(row)), size, check_invariants=False)
+    product = torch.sparse.sampled_addmm(pattern, torch.from_numpy(causes), torch.from_numpy(loadings).T, beta=0.0)
+    return product.values()
+
+
+def _offsets(row: Int[np.ndarray, " entry"], rows: int) -> Int[np.ndarray, " rows_and_one"]:
+    """Give the place of each row's first entry, where entries ascend by row."""
+    offsets = np.zeros(rows + 1, dtype=np.int64)
+    np.cumsum(np.bincount(row, minlength=rows), out=offsets[1:])
+    return offsets
 
 
 def _magnitudes(rng: np.random.Generator, count: int, law: str) -> Float[np.ndarray, " active"]:
@@ -82,7 +121,3 @@ def _magnitudes(rng: np.random.Generator, count: int, law: str) -> Float[np.ndar
     if law == "half-normal":
         return np.abs(rng.standard_normal(count, dtype=np.float32))
     return np.ones(count, dtype=np.float32)
-
-
-def _normal_cdf(z: Float[np.ndarray, " candidate"]) -> Float[np.ndarray, " candidate"]:
-    return torch.special.ndtr(torch.from_numpy(z)).numpy()

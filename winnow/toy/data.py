@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from winnow.threads import one_thread
 from winnow.toy.codes import draw_codes
 from winnow.toy.directions import antipodal_directions, learned_directions, sphere_directions
 from winnow.toy.settings import ToySettings
@@ -83,13 +84,14 @@ class ToyData:
             torch.cat([chunk.magnitudes for chunk in chunks])[entries],
         )
 
+    @one_thread()
     def chunk(self, number: int) -> ToyRows:
         """Make rows [number · CHUNK_ROWS, (number + 1) · CHUNK_ROWS)."""
         s = self.settings
         # number + 2: 0 and 1 belong to directions and loadings
         rng = np.random.default_rng([s.seed, number + 2])
-        codes = draw_codes(rng, CHUNK_ROWS, s, self.loadings)
-        offsets, features, magnitudes = map(torch.from_numpy, codes)
+        fired = draw_codes(rng, CHUNK_ROWS, s, self.loadings)
+        offsets, features, magnitudes = map(torch.from_numpy, fired)
         activations = F.embedding_bag(
             features,
             self.directions,
