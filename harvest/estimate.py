@@ -1,0 +1,132 @@
+"""What a configuration takes of disk, memory and time: `python -m harvest --plan --config FILE`, without running it.
+
+Of the model its configuration is read, nothing else; nothing is written. Where the tokens are there already, their
+number is taken from them.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+from harvest.estimate_dictionaries import Size, asked_sizes
+from harvest.estimate_disk import Disk, disk
+from harvest.estimate_machine import Machine, machine_for
+from harvest.estimate_memory import Memory, harvest_memory, train_memory
+from harvest.estimate_model import ModelShape, model_shape
+from harvest.estimate_time import HarvestTime, TrainTime, harvest_time, train_time
+from harvest.plan import Plan, bytes_per_row, most_per_sequence, plan_harvest
+from harvest.toy_plan import plan_toy
+from winnow.config import Experiment
+from winnow.run import Run
+from winnow.tokens import TokenFile, open_tokens
+from winnow.toy.settings import ToySettings
+
+
+class HookTraining(NamedTuple):
+    """The training of one hook's dictionaries."""
+
+    hook: str
+    sizes: list[Size]
+    time: TrainTime
+    memory: Memory
+
+
+class Estimate(NamedTuple):
+    """What a run takes, stage by stage."""
+
+    config: Experiment
+    machine: Machine
+    shape: ModelShape
+    plan: Plan
+    sequences: int  # harvested and held out
+    rows: int  # at most: positions may be left out by their token
+    disk: Disk
+    free: int  # bytes, where the run is to lie
+    harvest_time: HarvestTime
+    harvest_memory: Memory
+    training: list[HookTraining]
+
+    @property
+    def train_seconds(self) -> float:
+        return sum(hook.time.total for hook in self.training)
+
+    @property
+    def memory(self) -> Memory:
+        """The most that a stage takes."""
+        stages = [self.harvest_memory, *(hook.memory for hook in self.training)]
+        return Memory(max(stage.host for stage in stages), max(stage.gpu for stage in stages))
+
+
+def estimate(config: Experiment, machine: Machine | None = None) -> Estimate:
+    """Estimate a run, on an H100 or, where `model.device` is cpu, on this machine.
+
+    Raises `UserError` for what the stages would refuse: no such model, hook, context, or nothing to harvest.
+    """
+    machine = machine or machine_for(config.model.device)
+    if config.toy is None:
+        tokens = _tokens(config)
+        plan, context = plan_harvest(config, tokens), tokens.context
+        sequences, token_sequences = tokens.sequences, tokens.sequences
+        shape = model_shape(config.model, config.harvest.hooks, context)
+    else:
+        plan, context = plan_toy(config.toy, config.harvest.rows_per_shard), 1
+        sequences, token_sequences = config.toy.rows, 0
+        shape = _toy_shape(config.toy)
+    rows = plan.sequences * most_per_sequence(plan.policy, context)
+    sizes = asked_sizes(config, shape.hooks)
+    space = disk(config, token_sequences, plan, context, shape.hooks, sizes)
+    values = rows * sum(shape.hooks.values())
+    return Estimate(
+        config=config,
+        machine=machine,
+        shape=shape,
+        plan=plan,
+        sequences=sequences,
+        rows=rows,
+        disk=space,
+        free=shutil.disk_usage(_existing(Path(config.run))).free,
+        harvest_time=harvest_time(config, shape, plan.sequences * context, values, space.shards, machine),
+        harvest_memory=harvest_memory(config, shape, plan.policy, context, machine),
+        training=[_training(config, shape, sizes, hook, rows, machine) for hook in _trained(sizes)],
+    )
+
+
+def _training(
+    config: Experiment, shape: ModelShape, sizes: list[Size], hook: str, rows: int, machine: Machine
+) -> HookTraining:
+    here = [size for size in sizes if size.hook == hook]
+    row_bytes = bytes_per_row({hook: shape.hooks[hook]}, config.harvest.storage_dtype)
+    return HookTraining(
+        hook,
+        here,
+        train_time(config.train, here, rows, row_bytes, machine),
+        train_memory(config.train, here, rows, row_bytes, machine),
+    )
+
+
+def _trained(sizes: list[Size]) -> list[str]:
+    return list(dict.fromkeys(size.hook for size in sizes))
+
+
+def _tokens(config: Experiment) -> TokenFile:
+    """Open the run's tokens; where there are none yet, describe those that are asked for."""
+    path = Run(Path(config.run)).tokens
+    if path.exists():
+        return open_tokens(path)
+    context = config.text.context
+    return TokenFile(path, config.text.tokens // context, context, fingerprint="", tokenizer="", text="", bos=-1)
+
+
+def _toy_shape(toy: ToySettings) -> ModelShape:
+    """Describe the generator as a model: a row is the product of a code with the features' directions."""
+    return ModelShape(
+        hooks={"toy": toy.d_model},
+        flops_per_token=2 * toy.n_features * (toy.d_model + toy.causes),
+        parameters=toy.n_features * (toy.d_model + toy.causes),
+        most_context=1,
+        widest=toy.n_features,
+    )
+
+
+def _existing(path: Path) -> Path:
+    return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())

@@ -1,0 +1,94 @@
+"""Memory of the host and of the GPU, at the peak of each stage.
+
+What is counted grows with the settings; what a process takes in any case is two assumed numbers. A test compares the
+growth with that of real stages, which it matches to a factor of two (`tests/harvest/test_plan_memory.py`).
+"""
+
+from typing import NamedTuple
+
+from harvest.background import BATCHES_IN_FLIGHT
+from harvest.estimate_dictionaries import FLOAT, Size
+from harvest.estimate_machine import Machine
+from harvest.estimate_model import ModelShape
+from harvest.estimate_time import BLOCK_ROWS, stacks
+from harvest.plan import most_per_sequence
+from winnow.config import Experiment, PositionPolicy, Train
+from winnow.statistics import BINS
+from winnow.statistics import BLOCK_ROWS as COUNTED_ROWS
+
+PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded
+CONTEXT = 1_000_000_000  # the driver and the libraries of a GPU, on the host and on the device each
+WORKING = 4  # arrays of the widest module's output, at once, in a forward pass
+PER_ROW = 60  # bytes for each row of the windows: its place, and what it takes to draw it
+WRITERS = 2  # shards in flight
+WORKSPACE = {"relu": 3, "jumprelu": 5, "gated": 9}  # arrays of batch x latents, at once, in a step
+RANKED = 3  # likewise of those that keep the k largest
+
+
+class Memory(NamedTuple):
+    """Bytes at the peak of a stage."""
+
+    host: int
+    gpu: int  # 0 where there is none
+
+
+def harvest_memory(config: Experiment, shape: ModelShape, policy: PositionPolicy, context: int, m: Machine) -> Memory:
+    """Estimate a harvest: weights, batches on their way to the disk, and statistics."""
+    asked = config.harvest
+    number = 4 if config.model.dtype == "float32" else 2
+    weights = shape.parameters * number
+    rows = most_per_sequence(policy, context)
+    sequences = min(asked.sequences_per_batch, max(1, asked.rows_per_shard // rows))
+    batch = sequences * context * sum(shape.hooks.values()) * number
+    passing = WORKING * sequences * context * shape.widest * number
+    widest = max(shape.hooks.values())
+    statistics = WRITERS * sum(shape.hooks.values()) * BINS * 8 + widest * (BINS * 8 + COUNTED_ROWS * 24)
+    index = WRITERS * asked.rows_per_shard * 24
+    if m.on_gpu:
+        waiting = (BATCHES_IN_FLIGHT + 2) * batch  # one is written, one is copied
+        host = PROCESS + CONTEXT + weights + waiting + statistics + index
+        return Memory(host, CONTEXT + weights + 2 * batch + passing)
+    at_once = cpu_batches()
+    waiting = (at_once + 1 + BATCHES_IN_FLIGHT + 1) * batch
+    return Memory(PROCESS + weights + waiting + at_once * passing + statistics + index, 0)
+
+
+def cpu_batches() -> int:
+    """Count the batches that a CPU runs side by side."""
+    import torch
+
+    from harvest.forward import AT_ONCE
+
+    return min(torch.get_num_threads(), AT_ONCE)
+
+
+def train_memory(train: Train, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:
+    """Estimate the training of the dictionaries of one hook: their states, a step, an evaluation, rows to come."""
+    windows = window_bytes(train, stored_rows, row_bytes)
+    states = sum(size.state(train) for size in sizes)
+    evaluated = sum(FLOAT * size.saved for size in sizes)  # all of them, as they would be saved
+    # of the stacks that take their steps at once: on a CPU each core has one, on a GPU one has all
+    steps = sorted((step_memory(train, size, count) for size, count in stacks(train, sizes)), reverse=True)
+    at_once = 1 if m.on_gpu else cpu_batches()
+    working = states + max(evaluated, sum(steps[:at_once]))
+    if m.on_gpu:
+        # a dictionary is made, saved and gathered in the host's memory
+        passing = 2 * max((FLOAT * size.saved for size in sizes), default=0)
+        return Memory(PROCESS + CONTEXT + windows + passing, CONTEXT + working)
+    return Memory(PROCESS + windows + working, 0)
+
+
+def window_bytes(train: Train, stored_rows: int, row_bytes: int) -> int:
+    """Count the two windows of rows that are held, and the order of the store's blocks, of two epochs."""
+    window = max(BLOCK_ROWS, min(stored_rows, train.window_mib * 2**20 // row_bytes))
+    held = 1 if window == stored_rows else 2
+    return held * window * row_bytes + window * PER_ROW + 2 * 8 * stored_rows // BLOCK_ROWS
+
+
+def step_memory(train: Train, size: Size, count: int) -> int:
+    """Count the gradients of a stack's step, and what it holds for each row and latent."""
+    number = 2 if train.compute_dtype == "bfloat16" else FLOAT
+    cast = 2 * size.matrix * number if number < FLOAT else 0
+    arrays = WORKSPACE.get(size.architecture, RANKED)
+    rows = train.batch_rows * (3 * size.d_model * FLOAT + size.k * 40)
+    return count * (FLOAT * size.trained + cast + arrays * train.batch_rows * size.n_latents * number + rows)

@@ -1,0 +1,153 @@
+"""Print an estimate: what is made, what it takes, and what that was computed from."""
+
+import re
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from harvest.estimate import Estimate, HookTraining, estimate
+from harvest.estimate_dictionaries import most_rows
+from winnow.config import Experiment
+
+WIDTH = 140
+
+
+def print_plan(config: Experiment) -> None:
+    """Print what the configuration takes, on standard output. Raises `UserError` as `estimate` does."""
+    found = estimate(config)
+    console = Console(highlight=False)
+    console.width = max(console.width, WIDTH)  # what is cut off, nobody can read
+    console.print(f"[bold]{config.config}[/] on {found.machine.name}; an estimate, nothing is run")
+    for title, rows in (
+        ("makes", _makes(found)),
+        ("on disk", _disk(found)),
+        ("time and memory", _stages(found)),
+        ("assumed", _assumptions(found)),
+    ):
+        console.print(f"\n[bold]{title}[/]")
+        console.print(_table(rows))
+    console.print("\n[bold]in short[/]")
+    for line in summary(found):
+        console.print(f"  {line}", style="green" if found.disk.total <= found.free else "yellow")
+
+
+def summary(found: Estimate) -> list[str]:
+    """Say in three lines what a run takes; the comments of configs/*.toml are these."""
+    disk, memory = found.disk, found.memory
+    besides = f", of which {size(disk.checkpoints)} while training" if disk.checkpoints else ""
+    gpu = f"{size(memory.gpu)} on the GPU, " if found.machine.on_gpu else ""
+    trains = f", {duration(found.train_seconds)}{_ceiling(found.config)} to train" if found.training else ""
+    return [
+        f"disk: {size(disk.total)}{besides}",
+        f"time: {duration(found.harvest_time.total)} to harvest{trains}",
+        f"memory: {gpu}{size(memory.host)} on the host",
+    ]
+
+
+def _makes(found: Estimate) -> Iterable[tuple[str, str, str]]:
+    config, plan = found.config, found.plan
+    for name, hooks in _by_point(found.shape.hooks):
+        width = found.shape.hooks[hooks[0]]
+        yield name, f"{width:,}", "values in a row" + (f", at each of {len(hooks)}" if len(hooks) > 1 else "")
+    dropped = " at most, less those of drop_tokens" if plan.policy.drop_tokens else ""
+    of = "toy data" if config.toy else f"{plan.sequences:,} sequences, {found.sequences - plan.sequences:,} held out"
+    yield "rows", f"{found.rows:,}", f"of {of}; in {plan.shards:,} shards{dropped}"
+    count = sum(len(hook.sizes) for hook in found.training)
+    seen = f"{most_rows(config.train):,} rows each{_ceiling(config)}"
+    yield "dictionaries", f"{count:,}", seen if count else "none is asked for"
+
+
+def _by_point(hooks: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Name hooks that differ in their layer alone by one pattern."""
+    points: dict[str, list[str]] = {}
+    for hook in hooks:
+        points.setdefault(re.sub(r"^blocks\.\d+\.", "blocks.*.", hook), []).append(hook)
+    return [(point if len(names) > 1 else names[0], names) for point, names in points.items()]
+
+
+def _ceiling(config: Experiment) -> str:
+    return " at most" if config.train.rows == "converged" else ""
+
+
+def _disk(found: Estimate) -> Iterable[tuple[str, str, str]]:
+    disk = found.disk
+    for name, count in disk._asdict().items():
+        if count:
+            yield name, size(count), "while a hook is trained" if name == "checkpoints" else ""
+    lacking = "" if disk.total <= found.free else ": not enough"
+    yield "in all", size(disk.total), f"{size(found.free)} are free at {found.config.run}{lacking}"
+
+
+def _stages(found: Estimate) -> Iterable[tuple[str, ...]]:
+    yield "", "time", "host", "GPU", ""
+    time, memory, gpu = found.harvest_time, found.harvest_memory, found.machine.on_gpu
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in time._asdict().items())
+    yield "harvest", duration(time.total), size(memory.host), size(memory.gpu) if gpu else "-", parts
+    for alike in _alike(found.training):
+        time, memory = alike[0].time, alike[0].memory
+        name = ", ".join(point for point, _ in _by_point(hook.hook for hook in alike))
+        parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in time._asdict().items())
+        each = f"; each of {len(alike)}" if len(alike) > 1 else ""
+        yield f"train {name}", duration(time.total), size(memory.host), size(memory.gpu) if gpu else "-", parts + each
+    total = found.harvest_time.total + found.train_seconds
+    yield (
+        "in all",
+        duration(total),
+        size(found.memory.host),
+        size(found.memory.gpu) if gpu else "-",
+        "one after another",
+    )
+
+
+def _alike(training: list[HookTraining]) -> list[list[HookTraining]]:
+    groups: dict[object, list[HookTraining]] = {}
+    for hook in training:
+        groups.setdefault((hook.time, hook.memory), []).append(hook)
+    return list(groups.values())
+
+
+def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
+    m, config = found.machine, found.config
+    forward, step = config.model.dtype, config.train.compute_dtype
+    known = "data sheet" if m.on_gpu else "measured now"
+    flops = found.shape.flops_per_token
+    yield "forward pass", f"{flops / 1e6:,.0f} MFLOP", f"a token, up to the last hook, in {forward}"
+    for dtype in dict.fromkeys((forward, step)):
+        yield f"products in {dtype}", f"{m.flops[dtype] / 1e12:,.3g} TFLOP/s", known
+    yield "memory", f"{m.memory_rate / 1e9:,.0f} GB/s", known
+    yield "achieved share", f"{m.share:.0%}", "of both"
+    yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "gathered on the host and copied to the device"
+    yield "disk", f"{m.disk_rate / 1e9:,.1f} GB/s", f"and {m.disk_reads:,.0f} blocks of 8 rows a second"
+    yield "counting", f"{m.seconds_per_value * 1e9:.0f} ns", "a value, of one core: cast, count, copy, hash"
+    yield "Python", f"{m.seconds_per_step * 1e3:.1f} ms", "a step of each stack of dictionaries"
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> Table:
+    listed = list(rows)
+    table = Table.grid(padding=(0, 2), pad_edge=True)
+    for column in range(max(map(len, listed))):
+        table.add_column(justify="right" if 0 < column < len(listed[0]) - 1 else "left", no_wrap=True)
+    for row in listed:
+        table.add_row(*row)
+    return table
+
+
+def size(count: float) -> str:
+    """Say bytes with three digits, in decimal units as disks are sold."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} TB" if count < 999.5 else f"{count:,.0f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Say how long, in the two largest units that matter."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 10 else f"{hours + (minutes >= 30)} h"
