@@ -61,10 +61,10 @@ class HeldOut(EvaluationRows):
     @cached_property
     def model(self) -> LanguageModel:
         """Open the model. Raises `UserError` where its weights are not those that were harvested."""
-        model = open_model(self.config.model)
+        made = self.store.manifest["model"]
+        model = open_model(self.config.model, begun_with=made)
         name = "weights_sha256 of the model"
-        made = self.store.manifest["model"]["weights_sha256"]
-        refuse_changed(self.store.path, {name: made}, {name: model.weight_hash})
+        refuse_changed(self.store.path, {name: made["weights_sha256"]}, {name: model.weight_hash})
         return model
 
     def _sample(self, hook: str) -> Float[Tensor, "row width"]:

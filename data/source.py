@@ -6,26 +6,47 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from datasets import IterableDataset, load_dataset
+from datasets import IterableDataset, config, load_dataset
 from datasets.utils.logging import disable_progress_bar
-from huggingface_hub.errors import HFValidationError
 
 from data.python_docs import load_python_docs
 from winnow.config import Text
 from winnow.errors import UserError, nearest
+from winnow.hub import FAILURES, keep_commit, quiet, why
 
 Document = str | list[int]
 _BUILDERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
+_LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl and parquet files"
 
 
-def documents(settings: Text, skip: int = 0) -> Iterator[Document]:
-    """Yield the documents of the configured source after the first `skip`.
+def text_commit(settings: Text, made_with: str = "") -> str:
+    """Find the commit of the data set to read, "" where it is not on the hub; `made_with`: the one a run began with.
+
+    Raises `UserError` naming the data set and what is the matter with it.
+    """
+    kind, _, name = settings.source.partition(":")
+    if kind != "hub":
+        return ""
+    revision = settings.revision or "main"
+    try:
+        return keep_commit("dataset", name, revision, made_with)
+    except FAILURES as error:
+        raise UserError(
+            f"text.source = hub:{name}: cannot be had from the hub ({why(error, name, revision)}); {_LOCAL_WORKS_TOO}"
+        ) from error
+
+
+def documents(settings: Text, skip: int = 0, commit: str = "") -> Iterator[Document]:
+    """Yield the documents of the configured source after the first `skip`; of a data set on the hub, at `commit`.
 
     They are strings, or lists of token ids where the column holds those. Raises `UserError` naming the source,
-    split or column that is not there.
+    split or column that is not there, or the document at which reading failed.
     """
     disable_progress_bar()
-    rows = iter(_rows(settings).skip(skip))
+    # a connection that breaks is tried again three times, a second apart; by default, for minutes
+    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 3
+    config.STREAMING_READ_RETRY_INTERVAL = config.STREAMING_OPEN_RETRY_INTERVAL = 1
+    rows = _readable(settings, iter(_rows(settings, commit).skip(skip)), skip)
     first = next(rows, None)
     if first is None:
         if skip:
@@ -42,7 +63,24 @@ def documents(settings: Text, skip: int = 0) -> Iterator[Document]:
         yield row[settings.column]
 
 
-def _rows(settings: Text) -> Any:
+def _readable(settings: Text, rows: Iterator[Any], skip: int) -> Iterator[Any]:
+    """Yield the rows; a file or a connection that breaks is said in one line."""
+    read = skip
+    try:
+        with quiet():
+            for row in rows:
+                yield row
+                read += 1
+    except FAILURES as error:
+        name = settings.source.partition(":")[2]
+        raise UserError(
+            f"text.source = {settings.source}: reading failed after {read:,} documents "
+            f"({why(error, name, settings.revision or 'main')}); the same command goes on from what is complete, and "
+            f"{_LOCAL_WORKS_TOO}"
+        ) from error
+
+
+def _rows(settings: Text, commit: str) -> Any:
     kind, _, where = settings.source.partition(":")
     if kind == "python-docs":
         splits = load_python_docs()
@@ -51,7 +89,7 @@ def _rows(settings: Text) -> Any:
         return splits[settings.split]
     if kind == "files":
         return _from_files(where, settings.split)
-    return _from_hub(where, settings.split)
+    return _from_hub(where, settings, commit)
 
 
 def _from_files(pattern: str, split: str) -> IterableDataset:
@@ -73,13 +111,17 @@ def _from_files(pattern: str, split: str) -> IterableDataset:
     return loaded
 
 
-def _from_hub(name: str, split: str) -> IterableDataset:
+def _from_hub(name: str, settings: Text, commit: str) -> IterableDataset:
     try:
-        loaded = load_dataset(name, split=split, streaming=True)
-    except (OSError, ValueError, HFValidationError) as error:
+        with quiet():
+            loaded = load_dataset(
+                name, settings.subset, split=settings.split, revision=commit or settings.revision, streaming=True
+            )
+    except FAILURES as error:
+        subset = f", text.subset = {settings.subset}" if settings.subset else ""
         raise UserError(
-            f"text.source = hub:{name}: not found on the hub, or no split {split} "
-            f"({' '.join(str(error).split())[:200]}); files:PATTERN reads local txt, jsonl and parquet files"
+            f"text.source = hub:{name}{subset}, text.split = {settings.split}: cannot be opened "
+            f"({why(error, name, settings.revision or 'main')}); {_LOCAL_WORKS_TOO}"
         ) from error
     assert isinstance(loaded, IterableDataset)
     return loaded

@@ -4,27 +4,35 @@ import logging
 from typing import NamedTuple
 
 import transformers
-from huggingface_hub.errors import HFValidationError
 from transformers import AutoTokenizer
 
 from winnow.config import Model, Text
 from winnow.errors import UserError
+from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 
 
 class TextTokenizer:
-    """Turns documents into token ids, without special tokens, on all cores."""
+    """Turns documents into token ids, without special tokens, on all cores.
 
-    def __init__(self, settings: Model) -> None:
+    commit: that of the model's repository on the hub which it was read at, "" of a local folder.
+    """
+
+    def __init__(self, settings: Model, commit: str = "") -> None:
+        """Open the tokenizer of a model, at `commit` where that is known already.
+
+        Raises `UserError` naming what was tried where there is none.
+        """
         transformers.logging.disable_progress_bar()
         # documents longer than the model's context are cut later; the warning about them says otherwise
         logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(settings.name, revision=settings.revision)
-        except (OSError, ValueError, HFValidationError) as error:
+            with quiet():
+                self.commit = keep_commit("model", settings.name, settings.revision, commit)
+                self._tokenizer = AutoTokenizer.from_pretrained(model_folder(settings.name, self.commit))
+        except FAILURES as error:
             raise UserError(
-                f"model.name = {settings.name}: no tokenizer found in such a folder, nor on the hub at revision "
-                f"{settings.revision} ({' '.join(str(error).split())[:200]}); a local folder in Hugging Face format "
-                "works too"
+                f"model.name = {settings.name}: no tokenizer found ({why(error, settings.name, settings.revision)}); a "
+                "local folder in Hugging Face format works too"
             ) from error
         self.vocabulary = len(self._tokenizer)
         self.bos: int | None = self._tokenizer.bos_token_id

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.pack import Packer
-from data.source import documents
+from data.source import documents, text_commit
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config import Experiment, Text
 from winnow.contiguous import DataSet, create_contiguous
@@ -39,6 +39,8 @@ class State(NamedTuple):
     sequences: int = 0
     documents: int = 0
     held: tuple[int, ...] = ()
+    tokenizer_commit: str = ""  # of the repositories on the hub, as `TokenFile` has them
+    text_commit: str = ""
 
 
 def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> None:
@@ -47,11 +49,12 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
     Raises `UserError` where the text is too short to hold out the evaluation sequences.
     """
     text = config.text
-    tokenizer = TextTokenizer(config.model)
-    frame = framing(tokenizer, text)
     wanted = text.tokens // text.context
     folder = path.with_name("tokens.parts")
     state = _read_state(folder, settings)
+    tokenizer = TextTokenizer(config.model, state.tokenizer_commit)
+    frame = framing(tokenizer, text)
+    state = state._replace(tokenizer_commit=tokenizer.commit, text_commit=text_commit(text, state.text_commit))
     with progress_bar("tokens", wanted * text.context, "tokens", state.sequences * text.context) as bar:
         for after, sequences in _parts(state, text, tokenizer, frame, wanted):
             state = after
@@ -79,7 +82,7 @@ def _parts(
     state: State, text: Text, tokenizer: TextTokenizer, frame: Framing, wanted: int
 ) -> Iterator[tuple[State, np.ndarray]]:
     """Yield each part's sequences [sequence, context] with the state after it."""
-    source = documents(text, skip=state.documents)
+    source = documents(text, state.documents, state.text_commit)
     packer: Packer | None = None
     full: list[np.ndarray] = []
     read = state.documents
@@ -96,7 +99,9 @@ def _parts(
         if count * text.context >= TOKENS_PER_PART or state.sequences + count >= wanted or not batch:
             sequences = np.concatenate(full)[: wanted - state.sequences] if full else np.empty((0, text.context), "i4")
             held = packer.held if packer else state.held
-            state = State(state.settings, state.parts + 1, state.sequences + len(sequences), read, held)
+            state = state._replace(
+                parts=state.parts + 1, sequences=state.sequences + len(sequences), documents=read, held=held
+            )
             full = []
             yield state, sequences
         if not batch:
@@ -114,6 +119,8 @@ def _join(path: Path, folder: Path, state: State, config: Experiment, bos: int) 
         "tokenizer": config.model.name,
         "text": config.text.source,
         "bos": bos,
+        "tokenizer_commit": state.tokenizer_commit,
+        "text_commit": state.text_commit,
     }
     layout = {"tokens": DataSet((state.sequences, config.text.context), np.dtype("<i4"), {})}
     with create_contiguous(path, layout, attributes) as file:

@@ -18,8 +18,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import transformers
-from huggingface_hub.errors import HFValidationError
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -29,6 +29,7 @@ from winnow.device import ALONE, choose_device
 from winnow.dtypes import TORCH
 from winnow.errors import UserError
 from winnow.hashing import hash_tensors
+from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 from winnow.ranks import Ranks
 
 Replacement = tuple[str, Callable[[Tensor], Tensor]]
@@ -49,10 +50,13 @@ class LanguageModel:
     """A model that gives activations by TransformerLens name.
 
     `hooks` lists the names of all points whose value may be asked for; `sites` those that the Hugging Face
-    modules serve directly.
+    modules serve directly. `commit` is that of its repository on the hub, "" for a local folder.
     """
 
-    def __init__(self, plain: nn.Module, bridge: TransformerBridge, modules: Mapping[int, str]) -> None:
+    def __init__(
+        self, plain: nn.Module, bridge: TransformerBridge, modules: Mapping[int, str], commit: str = ""
+    ) -> None:
+        self.commit = commit
         self.plain = plain
         self.bridge = bridge
         parameter = next(plain.parameters())
@@ -130,22 +134,24 @@ class LanguageModel:
             return self.bridge(tokens, return_type="logits")
 
 
-def open_model(settings: Model, ranks: Ranks = ALONE) -> LanguageModel:
+def open_model(settings: Model, ranks: Ranks = ALONE, begun_with: Mapping[str, Any] | None = None) -> LanguageModel:
     """Load a model by hub name or from a local folder; of several GPUs, onto that of this rank.
 
+    begun_with: name, revision and commit of the model that a run was begun with, as its tokens or manifest have them:
+    it keeps to that commit where the revision has moved on.
     Raises `UserError` naming what was tried where there is none, or where it is no language model.
     """
     transformers.logging.disable_progress_bar()
     device = choose_device(settings.device, ranks)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # of libraries, about themselves
-        plain, tokenizer = _load(settings, device)
+        plain, tokenizer, commit = _load(settings, device, begun_with or {})
         twin = _share_weights(plain)
         modules = {id(module): path for path, module in twin.named_modules()}
         bridge = TransformerBridge.boot_transformers(
             settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
         )
-    model = LanguageModel(plain, bridge, modules)
+    model = LanguageModel(plain, bridge, modules, commit)
     _drop_unequal_sites(model)
     return model
 
@@ -155,9 +161,12 @@ def _share_weights(model: nn.Module) -> Any:
     return copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
 
 
-def _load(settings: Model, device: torch.device) -> tuple[Any, Any]:
-    where = {"pretrained_model_name_or_path": settings.name, "revision": settings.revision}
+def _load(settings: Model, device: torch.device, begun_with: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    same = (begun_with.get("name"), begun_with.get("revision")) == (settings.name, settings.revision)
     try:
+        begun_at = begun_with.get("commit", "") if same else ""
+        commit = keep_commit("model", settings.name, settings.revision, begun_at)
+        where = {"pretrained_model_name_or_path": settings.name, "revision": commit or settings.revision}
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 **where, dtype=TORCH[settings.dtype], attn_implementation="sdpa"
@@ -166,20 +175,20 @@ def _load(settings: Model, device: torch.device) -> tuple[Any, Any]:
             if "scaled_dot_product_attention" not in str(error):
                 raise
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=TORCH[settings.dtype])
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-    except (OSError, ValueError, HFValidationError) as error:
+        # by its folder: TransformerLens reads it once more, by the name that it was opened by and no revision
+        tokenizer = AutoTokenizer.from_pretrained(model_folder(settings.name, commit))
+    except (*FAILURES, SafetensorError) as error:
         raise UserError(not_found(settings, error)) from error
-    return nn.Module.to(model, device).eval().requires_grad_(False), tokenizer
+    return nn.Module.to(model, device).eval().requires_grad_(False), tokenizer, commit
 
 
 def not_found(settings: Model, error: Exception) -> str:
     """Say in one line which model was looked for, where, and what else works."""
-    folder = Path(settings.name)
-    reason = " ".join(str(error).split())[:200]
-    if folder.exists():
+    reason = why(error, settings.name, settings.revision)
+    if Path(settings.name).exists():
         return f"model.name = {settings.name}: the folder cannot be read as a Hugging Face model ({reason})"
     return (
-        f"model.name = {settings.name}: no such folder, and not found on the hub at revision {settings.revision} "
+        f"model.name = {settings.name}: no such folder, and cannot be had from the hub at revision {settings.revision} "
         f"({reason}); a local folder in Hugging Face format works too"
     )
 

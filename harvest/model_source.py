@@ -26,7 +26,7 @@ WEIGHTS = "weights_sha256 of the model"
 @contextmanager
 def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> Iterator["ModelSource"]:
     """Open the model, and yield what it gives for the tokens at the configured hooks."""
-    model = open_model(config.model, ranks)
+    model = open_model(config.model, ranks, tokens.model)
     hooks = resolve_hooks(config.harvest.hooks, model.hooks)
     if tokens.context > model.context:
         raise UserError(
@@ -42,6 +42,7 @@ class ModelSource:
     """The activations of the hooks that `forward` computes; implements `harvest.source.Source`."""
 
     unit = "tokens"
+    shards_at_once = 1
 
     def __init__(
         self, config: Experiment, tokens: TokenFile, model: LanguageModel, forward: Forward, width: Mapping[str, int]
@@ -63,11 +64,13 @@ class ModelSource:
             "model": {
                 "name": model.name,
                 "revision": model.revision,
+                "commit": self._model.commit,
                 "dtype": model.dtype,
                 "weights_sha256": self._model.weight_hash,
             },
             "tokenizer": tokens.tokenizer,
             "text": tokens.text,
+            "text_commit": tokens.text_commit,
             "tokens": {
                 "fingerprint": tokens.fingerprint,
                 "sequences": tokens.sequences - self._config.analyze.evaluation_sequences,

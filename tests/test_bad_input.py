@@ -46,7 +46,7 @@ def test_an_unknown_hook(tmp_path: Path, gpt2: Path):
 
 def test_a_missing_model(tmp_path: Path):
     config = write_config(tmp_path, Path("nobody/nothing"))
-    assert_refused("data", config, said="model.name = nobody/nothing: no tokenizer found in such a folder")
+    assert_refused("data", config, said="model.name = nobody/nothing: no tokenizer found (HF_HUB_OFFLINE is set")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ What a layer writes lies in the span of its output matrix, along the left singul
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -27,11 +29,13 @@ SERVED = (
 )
 
 
-def output_weights(settings: Model, weights_sha256: str, activations: Path, hook: str) -> Float[Tensor, "width input"]:
+def output_weights(
+    settings: Model, made_by: Mapping[str, Any], activations: Path, hook: str
+) -> Float[Tensor, "width input"]:
     """Open the model, and give the matrix W of y = W h + b, y being the activations at `hook`; float32 on the CPU.
 
-    weights_sha256: of the model that `activations` were harvested from. Raises `UserError` for a hook without such a
-    matrix, and for another model.
+    made_by: the model that `activations` were harvested from, as their manifest has it. Raises `UserError` for a hook
+    without such a matrix, and for another model.
     """
     found = re.fullmatch(r"blocks\.(\d+)\.(hook_\w+|mlp\.hook_pre)", hook)
     layer, point = (int(found[1]), found[2]) if found else (0, "")
@@ -50,10 +54,10 @@ def output_weights(settings: Model, weights_sha256: str, activations: Path, hook
         )
     from harvest.model import open_model  # takes seconds, and is needed for this initialisation alone
 
-    model = open_model(settings)
+    model = open_model(settings, begun_with=made_by)
     refuse_changed(
         activations,
-        {"weights_sha256 of the model": weights_sha256},
+        {"weights_sha256 of the model": made_by["weights_sha256"]},
         {"weights_sha256 of the model": model.weight_hash},
     )
     number, part, name = place

@@ -116,8 +116,7 @@ class _Sweep:
     @cached_property
     def _output_weights(self) -> Tensor:
         """Read the matrix whose product the activations are, from the model."""
-        made_by = self.store.manifest["model"]["weights_sha256"]
-        return output_weights(self.model, made_by, self.store.path, self.hook)
+        return output_weights(self.model, self.store.manifest["model"], self.store.path, self.hook)
 
     def _prepare(self, batch: Tensor) -> Tensor:
         """Move rows to the device, and scale them."""

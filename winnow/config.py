@@ -56,6 +56,12 @@ class Text(Section):
         pattern=r"^(python-docs$|files:.|hub:.)",
         description="python-docs, files:GLOB (txt, jsonl, parquet) or hub:NAME",
     )
+    revision: str | None = Field(
+        default=None, min_length=1, description="hub: branch, tag or commit of the data set; its main branch"
+    )
+    subset: str | None = Field(
+        default=None, min_length=1, description="hub: which of the data set's configurations, where it has several"
+    )
     split: str = Field(default="train", description="split of the data set")
     column: str = Field(default="text", description="column of strings, or of token ids (then nothing is tokenised)")
     context: int = Field(default=128, ge=2, description="tokens per sequence")
@@ -63,6 +69,13 @@ class Text(Section):
     prepend_bos: Literal["auto"] | bool = Field(
         default="auto", description="start every sequence with BOS: true, false, or auto (where the tokenizer does)"
     )
+
+    @model_validator(mode="after")
+    def _source_fits(self) -> "Text":
+        for key in ("revision", "subset"):
+            if getattr(self, key) is not None and not self.source.startswith("hub:"):
+                raise ValueError(f"{key} has a meaning only with source = hub:NAME; remove it")
+        return self
 
 
 class PositionPolicy(Section):

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -25,6 +23,7 @@ from winnow import dictionary_learning, saelens, sparsify
 from winnow.contents import Format, read_json, section
 from winnow.errors import UserError, nearest
 from winnow.hashing import hash_file
+from winnow.hub import fetch_dictionary
 from winnow.publish import publish_file, publish_text
 
 TRAINING = "training.json"
@@ -118,10 +117,11 @@ class Dictionary(nn.Module):
 def load_dictionary(path: str | Path) -> Dictionary:
     """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/interop.md).
 
-    `hf:owner/name/folder` is one on the Hugging Face Hub.
+    `hf:owner/name/folder@revision` is one on the Hugging Face Hub, where a revision is a branch, tag or commit;
+    what was fetched once is there without a network too.
     Raises `UserError` naming the file and what is missing or misshapen in it.
     """
-    folder = _download(str(path)) if str(path).startswith("hf:") else Path(path)
+    folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else Path(path)
     contents = format_of(folder).read(folder)
     provenance = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
     return Dictionary(
@@ -207,19 +207,3 @@ def _numbers_apart(path: Path | None) -> list[tuple[bool, float, str]]:
     """Split a name so that l1_2 comes before l1_10."""
     pieces = re.split(r"(\d+(?:\.\d+)?)", "" if path is None else path.name)
     return [(i % 2 == 1, float(piece), "") if i % 2 else (False, 0.0, piece) for i, piece in enumerate(pieces)]
-
-
-def _download(address: str) -> Path:
-    """Fetch `hf:owner/name/folder` into the hub's cache, and name the folder there."""
-    owner, _, rest = address.removeprefix("hf:").partition("/")
-    name, _, inside = rest.partition("/")
-    prefix = f"{inside.rstrip('/')}/" if inside else ""
-    try:
-        config = hf_hub_download(f"{owner}/{name}", f"{prefix}{saelens.CONFIG}")
-        hf_hub_download(f"{owner}/{name}", f"{prefix}{saelens.WEIGHTS}")
-    except (EntryNotFoundError, LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
-        raise UserError(
-            f"{address}: cannot be fetched ({str(error).splitlines()[0]}); expected hf:owner/name/folder with "
-            f"{saelens.CONFIG} and {saelens.WEIGHTS} in it, or a local folder"
-        ) from error
-    return Path(config).parent

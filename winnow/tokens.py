@@ -1,5 +1,6 @@
 """Read the token sequences of a run: `runs/NAME/tokens.h5`, /tokens int32 [sequence, context]."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,14 @@ class TokenFile(NamedTuple):
     tokenizer: str
     text: str
     bos: int  # the token that starts every sequence, -1 for none
+    tokenizer_revision: str = "main"
+    tokenizer_commit: str = ""  # the commit of its repository on the hub; "" for a local folder
+    text_commit: str = ""  # that of the data set
+
+    @property
+    def model(self) -> dict[str, str]:
+        """Name, revision and commit of the model whose tokenizer made them, as a store's manifest has them."""
+        return {"name": self.tokenizer, "revision": self.tokenizer_revision, "commit": self.tokenizer_commit}
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Read sequences [start, stop) as int32 [sequence, context]."""
@@ -34,8 +43,9 @@ def open_tokens(path: Path) -> TokenFile:
         with h5py.File(path) as file:
             sequences, context = file["tokens"].shape  # type: ignore[union-attr]
             said: dict[str, Any] = dict(file.attrs)
-            return TokenFile(
-                path, sequences, context, said["fingerprint"], said["tokenizer"], said["text"], int(said["bos"])
-            )
+            made_from = (said["fingerprint"], said["tokenizer"], said["text"], int(said["bos"]))
+            revision = json.loads(said["settings"])["model.revision"]
+            commits = (said.get("tokenizer_commit", ""), said.get("text_commit", ""))
+            return TokenFile(path, sequences, context, *made_from, revision, *commits)
     except (OSError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a token file of winnow ({error}); delete it, and run make tokens") from error

@@ -106,8 +106,8 @@ def test_a_killed_run_goes_on_from_its_last_part_to_the_same_bytes(
 def _dying(after: int):
     """Documents that end in an interruption after so many have been read."""
 
-    def dying(settings: Text, skip: int = 0):
-        for number, document in enumerate(documents(settings, skip)):
+    def dying(settings: Text, skip: int = 0, commit: str = ""):
+        for number, document in enumerate(documents(settings, skip, commit)):
             if number == after:
                 assert skip < 2
                 raise KeyboardInterrupt
@@ -128,7 +128,7 @@ def test_changed_settings_are_refused_by_name(config: Path):
         (["--text.source", "files:/nowhere/*.txt"], "text.source = files:/nowhere/*.txt: no such file"),
         (["--text.column", "body"], "text.column = body: .* has no such column; there are text"),
         (["--text.split", "test"], "text.split = test: files have no splits"),
-        (["--text.source", "hub:nobody/nothing"], "text.source = hub:nobody/nothing: not found on the hub"),
+        (["--text.source", "hub:nobody/nothing"], "text.source = hub:nobody/nothing: cannot be had from the hub"),
         (["--model.name", "nobody/nothing"], "model.name = nobody/nothing: no tokenizer found"),
     ],
 )

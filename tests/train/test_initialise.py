@@ -105,7 +105,7 @@ def test_singular_initialisation_reads_the_model(gpt2: Path) -> None:
     state = model.plain.state_dict()
 
     def weights(hook: str) -> Tensor:
-        return output_weights(settings, model.weight_hash, gpt2, hook)
+        return output_weights(settings, {"weights_sha256": model.weight_hash}, gpt2, hook)
 
     mlp = [state[f"transformer.h.{layer}.mlp.c_proj.weight"].T for layer in range(3)]
     attention = state["transformer.h.1.attn.c_proj.weight"].T
@@ -126,7 +126,7 @@ def test_output_weights_give_what_the_hook_sees(family: str, tmp_path: Path) -> 
     hooks = {"blocks.1.hook_mlp_out": "blocks.1.mlp.out.hook_in", "blocks.1.hook_attn_out": "blocks.1.attn.o.hook_in"}
     for hook, before in hooks.items():
         seen = model.activations(tokens, [before, hook])
-        W = output_weights(settings, model.weight_hash, tmp_path, hook)
+        W = output_weights(settings, {"weights_sha256": model.weight_hash}, tmp_path, hook)
         y, h = seen[hook][0], seen[before][0]
         torch.testing.assert_close(y - y[0], (h - h[0]) @ W.T, rtol=1e-4, atol=1e-5)
 
@@ -136,12 +136,14 @@ def test_hook_without_output_weights_names_those_that_have(hook: str, gpt2: Path
     with pytest.raises(
         UserError, match=rf"{hook} is the output of no weight matrix; it works at hook_mlp_out, .*hook_pre"
     ):
-        output_weights(Model(name=str(gpt2)), "", gpt2, hook)
+        output_weights(Model(name=str(gpt2)), {}, gpt2, hook)
 
 
 def test_singular_initialisation_refuses_another_model(gpt2: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was made with weights_sha256 of the model = 'other'"):
-        output_weights(Model(name=str(gpt2), device="cpu"), "other", tmp_path, "blocks.1.hook_mlp_out")
+        output_weights(
+            Model(name=str(gpt2), device="cpu"), {"weights_sha256": "other"}, tmp_path, "blocks.1.hook_mlp_out"
+        )
 
 
 def test_geometric_median_is_where_unit_pulls_cancel() -> None:

@@ -198,9 +198,9 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
         load_dictionary(write_saelens(tmp_path, w))
 
 
-def test_unreachable_hub_address_says_what_was_expected() -> None:
-    with pytest.raises(UserError, match=r"hf:owner/none/sub: cannot be fetched .*expected hf:owner/name/folder"):
-        load_dictionary("hf:owner/none/sub")
+def test_an_address_on_the_hub_that_is_none_says_what_is_expected() -> None:
+    with pytest.raises(UserError, match=r"hf:owner: expected hf:OWNER/NAME/FOLDER, or hf:OWNER/NAME/FOLDER@REVISION"):
+        load_dictionary("hf:owner")
 
 
 def test_every_finished_dictionary_of_a_run_is_found_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+"""Names on the Hugging Face Hub: the commit that a revision is, a dictionary's files, and in one line what went wrong.
+
+    commit_of("model", "openai-community/gpt2", "main")        # its hash; from the cache where there is no network
+    fetch_dictionary("hf:owner/name/folder@revision")          # the folder of its files in the hub's cache
+
+A revision is resolved once, and everything is then read at its commit: no repository is seen in two states. What has
+been fetched is found again without a network, also with HF_HUB_OFFLINE=1. Waiting is bounded: a connection that fails
+is not tried again, a download that breaks off goes on five times, a second apart.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import tqdm
+
+from winnow.errors import UserError, nearest
+
+Kind = Literal["model", "dataset"]
+# What a request may raise. First the base class of the client's HTTP library, which differs from version to version.
+FAILURES: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, EntryNotFoundError, OSError, ValueError)
+# A model's configuration and tokenizer: all small files of its repository's root.
+TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
+# The files of a dictionary, in every format that `load_dictionary` reads.
+DICTIONARY_FILES = (
+    *("cfg.json", "sae_weights.safetensors", "training.json", "activation_scaler.json"),
+    *("activation_whitening.safetensors", "sae.safetensors", "config.json", "ae.pt"),
+)
+TIMEOUT = 10.0  # seconds to wait for an answer
+SHORT = 12  # characters of a commit's hash that are shown
+
+
+class Address(NamedTuple):
+    """A dictionary on the hub: `hf:owner/name/folder@revision`, where folder and revision may be missing."""
+
+    repository: str
+    folder: str
+    revision: str
+
+
+def parse(address: str) -> Address:
+    """Take `hf:owner/name/folder@revision` apart. Raises `UserError` where that is not what it is."""
+    path, _, revision = address.removeprefix("hf:").partition("@")
+    owner, _, rest = path.strip("/").partition("/")
+    name, _, folder = rest.partition("/")
+    if not owner or not name:
+        raise UserError(f"{address}: expected hf:OWNER/NAME/FOLDER, or hf:OWNER/NAME/FOLDER@REVISION")
+    return Address(f"{owner}/{name}", folder, revision or constants.DEFAULT_REVISION)
+
+
+def commit_of(kind: Kind, name: str, revision: str) -> str:
+    """Find the commit that a branch, tag or commit of a repository is; "" of a local folder.
+
+    Of a model it also fetches everything but the weights. Raises one of `FAILURES`, which `why` puts into words.
+    """
+    if Path(name).exists():
+        return ""
+    with quiet():
+        if kind == "dataset":
+            return HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT).sha or ""
+        try:
+            return _snapshot(name, revision, TOKENIZER_FILES, but="*/*").name
+        except LocalEntryNotFoundError:  # no network, and a cache which another program has filled with what it needs
+            return _snapshot(name, revision, ["config.json"]).name
+
+
+def keep_commit(kind: Kind, name: str, revision: str, made_with: str) -> str:
+    """Find the commit to read: the one that a run was begun with, where it was; says so where `revision` has moved on.
+
+    Raises one of `FAILURES` where there is none.
+    """
+    if not made_with or Path(name).exists():
+        return commit_of(kind, name, revision)
+    try:
+        now = commit_of(kind, name, revision)
+    except FAILURES:  # the branch or the network is gone; the commit may be in the cache
+        return made_with
+    if now != made_with:
+        print(
+            f"{name}: {revision} has moved from {made_with[:SHORT]} to {now[:SHORT]} since this run was begun; the run "
+            f"keeps to {made_with[:SHORT]}, a new run would take the other",
+            file=sys.stderr,
+        )
+    return made_with
+
+
+def model_folder(name: str, commit: str) -> Path:
+    """Name the folder of a model's configuration and tokenizer, which `commit_of` has fetched."""
+    if not commit:
+        return Path(name)
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots" / commit
+
+
+def fetch_dictionary(address: str) -> Path:
+    """Fetch the files of `hf:owner/name/folder@revision` into the hub's cache, and name their folder there.
+
+    Raises `UserError` naming what was looked for, and what is there instead.
+    """
+    repository, folder, revision = parse(address)
+    prefix = f"{folder}/" if folder else ""
+    try:
+        with quiet():
+            snapshot = _snapshot(repository, revision, [prefix + name for name in DICTIONARY_FILES])
+    except FAILURES as error:
+        raise UserError(f"{address}: {why(error, repository, revision)}; a local folder works too") from error
+    if not any((snapshot / folder / name).is_file() for name in DICTIONARY_FILES):
+        raise UserError(
+            f"{address}: {repository} has no dictionary in {folder or 'its root'} at revision {revision}"
+            f"{_nearby(repository, snapshot.name, folder)}; a local folder works too"
+        )
+    return snapshot / folder
+
+
+def why(error: BaseException, name: str, revision: str) -> str:
+    """Say in one line why something of the repository `name` at `revision` could not be had."""
+    chain = list(_causes(error))
+
+    def find(*kinds: type[BaseException]) -> BaseException | None:
+        return next((e for e in chain if isinstance(e, kinds)), None)
+
+    where = constants.ENDPOINT
+    if find(GatedRepoError):
+        return (
+            f"{name} is gated on {where}: accept its terms at {where}/{name}, then log in with `hf auth login` or set "
+            "HF_TOKEN"
+        )
+    if find(RepositoryNotFoundError):
+        return f"{where} has no {name}, or it is private: then log in with `hf auth login` or set HF_TOKEN"
+    if find(RevisionNotFoundError):
+        return f"{name} on {where} has no revision {revision}"
+    if find(HFValidationError):
+        return f"neither a local folder nor a name on the hub, which is OWNER/NAME ({_line(error)})"
+    if constants.HF_HUB_OFFLINE and find(OfflineModeIsEnabled) and not find(LocalEntryNotFoundError):
+        return f"HF_HUB_OFFLINE is set, and this is read from {where} while it is used"
+    if constants.HF_HUB_OFFLINE and find(OfflineModeIsEnabled, LocalEntryNotFoundError):
+        return f"HF_HUB_OFFLINE is set, and {constants.HF_HUB_CACHE} lacks {name} at revision {revision}, or part of it"
+    if failed := find(HfHubHTTPError.__bases__[0], ConnectionError):
+        return f"{where} could not be read ({_line(failed)})"
+    return _line(error)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the client's own warnings (of retries, of missing tokens) from the terminal: errors are said by `why`."""
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+class _OnTerminals(tqdm):
+    """A progress bar that writes nothing into a log file."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["disable"] = kwargs.get("disable") or not sys.stderr.isatty()
+        super().__init__(*args, **kwargs)
+
+
+def _snapshot(name: str, revision: str, paths: list[str], but: str | None = None) -> Path:
+    """Fetch the files that match one of `paths`, and not `but`; the folder's name is the commit."""
+    return Path(
+        snapshot_download(name, revision=revision, allow_patterns=paths, ignore_patterns=but, tqdm_class=_OnTerminals)
+    )
+
+
+def _nearby(repository: str, commit: str, folder: str) -> str:
+    """Suggest folders of a repository that hold dictionaries."""
+    try:
+        files = HfApi().list_repo_files(repository, revision=commit)
+    except FAILURES:
+        return ""
+    found = sorted({str(Path(f).parent) for f in files if Path(f).name in ("cfg.json", "ae.pt")})
+    listed = f"; there are {', '.join(found[:5])}{' …' if len(found) > 5 else ''}" if found else ""
+    return nearest(folder, found) or listed
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
