@@ -10,6 +10,7 @@ from analyze.latents import read_latents
 from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.several import Measured, counterparts, why_not_paired
+from analyze.stages import Stages
 from winnow.store import ActivationStore
 
 
@@ -31,7 +32,7 @@ def compare_across(
     for number, first in enumerate(runs):
         store = ActivationStore(first.run.activations)
         held_out = open_evaluation(first.config, run_tokens(first.config))
-        comparisons = Comparisons(held_out, store, loaded, latents, known, {}, folder)
+        comparisons = Comparisons(held_out, Stages(held_out.sample), store, loaded, latents, known, {}, folder)
         for second in runs[number + 1 :]:
             if why_not_paired(second, first) is None:
                 pairs = counterparts(first.dictionaries(), second.dictionaries())

@@ -84,6 +84,7 @@ def convergence(
         similarity = math.nan if half is None else self_similarity(dictionary, half, alive)
     else:
         bounds = bounds._replace(similarity=settings.get("similarity_bound", bounds.similarity))
+    ended = said.get("reason") == "converged"
     converged, caveat = verdict(steepness, similarity, bounds)
     return {
         "slope": steepness,
@@ -91,7 +92,13 @@ def convergence(
         "converged": converged,
         "caveat": caveat,
         "reason": said.get("reason"),
+        "held_at": held_at(dictionary.provenance.get("rows"), settings.get("decay")) if ended else None,
     }
+
+
+def held_at(rows: int | None, decay: float | None) -> float | None:
+    """Find the rows at which the trainer's rule held: over the last `decay` of all rows the rate only falls."""
+    return None if rows is None or decay is None else rows * (1 - decay)
 
 
 def both_converged(a: dict[str, Any], b: dict[str, Any]) -> bool | None:

@@ -2,7 +2,7 @@
 
     said = verdict(grid, truth)
     said["converged"]["criteria"]["mmcs_next_corrected"]["picked"]     # the cell, with its scores
-    said["converged"]["criteria"]["mmcs_next_corrected"]["regret"]     # best corrected MMCS to the truth less that
+    said["converged"]["criteria"]["mmcs_next_corrected"]["regret"]     # of the best cell, less that of the picked one
 
 Every criterion is a table over the grid of which the largest value is picked:
 
@@ -29,19 +29,51 @@ Table = NDArray[np.float64]  # [size, sparsity]; NaN where nothing is known
 
 
 def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, Any] | None:
-    """Compare what each criterion picks with the best by the truth, among the `converged` cells and among `all`.
+    """Compare what each criterion picks with the best by the truth; None where the truth is not known.
+
+    It may pick among the `converged` cells, of which also the next larger one has converged where it compares the two,
+    or among `all`. The best is the best of all, whatever was allowed: what did not converge was still there to be had.
 
     `grid`: its tables `converged` (1, 0), `mmcs_next`, `mmcs_next_corrected`, `dead_fraction`, `fvu`, `l0`, its axes
-    `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned` and `recovered`. None where the truth is not known.
+    `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned` and `recovered`, and `features`, their number.
     """
-    judges = {"found": truth["mmcs_corrected"], "alike": np.minimum(truth["mmcs_corrected"], truth["learned"])}
-    if not np.isfinite(judges["found"]).any():
+    found, learned = truth["mmcs_corrected"], truth["learned"]
+    if not np.isfinite(found).any():
         return None
-    everywhere = np.ones_like(grid["converged"], dtype=bool)
+    judges = {"found": found, "alike": np.minimum(found, learned)}
+    scores = {**judges, "learned": learned, "recovered": truth["recovered"]}
     done = np.asarray(grid["converged"]) == 1
+
+    def cell(table: Table) -> dict[str, Any] | None:
+        if not np.isfinite(table).any():
+            return None
+        i, j = np.unravel_index(np.nanargmax(table), table.shape)
+        return {
+            "n_latents": grid["sizes"][i],
+            "sparsity": grid["sparsities"][j],
+            "size_ratio": float(grid["sizes"][i] / truth["features"][i, j]),
+            "converged": bool(done[i, j]),
+            **{name: float(values[i, j]) for name, values in scores.items()},
+        }
+
+    def among(cells: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> dict[str, Any]:
+        said = {}
+        for name, values in criteria(grid).items():
+            allowed = np.where(cells if name == "elbow" else pairs, values, np.nan)
+            said[name] = {"cells": int(np.isfinite(allowed).sum()), "picked": (picked := cell(allowed))}
+            for judge, suffix in (("found", ""), ("alike", "_alike")):
+                regret = None if picked is None else float(np.nanmax(judges[judge])) - picked[judge]
+                said[name] |= {
+                    f"regret{suffix}": regret,
+                    f"rank_correlation{suffix}": rank_correlation(allowed, judges[judge]),
+                }
+        return {"cells": int((cells & np.isfinite(found)).sum()), "criteria": said}
+
+    everywhere = np.ones_like(done)
     return {
-        "converged": _among(grid, truth, judges, done, done & _next_larger(done, grid["fvu"])),
-        "all": _among(grid, truth, judges, everywhere, everywhere),
+        "best": {judge: cell(values) for judge, values in judges.items()},
+        "converged": among(done, done & _next_larger(done, grid["fvu"])),
+        "all": among(everywhere, everywhere),
     }
 
 
@@ -83,56 +115,6 @@ def rank_correlation(a: Table, b: Table) -> float:
     if known.sum() < 3 or any(np.ptp(r) == 0 for r in ranks):
         return float("nan")
     return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _among(
-    grid: Mapping[str, Any],
-    truth: Mapping[str, Table],
-    judges: Mapping[str, Table],
-    cells: NDArray[np.bool_],
-    pairs: NDArray[np.bool_],
-) -> dict[str, Any]:
-    """Judge by the `cells` alone; what compares a cell with the next larger one by `pairs`."""
-
-    def cell(table: Table) -> dict[str, Any] | None:
-        if not np.isfinite(table).any():
-            return None
-        i, j = np.unravel_index(np.nanargmax(table), table.shape)
-        scores = {name: float(values[i, j]) for name, values in {**truth, **judges}.items() if name != "mmcs_corrected"}
-        size = grid["sizes"][i]
-        ratio = float(size / truth["features"][i, j])
-        return {"n_latents": size, "sparsity": grid["sparsities"][j], "size_ratio": ratio, **_scores(scores)}
-
-    judged = {name: np.where(cells, values, np.nan) for name, values in judges.items()}
-    found = {}
-    for name, values in criteria(grid).items():
-        allowed = np.where(cells if name == "elbow" else pairs, values, np.nan)
-        picked = cell(allowed)
-        found[name] = {
-            "cells": int(np.isfinite(allowed).sum()),
-            "picked": picked,
-            **{
-                f"{key}{suffix}": value
-                for judge, suffix in (("found", ""), ("alike", "_alike"))
-                for key, value in (
-                    ("regret", None if picked is None else _highest(judged[judge]) - picked[judge]),
-                    ("rank_correlation", rank_correlation(allowed, judged[judge])),
-                )
-            },
-        }
-    return {
-        "cells": int((cells & np.isfinite(judges["found"])).sum()),
-        "best": {judge: cell(values) for judge, values in judged.items()},
-        "criteria": found,
-    }
-
-
-def _scores(scores: dict[str, float]) -> dict[str, float]:
-    return {name: scores[name] for name in ("found", "alike", "learned", "recovered")}
-
-
-def _highest(table: Table) -> float:
-    return float(np.nanmax(table)) if np.isfinite(table).any() else float("nan")
 
 
 def _next_larger(done: NDArray[np.bool_], fvu: Table) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from analyze.baselines import Simpler
 from analyze.convergence import convergence
 from analyze.evaluate import Measured
 from analyze.evaluation_rows import EvaluationRows
+from analyze.known import KnownTruth
 from analyze.quality import QUANTILES, quantile
 from analyze.snapshots import development
 from analyze.stitching import shrinkage
@@ -30,9 +31,10 @@ OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, n
 class Entries:
     """Compose entries; the baselines of a hook's dictionaries share what is fitted."""
 
-    def __init__(self, held_out: EvaluationRows, store: ActivationStore) -> None:
+    def __init__(self, held_out: EvaluationRows, store: ActivationStore, truth: KnownTruth | None) -> None:
         self.held_out = held_out
         self.store = store
+        self.truth = truth
         self._simpler: dict[str, Simpler] = {}
 
     def of(self, path: str, dictionary: Dictionary, measured: Measured) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class Entries:
             "convergence": convergence(dictionary, curve["rows"], curve["fvu"], quality.alive),
             "curve": curve,
             "snapshots": development(dictionary, quality.alive),
+            "truth": None if self.truth is None else self.truth.scores(dictionary, quality.alive),
         }
 
     def _simpler_codes(self, hook: str) -> Simpler:

@@ -5,14 +5,15 @@
     for difference in differences(entries, found):
         difference["of"], difference["mean"], difference["low"], difference["high"], difference["p_adjusted"]
 
-The interval of a mean is Student's t over seeds. Two groups that differ in one option alone (the initialisation, say)
-are compared by Welch's t, which does not ask for equal spreads; not pairwise by seed, since equal seeds of different
-initialisations share no draw that matters. p-values are adjusted for the number of comparisons that answer one
-question, by Holm's method.
+The interval of a mean is Student's t over seeds. Rows are counted in logarithms, as they are interpolated: their mean
+is the geometric one, and two kinds differ by a factor. Two groups that differ in one option alone (the initialisation,
+say) are compared by Welch's t, which does not ask for equal spreads; not pairwise by seed, since equal seeds of
+different initialisations share no draw that matters. p-values are adjusted for the number of comparisons that answer
+one question, by Holm's method.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ QUANTITIES = {  # name -> where it stands in an entry
     "fvu": ("fvu",),
     "dead_fraction": ("dead_fraction",),
 }
+LOGARITHMIC = {"rows_to_half"}
 KIND = ("hook", "architecture", "n_latents", "sparsity", "options", "learning_rate")
 
 
@@ -51,7 +53,8 @@ def groups(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Compare every two of `groups(entries)` that differ in one option alone, quantity by quantity.
 
-    `from` and `to` are the groups' places; `mean` is what the second has more than the first.
+    `from` and `to` are the groups' places; `mean` is what the second has more than the first, or, where `factor` is
+    true, how many times as much.
     """
     by_path = {entry["path"]: entry for entry in entries}
     said: list[dict[str, Any]] = []
@@ -65,8 +68,11 @@ def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) ->
             known = [[value for value in values if value is not None] for values in (first, second)]
             if known != [first, second]:
                 continue  # one that never got there has no number: a mean of the others would flatter
-            compared = welch(*known)
-            one = {"from": i, "to": j, "option": option, "of": name, **compared}
+            factor = name in LOGARITHMIC
+            compared = welch(*([*map(math.log, values)] if factor else values for values in known))
+            if factor:
+                compared |= {key: math.exp(compared[key]) for key in Interval._fields}
+            one = {"from": i, "to": j, "option": option, "of": name, "factor": factor, **compared}
             said.append(one)
             families.setdefault(repr([name, option, _rest(a, option)]), []).append(one)
     for family in families.values():
@@ -82,6 +88,11 @@ def student(values: Sequence[float]) -> Interval:
         return Interval(mean, math.nan, math.nan)
     reach = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stdev(values) / math.sqrt(len(values))
     return Interval(mean, mean - float(reach), mean + float(reach))
+
+
+def geometric(values: Sequence[float]) -> Interval:
+    """Compute the geometric mean of what is above 0, and its 95 % interval: Student's in logarithms."""
+    return Interval(*map(math.exp, student([*map(math.log, values)])))
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
@@ -116,16 +127,18 @@ def _group(alike: Sequence[Entry]) -> dict[str, Any]:
         **{key: first.get(key) for key in ("hook", "architecture", "n_latents", "sparsity", "options")},
         "seeds": [entry["seed"] for entry in alike],
         "paths": [entry["path"] for entry in alike],
-        **{name: _summary(values) for name, values in known.items()},
+        **{name: _summary(values, geometric if name in LOGARITHMIC else student) for name, values in known.items()},
     }
 
 
-def _summary(values: Sequence[float | None]) -> dict[str, Any] | None:
+def _summary(
+    values: Sequence[float | None], interval_of: Callable[[Sequence[float]], Interval]
+) -> dict[str, Any] | None:
     """Summarise where all have a number; where only some have (never half of the features found), count them."""
     known = [value for value in values if value is not None]
     if not known:
         return None
-    interval = student(known) if len(known) == len(values) else Interval(math.nan, math.nan, math.nan)
+    interval = interval_of(known) if len(known) == len(values) else Interval(math.nan, math.nan, math.nan)
     return {"known": len(known), **interval._asdict()}
 
 

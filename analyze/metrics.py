@@ -16,15 +16,20 @@ from analyze.entry import Entries
 from analyze.evaluate import Measured
 from analyze.evaluation_rows import EvaluationRows, open_evaluation
 from analyze.fits import fit_laws
+from analyze.groups import differences, groups
 from analyze.inputs import Inputs, position_policy
+from analyze.known import KnownTruth
 from analyze.latents import Latents, read_latents, write_latents
 from analyze.lineages import follow
 from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
+from analyze.stages import Stages
+from analyze.stopping import stopping
 from analyze.store_sample import store_sample
 from analyze.toy_assumptions import assumptions
+from analyze.toy_held_out import ToyHeldOut
 from winnow.config import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
@@ -50,7 +55,10 @@ def measure(
     ]
     loaded = Loaded({path: run.path / path for path in inputs.dictionaries})
     held_out = open_evaluation(config, tokens)
-    measured, describing = _evaluate(held_out, store, [loaded[path] for path in missing]), Entries(held_out, store)
+    stages = Stages(held_out.sample)
+    truth = KnownTruth(held_out, stages) if isinstance(held_out, ToyHeldOut) else None
+    measured = _evaluate(held_out, store, [loaded[path] for path in missing])
+    describing = Entries(held_out, store, truth)
     for path, result in zip(missing, measured, strict=True):
         known[path] = describing.of(path, loaded[path], result)
         quality = result.quality
@@ -61,7 +69,7 @@ def measure(
     entries = [plain(known[path]) for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
     compared, followed = (_between(before, unchanged, *names) for names in (("pairs", "ceilings"), ("families",)))
-    comparisons = Comparisons(held_out, store, loaded, latents, compared, followed, run.report)
+    comparisons = Comparisons(held_out, stages, store, loaded, latents, compared, followed, run.report)
     ceilings = plain(comparisons.seeds(entries))
     pairs = plain(comparisons.sizes(entries, ceilings))
     families = plain(comparisons.families(entries))
@@ -75,9 +83,17 @@ def measure(
         "families": families,
         "lineages": follow(families, {path: found.alive for path, found in latents.items()}),
         "choosing": grids(entries, pairs),
+        "truth": None if truth is None else truth.describe(),
+        **over_entries(entries),
         "activations": _activations(store, inputs, before, config.seed),
         "inputs": inputs._asdict(),
     }
+
+
+def over_entries(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Gather what follows from the dictionaries' own entries: groups of seeds, and the rule of convergence."""
+    found = plain(groups(entries))
+    return {"groups": found, "differences": differences(entries, found), "stopping": stopping(entries)}
 
 
 def _origin(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:

@@ -16,10 +16,12 @@ from analyze.covariance_null import root_of
 from analyze.evaluation_rows import EvaluationRows
 from analyze.families import relate, summary
 from analyze.latents import Latents
+from analyze.learning import agreement
 from analyze.pair_features import file_of, has_features, write_features_of_pair
 from analyze.pair_rows import compare_on_rows
 from analyze.pairs import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.spectrum import covariance
+from analyze.stages import Stages
 from analyze.store_sample import store_sample
 from analyze.subspaces import subspaces
 from winnow.dictionary import Dictionary
@@ -35,6 +37,7 @@ class Comparisons:
     def __init__(
         self,
         held_out: EvaluationRows,
+        stages: Stages,
         store: ActivationStore,
         dictionaries: Mapping[str, Dictionary],
         latents: Mapping[str, Latents],
@@ -43,6 +46,7 @@ class Comparisons:
         folder: Path,
     ) -> None:
         self.held_out = held_out
+        self.stages = stages
         self.store = store
         self.dictionaries = dictionaries
         self.latents = latents
@@ -87,10 +91,21 @@ class Comparisons:
         found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed)
         self.known_families[a, b] = summary(found.relations, a, b)  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
+        early = [{"snapshots": stages} for stages in self._agreement(first, second)]
         return [
-            {"from": a, "to": b, **self._published(a, b, forth), **found.forth, **shared},
-            {"from": b, "to": a, **self._published(b, a, back), **found.back, **shared},
+            {"from": a, "to": b, **self._published(a, b, forth), **found.forth, **shared, **early[0]},
+            {"from": b, "to": a, **self._published(b, a, back), **found.back, **shared, **early[1]},
         ]
+
+    def _agreement(self, a: Dictionary, b: Dictionary) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """Compare two sizes at equal rows of their trainings, both ways; None where no snapshots were kept."""
+        found = agreement(self.stages, a, b) if a.n_latents != b.n_latents else None
+        if found is None:
+            return None, None
+        return {key: found[key] for key in ("rows", "mmcs_corrected")}, {
+            "rows": found["rows"],
+            "mmcs_corrected": found["back"],
+        }
 
     def _published(self, a: str, b: str, compared: Compared) -> dict[str, Any]:
         """Write what is known of each latent, and give the scores with the name of that file."""

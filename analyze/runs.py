@@ -88,6 +88,7 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
     # imported here: a stage that has nothing to do need not wait for torch and transformers
     from analyze.across import compare_across
     from analyze.choosing import grids
+    from analyze.metrics import over_entries
 
     entries = [entry for run in runs for entry in run.dictionaries()]
     joined = {
@@ -102,8 +103,25 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
         **joined,
         "pairs": joined["pairs"] + across,
         "choosing": grids(entries, joined["pairs"]),
-        "activations": runs[0].metrics["activations"],
+        "truth": next((truth for run in runs if (truth := run.metrics["truth"])), None),
+        **over_entries(entries),
+        "activations": side_by_side(runs),
     }
+
+
+def side_by_side(runs: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Gather what the runs say of their activations; of runs on the same rows, each hook once.
+
+    Distributions stand side by side also where dictionaries cannot be compared: of other models, or toy data.
+    """
+    found, seen = [], set()
+    for run in runs:
+        rows = json.dumps(run.evaluated, sort_keys=True)
+        for hook in run.metrics["activations"]:
+            if (rows, hook["hook"]) not in seen:
+                seen.add((rows, hook["hook"]))
+                found.append({**hook, "run": run.name})
+    return found
 
 
 def _measured(own: Experiment, config: Experiment, name: str) -> Measured:
@@ -125,4 +143,5 @@ def _config_of(path: str) -> Experiment:
 
 def _about(run: Measured, own: Measured) -> dict[str, Any]:
     reason = None if run is own else why_not_paired(run, own)
-    return {"name": run.name, **run.metrics["run"], "compared": reason is None, "reason": reason}
+    about = {"name": run.name, **run.metrics["run"], "compared": reason is None, "reason": reason}
+    return {**about, "truth": run.metrics["truth"]}

@@ -91,7 +91,13 @@ def test_what_the_trainer_measured_is_taken_and_judged_by_its_bounds(trained):
     trained.provenance |= {"convergence": said, "settings": {"slope_bound": 0.01, "similarity_bound": 0.5}}
     found = convergence(trained, ROWS, FLAT, alive(8))
     caveat = "its loss still changes as rows^-0.02"
-    assert found == {**said, "caveat": caveat}
+    assert found == {**said, "caveat": caveat, "held_at": None}
+
+
+def test_where_the_rule_held_is_before_the_rate_fell(trained):
+    trained.provenance["convergence"] = {"slope": -0.01, "self_similarity": 0.95, "reason": "converged"}
+    trained.provenance["settings"] = {"slope_bound": 0.05, "similarity_bound": 0.9, "decay": 0.2}
+    assert convergence(trained, ROWS, FLAT, alive(8))["held_at"] == pytest.approx(32_000)
 
 
 def test_what_the_trainer_could_not_measure_is_measured(trained):

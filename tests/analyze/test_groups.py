@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyze.groups import differences, groups, holm, student, welch
+from analyze.groups import differences, geometric, groups, holm, student, welch
 
 
 def entry(seed: int, initialisation: str = "random", n: int = 64, rows: float | None = 1000.0) -> dict[str, Any]:
@@ -75,9 +75,13 @@ def test_groups_that_differ_in_one_option_are_compared_and_judged_together() -> 
         (0, 2, "initialisation"),
         (1, 2, "initialisation"),
     ]
-    assert said[0]["mean"] == pytest.approx(-650)
-    assert said[0]["high"] < 0 < said[2]["low"]
-    assert said[1]["low"] < 0 < said[1]["high"]
+    assert all(d["factor"] for d in said)
+    expected = (400 * 420 * 380 / (1000 * 1100 * 1050)) ** (1 / 3)
+    assert said[0]["mean"] == pytest.approx(expected)
+    assert said[0]["high"] < 1 < said[2]["low"]
+    assert said[1]["low"] < 1 < said[1]["high"]
+    assert found[1]["rows_to_half"]["mean"] == pytest.approx((400 * 420 * 380) ** (1 / 3))
+    assert found[1]["rows_to_half"]["low"] == pytest.approx(geometric([400.0, 420.0, 380.0]).low)
     np.testing.assert_allclose([d["p_adjusted"] for d in said], holm([d["p"] for d in said]))
     assert all(d["p_adjusted"] == 1 for d in differences(entries, found) if d["of"] == "recovered")
 

@@ -17,7 +17,7 @@ from winnow.errors import UserError
 
 def assert_documented(value):
     """Every name in the metrics, at any depth, stands in the documentation."""
-    text = (ROOT / "docs" / "analyze.md").read_text()
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("analyze.md", "truth.md"))
     if isinstance(value, dict):
         for key, inner in value.items():
             name = key if key.replace("_", "").isalpha() else None  # quantiles and paths are no names
@@ -52,7 +52,7 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
         ("blocks.1.mlp.hook_post", "mlp", 128),
     ]
     assert set(small["baselines"]) == {"pca", "kmeans", "random", "untrained"}
-    assert set(small["convergence"]) == {"slope", "self_similarity", "converged", "caveat", "reason"}
+    assert set(small["convergence"]) == {"slope", "self_similarity", "converged", "caveat", "reason", "held_at"}
     assert small["convergence"]["converged"] is None
     assert small["toy"]["agrees"].keys() == metrics["activations"][0]["toy"]["agrees"].keys()
     assert small["mse"] > 0 < small["l1"]

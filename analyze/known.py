@@ -1,0 +1,90 @@
+"""The known truth of a run of toy data: what it is like, and how well each dictionary found it."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from torch import Tensor
+
+from analyze.chance import Chance
+from analyze.learning import learning
+from analyze.quality import QUANTILES, quantile
+from analyze.stages import Stages
+from analyze.toy_assumptions import assumptions
+from analyze.toy_held_out import ToyHeldOut
+from analyze.truth import against_truth
+from winnow.dictionary import Dictionary
+from winnow.run import Run
+from winnow.toy.codes import rates
+from winnow.toy.data import ToyRows
+from winnow.toy.regime import Regime, regime
+
+IN_PAIRS = 0.05  # share of features in opposite pairs from which directions look `antipodal`: at random there are none
+APART = 0.75  # mean largest cosine, over its chance level, below which directions look `learned`: 0.3 to 0.45
+ALIKE = 1.1  # and up to which, from 1 / ALIKE, they look like a `sphere`: 1.00 to 1.01
+CODES = 4096  # rows whose true codes are laid out to see what they are like
+
+
+class KnownTruth:
+    """The truth behind toy evaluation rows; `stages` are those of the run's dictionaries."""
+
+    def __init__(self, held_out: ToyHeldOut, stages: Stages) -> None:
+        self.held_out = held_out
+        self.stages = stages
+        self.directions = held_out.toy.directions
+        self.rates = rates(held_out.settings)
+
+    @cached_property
+    def rows(self) -> ToyRows:
+        """All evaluation rows, with their codes."""
+        return self.held_out.true_rows()
+
+    def scores(self, dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> dict[str, Any]:
+        """Score a dictionary under the names of `metrics.json`, at the end and on the way."""
+        return {
+            **against_truth(dictionary, alive, self.directions, self.rates, self.rows),
+            **learning(self.directions, self.stages, dictionary),
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Say what the truth is like: what was set, how its directions lie, how often its features fire."""
+        features, d = self.directions.shape
+        found = regime(self.directions)
+        codes = self.held_out.true_rows(0, CODES).codes(features)
+        return {
+            "path": Run(Path(self.held_out.config.run)).truth.name,
+            "settings": self.held_out.settings.model_dump(mode="json"),
+            "features": features,
+            "d_model": d,
+            "features_per_dimension": features / d,
+            "regime": {
+                "name": found.name,
+                "looks_like": looks_like(found, features, d),
+                "dimensionality": _spread(found.dimensionality.double().numpy()),
+                "dimensionality_random": d / (d + features - 1),
+                "antipodal_share": found.antipodal_share,
+                "mean_max_cosine": found.mean_max_cosine,
+                "mean_max_cosine_random": Chance(d, features - 1).mean,
+                "mean_max_abs_cosine": found.mean_max_abs_cosine,
+            },
+            "firing_rates": _spread(self.rates),
+            "codes": assumptions(codes, np.random.default_rng(0)),
+        }
+
+
+def looks_like(found: Regime, features: int, d_model: int) -> str | None:
+    """Name the way of making directions that these look made by: sphere, learned or antipodal; None for none of them.
+
+    Opposite pairs do not occur at random. Directions that were learned avoid one another: the largest cosine of a
+    feature with another is on average a third of that of random ones, while its most negative one is as large.
+    """
+    if found.antipodal_share >= IN_PAIRS:
+        return "antipodal"
+    ratio = found.mean_max_cosine / Chance(d_model, features - 1).mean
+    return "learned" if ratio < APART else "sphere" if 1 / ALIKE <= ratio <= ALIKE else None
+
+
+def _spread(values: np.ndarray) -> dict[str, float]:
+    return {"mean": float(values.mean()), **{str(q): quantile(values, q) for q in QUANTILES}}

@@ -1,0 +1,66 @@
+"""Did the rule of `train.rows = "converged"` stop a training where it had stopped finding true features?
+
+Each dictionary that the rule ended is held against the one that is like it in all but the rows it saw, and saw most:
+its own recovery where the rule first held (the rate falls only then) and at its end, and the recovery that more rows
+would have brought.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analyze.learning import improved_until, value_at
+
+Entry = Mapping[str, Any]
+ALIKE = ("hook", "architecture", "n_latents", "sparsity", "seed", "learning_rate")
+
+
+def stopping(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Judge every dictionary of `metrics.json` that the rule ended, where the truth is known.
+
+    `share` is its recovery as a share of `final`: that of its longest-trained `twin`, or its own where it has none.
+    """
+    return [_judged(entry, _twin(entry, entries)) for entry in entries if _ended_by_the_rule(entry)]
+
+
+def _judged(entry: Entry, twin: Entry | None) -> dict[str, Any]:
+    longest = entry if twin is None else twin
+    held_at, own = entry["convergence"].get("held_at"), _stages(entry)
+    final = longest["truth"]["recovered"]
+    return {
+        "path": entry["path"],
+        "twin": None if twin is None else twin["path"],
+        "twin_rows": None if twin is None else twin["rows"],
+        "held_at": held_at,
+        "rows": entry["rows"],
+        "recovered_at": None if own is None or held_at is None else value_at(held_at, own["rows"], own["recovered"]),
+        "recovered": entry["truth"]["recovered"],
+        "final": final,
+        "share": entry["truth"]["recovered"] / final if final else None,
+        "improved_until": None if (all_of := _stages(longest)) is None else _improved(all_of),
+    }
+
+
+def _improved(stages: Mapping[str, Any]) -> float | None:
+    return improved_until(stages["rows"], stages["recovered"])
+
+
+def _stages(entry: Entry) -> Mapping[str, Any] | None:
+    return entry["truth"].get("snapshots")
+
+
+def _ended_by_the_rule(entry: Entry) -> bool:
+    return bool(entry.get("truth")) and (entry.get("convergence") or {}).get("reason") == "converged"
+
+
+def _twin(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    alike = [
+        other
+        for other in entries
+        if other.get("truth") and all(other[key] == entry[key] for key in ALIKE) and _options(other) == _options(entry)
+    ]
+    longest = max(alike, key=lambda other: other["rows"] or 0)
+    return longest if (longest["rows"] or 0) > (entry["rows"] or 0) else None
+
+
+def _options(entry: Entry) -> dict[str, Any]:
+    return {key: value for key, value in (entry["options"] or {}).items() if key != "run"}
