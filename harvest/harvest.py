@@ -6,7 +6,7 @@ stays.
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,6 @@ from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.threads import thread_pool
 from winnow.tokens import TokenFile
-
-SHARDS_IN_FLIGHT = 2  # one is computed while the one before is hashed and put on the disk
 
 
 def make_shards(
@@ -55,20 +53,36 @@ def make_missing(
 ) -> None:
     """Make the shards of these numbers that no other process makes, stored as `dtype`.
 
+    As many as the source says take turns, and one more may still be on its way to the disk.
     `advance` is told the units of the source that each batch comes from.
     """
     # one torch thread each: with more, they would keep the source's own from their cores
-    with thread_pool(SHARDS_IN_FLIGHT, torch_threads=1) as pool:
-        writing: deque[BackgroundShard] = deque()
+    with thread_pool(source.shards_at_once + 1, torch_threads=1) as pool, ExitStack() as abandoned:
+        making: deque[tuple[Iterator[BackgroundShard], BackgroundShard]] = deque()
+        writing: deque[BackgroundShard] = deque()  # all computed: hashed, and put on the disk
+
+        def take_turn() -> None:
+            maker, shard = making.popleft()
+            if next(maker, None) is None:
+                writing.append(shard)
+            else:
+                making.append((maker, shard))
+
         for number in numbers:
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
             if not free or read_sidecar(shard_path(folder, number)) is not None:
                 held.close()  # a rank of another count is at it, or was faster
                 continue
-            if len(writing) == SHARDS_IN_FLIGHT:
+            while len(making) == source.shards_at_once:
+                take_turn()
+            if len(making) + len(writing) > source.shards_at_once:
                 writing.popleft().wait()
-            writing.append(make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance))
+            maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance)
+            abandoned.callback(maker.close)
+            making.append((maker, next(maker)))
+        while making:
+            take_turn()
         for shard in writing:
             shard.wait()
 

@@ -1,6 +1,6 @@
-"""Compute one shard: take the rows of its sequences from the source, and hand them to a thread that writes them."""
+"""Make one shard: a thread writes it, and what the source computes for its sequences is handed to that thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,16 +19,18 @@ def make_shard(
     pool: Executor,
     held: ExitStack,
     advance: Callable[[int], None],
-) -> BackgroundShard:
+) -> Generator[BackgroundShard, None, None]:
     """Compute shard `number`, of sequences `span`, and have it written into `folder` by a thread of `pool`.
 
-    Returns once everything is computed, not yet published. `held` is closed when it is; `advance` is told the
-    units of the source that each batch comes from.
+    Yields the shard once it is open, and after each batch that it was handed. At the end, everything is computed, not
+    yet published; where the iteration is closed before, the shard is given up. `held` is closed when the shard is
+    published or given up; `advance` is told the units of the source that each batch comes from.
     """
     index = source.index(*span)
     opened = write_shard(shard_path(folder, number), source.width, index, span, storage_dtype, source.context)
     with BackgroundShard(pool, opened, held, source.device) as shard:
+        yield shard
         for units, rows in source.rows(*span, index):
             shard.append(rows)
             advance(units)
-    return shard
+            yield shard

@@ -27,6 +27,7 @@ class Source(Protocol):
     context: int  # positions of a sequence
     most_rows: int  # of a sequence
     unit: str  # what `rows` counts, for the progress bar
+    shards_at_once: int  # that take turns: more than one where rows come faster than one thread writes them
 
     def manifest(self) -> dict[str, Any]:
         """Say what makes the rows, as the store's manifest has it."""

@@ -21,6 +21,7 @@ from winnow.toy.settings import ToySettings
 from winnow.toy.truth import HOOK, directions_hash, open_truth
 
 NO_TOKEN = -1
+AT_ONCE = 4  # shards; measuring and writing a chunk takes one thread twice as long as making it
 DIRECTIONS = "directions_sha256 of the toy data"
 
 
@@ -29,7 +30,7 @@ def open_toy_source(settings: ToySettings, truth: Path) -> Iterator["ToySource"]
     """Yield the generator; its directions stand in the folder `truth`, which is written where it is missing."""
     cores = torch.get_num_threads()
     with thread_pool(cores, torch_threads=1) as pool:
-        yield ToySource(ToyData(settings, open_truth(settings, truth).W_dec.detach()), pool, cores + 1)
+        yield ToySource(ToyData(settings, open_truth(settings, truth).W_dec.detach()), pool, cores)
 
 
 class ToySource:
@@ -40,11 +41,12 @@ class ToySource:
     most_rows = 1
     unit = "rows"
 
-    def __init__(self, toy: ToyData, pool: Executor, ahead: int) -> None:
+    def __init__(self, toy: ToyData, pool: Executor, cores: int) -> None:
         self.width: Mapping[str, int] = {HOOK: toy.settings.d_model}
         self._toy = toy
         self._pool = pool
-        self._ahead = ahead
+        self.shards_at_once = min(cores, AT_ONCE)
+        self._ahead = 1 + -(-cores // self.shards_at_once)  # chunks, of each shard
 
     def manifest(self) -> dict[str, Any]:
         """Say what the data assume, and which directions they are sums of."""

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from winnow.threads import one_thread
 from winnow.toy.codes import draw_codes
-from winnow.toy.directions import antipodal_directions, learned_directions, sphere_directions
+from winnow.toy.directions import true_directions
 from winnow.toy.settings import ToySettings
 
 CHUNK_ROWS = 8192
@@ -51,13 +51,7 @@ class ToyData:
     @cached_property
     def directions(self) -> Float[Tensor, "feature d_model"]:
         """The ground truth: one unit direction per feature."""
-        s = self.settings
-        rng = np.random.default_rng([s.seed, 0])
-        if s.directions == "learned":
-            return learned_directions(s.n_features, s.d_model, rng)
-        if s.directions == "antipodal":
-            return antipodal_directions(s.n_features, s.d_model, rng, s.antipodal_share)
-        return sphere_directions(s.n_features, s.d_model, rng)
+        return true_directions(self.settings, np.random.default_rng([self.settings.seed, 0]))
 
     @cached_property
     def loadings(self) -> Float[np.ndarray, "feature cause"]:

@@ -1,7 +1,4 @@
-"""Ground-truth directions of toy data, three ways; all of unit norm, all from the generator alone.
-
-Elhage et al. 2022: Toy models of superposition.
-"""
+"""Ground-truth directions of toy data, three ways; all of unit norm, all from the generator alone."""
 
 import numpy as np
 import torch
@@ -9,8 +6,18 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-LEARNING_STEPS = 500
-LEARNING_RATE = 0.005
+from winnow.toy.learned import learned_directions
+from winnow.toy.settings import ToySettings
+
+
+def true_directions(settings: ToySettings, rng: np.random.Generator) -> Float[Tensor, "feature d_model"]:
+    """Make the directions as the settings say."""
+    size = (settings.n_features, settings.d_model)
+    if settings.directions == "learned":
+        return learned_directions(sphere_directions(*size, rng))
+    if settings.directions == "antipodal":
+        return antipodal_directions(*size, rng, settings.antipodal_share)
+    return sphere_directions(*size, rng)
 
 
 def sphere_directions(n_features: int, d_model: int, rng: np.random.Generator) -> Float[Tensor, "feature d_model"]:
@@ -30,23 +37,3 @@ def antipodal_directions(
     members = rng.permutation(n_features)[: 2 * pairs]
     directions[members[pairs:]] = -directions[members[:pairs]]
     return directions
-
-
-def learned_directions(n_features: int, d_model: int, rng: np.random.Generator) -> Float[Tensor, "feature d_model"]:
-    """Let a small autoencoder ReLU(WᵀWx + b) arrange one-hot features (Elhage et al. 2022).
-
-    Features never fire together there, the limit of sparsity: negative overlaps cost nothing, positive ones only
-    beyond −b. Of 128 in 64 dimensions no two end with a cosine above 0.11 (at random, 0.4), while some go to −0.5.
-    All one-hot inputs are one batch, the identity; W is [d, feature], and its columns are normalised at the end.
-    """
-    W = sphere_directions(n_features, d_model, rng).T.contiguous().requires_grad_()
-    b = torch.zeros(n_features, requires_grad=True)
-    optimizer = torch.optim.Adam([W, b], lr=LEARNING_RATE)
-    one_hot = torch.eye(n_features)
-    for step in range(LEARNING_STEPS):
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / LEARNING_STEPS)
-        loss = (torch.relu(W.T @ W + b) - one_hot).square().sum(1).mean()  # row i is input i
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return F.normalize(W.detach().T, dim=1)
