@@ -27,7 +27,9 @@ def test_every_configuration_and_dictionary_named_exists():
     for path in re.findall(r"configs/[\w-]+\.toml", README):
         assert (ROOT / path).exists(), path
     demo = (ROOT / "configs" / "demo.toml").read_text()
-    hook, size, k = re.search(r"dictionaries/([\w.]+)/topk-(\d+)-k(\d+)-seed0", README).groups()  # type: ignore[union-attr]
+    name = r"dictionaries/([\w.]+)/topk-(\d+)-k(\d+)-lr([\d.]+)-seed0"
+    hook, size, k, rate = re.search(name, README).groups()  # type: ignore[union-attr]
     assert f'"{hook}"' in demo
     assert size in demo
     assert f"k = {k}\n" in demo
+    assert float(rate) in {float(found) for found in re.findall(r"learning_rate = (\S+)", demo)}

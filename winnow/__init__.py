@@ -3,26 +3,29 @@
 Names are loaded when they are first used: a stage that has nothing to do need not wait for torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+__all__ = ["ActivationStore", "Dictionary", "UserError", "load_dictionaries", "load_dictionary"]
 
 if TYPE_CHECKING:
     from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary
     from winnow.errors import UserError
     from winnow.store import ActivationStore
+else:  # a type checker sees no `__getattr__`, and so says of a misspelt name that there is none
+    from importlib import import_module
 
-__all__ = ["ActivationStore", "Dictionary", "UserError", "load_dictionaries", "load_dictionary"]
+    _HOME = {
+        "ActivationStore": "winnow.store",
+        "Dictionary": "winnow.dictionary",
+        "UserError": "winnow.errors",
+        "load_dictionaries": "winnow.dictionary",
+        "load_dictionary": "winnow.dictionary",
+    }
 
-_HOME = {
-    "ActivationStore": "winnow.store",
-    "Dictionary": "winnow.dictionary",
-    "UserError": "winnow.errors",
-    "load_dictionaries": "winnow.dictionary",
-    "load_dictionary": "winnow.dictionary",
-}
+    def __getattr__(name):
+        if name not in _HOME:
+            raise AttributeError(f"module 'winnow' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'winnow' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -15,6 +15,7 @@ from winnow.command_line import load_experiment
 from winnow.config import Experiment
 from winnow.errors import UserError
 
+OWN = ("winnow", "data", "harvest", "train", "analyze")
 REFUSED = 2
 INTERRUPTED = 3
 
@@ -39,6 +40,15 @@ def run_stage(
         main(load_experiment(f"python -m {name}", sys.argv[1:], flags, lists))
     except UserError as error:
         _leave(f"{name}: {error}", REFUSED)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package in OWN:
+            raise
+        _leave(
+            f"{name}: the package {package} is not installed; the stages need more than the library does: "
+            "make setup, or pip install '.[stages]' in the repository's root",
+            REFUSED,
+        )
     except Interrupted as stop:
         _leave(f"{name}: {stop}; the same command goes on from there", INTERRUPTED)
     except KeyboardInterrupt:
