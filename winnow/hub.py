@@ -145,7 +145,7 @@ def why(error: BaseException, name: str, revision: str) -> str:
     if find(HFValidationError):
         return f"neither a local folder nor a name on the hub, which is OWNER/NAME ({_line(error)})"
     if constants.HF_HUB_OFFLINE and find(OfflineModeIsEnabled) and not find(LocalEntryNotFoundError):
-        return f"HF_HUB_OFFLINE is set, and this is read from {where} while it is used"
+        return f"HF_HUB_OFFLINE is set, and this needs {where}, whatever is in the cache"
     if constants.HF_HUB_OFFLINE and find(OfflineModeIsEnabled, LocalEntryNotFoundError):
         return f"HF_HUB_OFFLINE is set, and {constants.HF_HUB_CACHE} lacks {name} at revision {revision}, or part of it"
     if failed := find(HfHubHTTPError.__bases__[0], ConnectionError):

@@ -1,0 +1,85 @@
+"""Push a run's finished dictionaries to the Hugging Face Hub: `python -m train --config FILE --push OWNER/NAME`.
+
+    OWNER/NAME/HOOK/DICTIONARY/     cfg.json, sae_weights.safetensors, training.json, metrics.jsonl
+    OWNER/NAME/README.md            the model card (train/card.py)
+
+Nothing is trained, and nothing there is deleted; what is unchanged is not sent again. A repository that is not there is
+made, public as the hub's default is; one that exists stays as private as it is.
+"""
+
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants, get_token
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import disable_progress_bars
+
+from train.card import card, path_of
+from winnow import saelens
+from winnow.config import Experiment
+from winnow.contents import read_json
+from winnow.dictionary import TRAINING, load_dictionary, verify_dictionary
+from winnow.errors import UserError
+from winnow.hub import FAILURES, quiet, why
+from winnow.run import Run
+
+FILES = (saelens.CONFIG, saelens.WEIGHTS, TRAINING, "metrics.jsonl")
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
+
+
+def push(config: Experiment, repository: str) -> None:
+    """Upload every finished dictionary of the run and their card in one commit, or say that they are there.
+
+    Raises `UserError` where nothing is finished, a file is damaged, nobody is logged in, or the hub refuses.
+    """
+    if repository.count("/") != 1 or not all(repository.split("/")):
+        raise UserError(f"--push {repository}: expected OWNER/NAME, for instance someone/gpt2-small-saes")
+    run = Run(Path(config.run))
+    folders = sorted((path.parent for path in run.dictionaries.glob(f"*/*/{saelens.CONFIG}")), key=_by_size)
+    if not folders:
+        raise UserError(
+            f"{run.dictionaries}: no dictionary is finished, there is nothing to push; run make train first"
+        )
+    for folder in folders:
+        verify_dictionary(load_dictionary(folder))
+    if get_token() is None and not constants.HF_HUB_OFFLINE:
+        raise UserError(f"--push {repository}: no token for {constants.ENDPOINT}; {LOG_IN}")
+    report = run.report / "metrics.json"
+    metrics = read_json(report) if report.exists() else None
+    text = card(folders, metrics, repository)
+    files = {f"{path_of(folder)}/{name}": folder / name for folder in folders for name in FILES}
+    changed, done = _upload({name: path for name, path in files.items() if path.exists()}, text, repository)
+    said = f"{len(folders)} dictionaries, commit {done.oid}"
+    print(f"{constants.ENDPOINT}/{repository}: {said}" + ("" if changed else " has them already; nothing to do"))
+    if metrics is None:
+        print(f"{report}: not there yet, so the card has no metrics; run make analyze, and push again")
+
+
+def _by_size(folder: Path) -> tuple[str, str, int, str]:
+    """Give what dictionaries are ordered by: hook, kind, number of latents, and name."""
+    return folder.parent.name, folder.name.partition("-")[0], read_json(folder / saelens.CONFIG)["d_sae"], folder.name
+
+
+def _upload(files: dict[str, Path], card_text: str, repository: str) -> tuple[bool, CommitInfo]:
+    """Commit the files, and say whether anything changed by it."""
+    api = HfApi(library_name="winnow")
+    additions = [CommitOperationAdd(name, path) for name, path in files.items()]
+    additions.append(CommitOperationAdd("README.md", card_text.encode()))
+    disable_progress_bars()
+    try:
+        with quiet():
+            api.create_repo(repository, exist_ok=True)
+            before = api.model_info(repository).sha
+            done = api.create_commit(repository, additions, commit_message="Push dictionaries by winnow")
+    except (*FAILURES, RuntimeError) as error:
+        raise UserError(f"--push {repository}: {_refusal(error, repository)}") from error
+    return done.oid != before, done
+
+
+def _refusal(error: BaseException, repository: str) -> str:
+    """Say what is in the way; what the hub answers to a token that it does not know, or not for this, in clear."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, HfHubHTTPError) and status == 401:
+        return f"{constants.ENDPOINT} does not accept the token; {LOG_IN}"
+    if isinstance(error, HfHubHTTPError) and status == 403:
+        return f"the token may not write there ({error.server_message or 'status 403'}); {LOG_IN}"
+    return f"{why(error, repository, 'main')}; the same command goes on"
