@@ -28,7 +28,7 @@ QUANTITIES = {  # name -> where it stands in an entry
     "recovered": ("truth", "recovered"),
     "mmcs_corrected": ("truth", "mmcs_corrected"),
     "fvu": ("fvu",),
-    "dead_fraction": ("dead_fraction",),
+    "l0": ("l0",),
 }
 LOGARITHMIC = {"rows_to_half"}
 KIND = ("hook", "architecture", "n_latents", "sparsity", "options", "learning_rate")

@@ -27,8 +27,10 @@ from analyze.section_activations import activations_section
 from analyze.section_ladder import with_telling_options
 from analyze.section_overview import overview_section
 from analyze.section_quality import quality_section
+from analyze.section_seeds import seeds_section
 from analyze.section_sizes import sizes_section
 from analyze.section_training import training_section
+from analyze.section_truth import truth_section
 from winnow.publish import publish_text
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -59,7 +61,10 @@ def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
 def report_sections(metrics: Mapping[str, Any]) -> list[Section]:
     """Make the sections of the report; what was not measured is left out."""
     metrics = with_telling_options(metrics)
-    makers = (overview_section, quality_section, sizes_section, activations_section, training_section)
+    makers = (
+        *(overview_section, truth_section, quality_section, sizes_section, seeds_section),
+        *(activations_section, training_section),
+    )
     return [section for make in makers if not (section := make(metrics)).is_empty]
 
 

@@ -59,7 +59,10 @@ def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:
         kept = {k: v for k, v in options.items() if len(values.get((record["architecture"], k), ())) > 1}
         return {**record, "options": kept}
 
-    parts = {part: [shortened(record) for record in metrics.get(part) or []] for part in ("dictionaries", "choosing")}
+    parts = {
+        part: [shortened(record) for record in metrics.get(part) or []]
+        for part in ("dictionaries", "choosing", "groups")
+    }
     return {**metrics, **parts}
 
 

@@ -3,17 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from analyze.chart import Axis, Chart, Number, Panel, Series
+from analyze.chart import PALETTE, Axis, Chart, Number, Panel, Series
 from analyze.section import NOT_MEASURED, Section, Table, count, decimal, percent, significant
 from analyze.section_ladder import ladder_of
 
 Group = Mapping[str, Any]
 QUANTITIES: dict[str, tuple[str, Callable[[Number | None], str]]] = {
-    "rows_to_half": ("rows until half the features were found", count),
+    "rows_to_half": ("rows to half of the features", count),
     "recovered": ("true features found", percent),
     "mmcs_corrected": ("corrected MMCS to the truth", decimal),
     "fvu": ("FVU", lambda value: decimal(value, 4)),
-    "dead_fraction": ("dead latents", percent),
+    "l0": ("L0 (latents active per row)", significant),
 }
 SURE = 0.05
 
@@ -33,7 +33,7 @@ def seeds_section(metrics: Mapping[str, Any]) -> Section:
             "different kinds share no draw that matters.",
         ],
         tables=[_table(groups, shown)],
-        charts=[_chart(number, groups, name) for number, name in enumerate(shown) if _drawn(groups, name)],
+        charts=[chart for number, hook in enumerate(_hooks(groups)) if (chart := _chart(number, groups, hook)).panels],
         more_tables=_differences(metrics, groups),
     )
 
@@ -53,7 +53,7 @@ def _table(groups: Sequence[Group], shown: Sequence[str]) -> Table:
                 for g in groups
                 if g["hook"] == hook
             ]
-            for hook in dict.fromkeys(g["hook"] for g in groups)
+            for hook in _hooks(groups)
         },
     )
 
@@ -78,27 +78,33 @@ def _drawn(groups: Sequence[Group], name: str) -> list[Group]:
     return [group for group in groups if group[name] and group[name]["mean"] is not None]
 
 
-def _chart(number: int, groups: Sequence[Group], name: str) -> Chart:
-    title = QUANTITIES[name][0]
-    hooks = list(dict.fromkeys(group["hook"] for group in _drawn(groups, name)))
+def _hooks(groups: Sequence[Group]) -> list[str]:
+    return [*dict.fromkeys(group["hook"] for group in groups)]
+
+
+def _chart(number: int, groups: Sequence[Group], hook: str) -> Chart:
+    known = {name: [g for g in _drawn(groups, name) if g["hook"] == hook] for name in QUANTITIES}
     return Chart(
         name=f"seeds-{number:02d}",
-        title=f"Over seeds: {title}",
+        title="Over seeds",
         how_to_read=(
             "Each mark is the mean of one kind of dictionary, over the seeds, and its bar the 95% interval: what lies "
             "within another's bar may differ by chance alone."
         ),
-        panels=tuple(_panel([g for g in _drawn(groups, name) if g["hook"] == hook], name, hook) for hook in hooks),
+        panels=tuple(_panel(found, name) for name, found in known.items() if found),
+        family="seeds",
+        choice=hook,
     )
 
 
-def _panel(groups: Sequence[Group], name: str, hook: str) -> Panel:
+def _panel(groups: Sequence[Group], name: str) -> Panel:
     kinds = list(dict.fromkeys(map(kind_of, groups)))
     scale = 100 if QUANTITIES[name][1] is percent else 1
+    log = name == "rows_to_half"
     return Panel(
-        title=hook,
+        title=QUANTITIES[name][0],
         x=Axis(title="latents", log=True, ticks=tuple(sorted({g["n_latents"] for g in groups}))),
-        y=Axis(title=f"{QUANTITIES[name][0]}{' (%)' if scale == 100 else ''}", from_zero=name == "rows_to_half"),
+        y=Axis(title=f"{QUANTITIES[name][0]}{' (%)' if scale == 100 else ''}", log=log),
         series=tuple(
             Series(
                 name=kind,
@@ -108,7 +114,8 @@ def _panel(groups: Sequence[Group], name: str, hook: str) -> Panel:
                 mark="linked" if len(mine) > 1 else "points",
                 low=[_end(g[name], "low", scale) for g in mine],
                 high=[_end(g[name], "high", scale) for g in mine],
-                symbol=place // 7,
+                colour=place,
+                symbol=place // len(PALETTE),
             )
             for place, kind in enumerate(kinds)
             for mine in [sorted((g for g in groups if kind_of(g) == kind), key=lambda g: g["n_latents"])]

@@ -8,6 +8,7 @@ from analyze.chart import Axis, Chart, Number, Panel, Series
 from analyze.section import Section, count, measured
 from analyze.section_convergence import convergence_table, snapshot_charts
 from analyze.section_ladder import ladders
+from analyze.section_undertraining import undertraining_charts, undertraining_tables
 
 STILL_FALLING = 0.05  # a loss that fell by more than this share over the last half of the rows has not converged
 POINTS = 400  # of a curve that are drawn
@@ -21,7 +22,7 @@ PANELS = (
 
 
 def training_section(metrics: Mapping[str, Any]) -> Section:
-    charts = [*_curves(metrics), *snapshot_charts(metrics)]
+    charts = [*_curves(metrics), *undertraining_charts(metrics), *snapshot_charts(metrics)]
     falls = {d["path"]: last_half_fall(measured(d, "curve")) for d in metrics.get("dictionaries") or []}
     return Section(
         name="training",
@@ -34,6 +35,7 @@ def training_section(metrics: Mapping[str, Any]) -> Section:
         else [],
         tables=convergence_table(metrics, falls),
         charts=charts,
+        more_tables=undertraining_tables(metrics),
     )
 
 

@@ -70,7 +70,8 @@ def _recovery(known: Ladders) -> list[Chart]:
 def _over_sizes(known: Ladders) -> list[Chart]:
     def panels(found: Sequence[Dictionary]) -> list[Panel]:
         points = [(d["truth"]["size_ratio"], d) for d in found]
-        return [_scores(points, Axis(title="latents per true feature", log=True))] if len(points) > 1 else []
+        x = Axis(title="latents per true feature", log=True, ticks=tuple(ratio for ratio, _ in points))
+        return [_scores(points, x)] if len(points) > 1 else []
 
     return _family(
         known,
@@ -155,7 +156,7 @@ def _over_rows(known: Ladders) -> list[Chart]:
             )
             for key, title, scale in (
                 ("recovered", "true features found (%)", 100),
-                ("mmcs_corrected", "corrected MMCS of the true features", 1),
+                ("mmcs_corrected", "corrected MMCS to the truth", 1),
             )
             if kept
             for lowest in [min([0, *(scale * v for _, d in kept for v in d["truth"]["snapshots"][key] if v)])]
@@ -180,7 +181,7 @@ def _over_rates(known: Ladders) -> list[Chart]:
                 y=Axis(title=title, range=(0, 1.02)),
                 series=tuple(
                     Series(
-                        x=[(max(b["from"] or -4.5, -4.5) + b["to"]) / 2 for b in bins],
+                        x=[(b["from"] + b["to"]) / 2 for b in bins],
                         y=[b[key] for b in bins],
                         mark="linked",
                         notes=[f"{b['count']:,} features" for b in bins],

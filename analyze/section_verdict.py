@@ -72,8 +72,8 @@ def verdict_charts(metrics: Mapping[str, Any]) -> list[Chart]:
             panels=tuple(
                 _scatter(grid, key, title)
                 for key, title in (
-                    ("mmcs_corrected", "true features found (corrected MMCS)"),
-                    ("learned", "latents that are true (corrected MMCS)"),
+                    ("mmcs_corrected", "The true features, looked up in it"),
+                    ("learned", "Its latents, looked up in the truth"),
                 )
             ),
             family="criterion",
@@ -162,7 +162,7 @@ def _scatter(grid: Grid, key: str, title: str) -> Panel:
     return Panel(
         title=title,
         x=Axis(title="corrected MMCS with the next larger size"),
-        y=Axis(title=title),
+        y=Axis(title="corrected MMCS"),
         series=tuple(series),
     )
 

@@ -18,12 +18,13 @@ from torch import Tensor
 from analyze.chance import Chance
 from analyze.cosines import nearest_cosines
 from analyze.matching import match
-from analyze.presence import RATE_EDGES, recovery_curve
+from analyze.presence import recovery_curve
 from analyze.quality import QUANTILES, quantile
 from winnow.dictionary import Dictionary
 from winnow.toy.data import ToyRows
 
 FOUND = 0.9  # cosine above which a true feature counts as recovered
+RATES = 8  # groups of features by how often they fire
 CELLS = 2**24  # latents of rows that are held at once: 64 MiB in float32
 
 
@@ -107,18 +108,22 @@ def summary(values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def by_rate(rates: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> list[dict[str, Any]]:
-    """Average each column over features of similar rate: bounds in log10 of the rate, count, and the means."""
+    """Average each column over features of similar rate, in up to eight groups of equal size, the rarest first.
+
+    `from` and `to` are log10 of a group's smallest and largest rate; features of one rate are not told apart.
+    """
+    order = np.argsort(rates, kind="stable")
+    groups = np.array_split(order, min(RATES, len(np.unique(rates))))
     with np.errstate(divide="ignore"):
-        place = np.digitize(np.log10(rates), RATE_EDGES[1:-1])
+        logs = np.log10(rates)
     return [
         {
-            "from": RATE_EDGES[i],
-            "to": RATE_EDGES[i + 1],
-            "count": int(mine.sum()),
+            "from": float(logs[mine[0]]),
+            "to": float(logs[mine[-1]]),
+            "count": len(mine),
             **{name: summary(values[mine])["mean"] for name, values in columns.items()},
         }
-        for i in range(len(RATE_EDGES) - 1)
-        if (mine := place == i).any()
+        for mine in groups
     ]
 
 

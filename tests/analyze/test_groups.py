@@ -15,7 +15,7 @@ def entry(seed: int, initialisation: str = "random", n: int = 64, rows: float | 
         "path": f"{initialisation}-{n}-{seed}",
         **{"hook": "toy", "architecture": "topk", "n_latents": n, "sparsity": {"k": 8}, "seed": seed},
         **{"options": {"initialisation": initialisation, "b_dec": "mean"}, "learning_rate": 1e-3},
-        **{"fvu": 0.1 + seed / 100, "dead_fraction": 0.0},
+        **{"fvu": 0.1 + seed / 100, "l0": 8.0},
         "truth": {"rows_to_half": rows, "recovered": 0.9, "mmcs_corrected": 0.8},
     }
 

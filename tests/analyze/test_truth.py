@@ -40,7 +40,8 @@ def test_a_dictionary_of_the_true_features_in_another_order_is_perfect() -> None
     assert found["learned"]["mmcs_corrected"] == pytest.approx(1, abs=1e-6)
     assert [found["firing"][name]["0.05"] for name in ("precision", "recall", "f1")] == [1, 1, 1]
     (rate,) = found["by_firing_rate"]
-    assert (rate["from"], rate["to"], rate["count"], rate["f1"]) == (-1, 0, 8, 1)
+    assert rate["from"] == rate["to"] == pytest.approx(math.log10(0.3))
+    assert (rate["count"], rate["f1"]) == (8, 1)
     assert rate["cosine"] == pytest.approx(1, abs=1e-6)
 
 
@@ -114,9 +115,12 @@ def test_the_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_summaries_leave_out_what_is_not_a_number() -> None:
     assert summary(np.array([1.0, np.nan, 3.0]))["mean"] == 2
-    bins = by_rate(np.array([0.02, 0.03, 0.5, 0.0]), {"f1": np.array([0.2, np.nan, 1.0, 0.5])})
-    assert [(b["from"], b["to"], b["count"], b["f1"]) for b in bins] == [
-        (-math.inf, -4, 1, 0.5),
-        (-2, -1.5, 2, 0.2),
-        (-1, 0, 1, 1),
-    ]
+
+
+def test_features_are_grouped_by_rate_the_rarest_first() -> None:
+    rates = 10.0 ** -np.arange(16)
+    bins = by_rate(rates, {"f1": np.arange(16) / 16, "cosine": np.where(np.arange(16) % 2, np.nan, 0.5)})
+    assert [(b["from"], b["to"], b["count"]) for b in bins[:2]] == [(-15, -14, 2), (-13, -12, 2)]
+    assert [b["f1"] for b in bins[-2:]] == [2.5 / 16, 0.5 / 16]
+    assert {b["cosine"] for b in bins} == {0.5}
+    assert len(by_rate(np.full(16, 0.1), {"f1": np.ones(16)})) == 1
