@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 CONFIG ?= configs/demo.toml
+ARGS ?= # keys to override, given to every stage: ARGS="--run runs/small --text.tokens 20000"
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers interop setup test check format lint types
+.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers interop install-check setup test check format lint types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -14,19 +15,19 @@ all: analyze
 
 # Each stage skips what is done and says so, hence stages are simply run in their order.
 tokens: $(READY)
-	@$(BIN)/python -m data --config $(CONFIG)
+	@$(BIN)/python -m data --config $(CONFIG) $(ARGS)
 
 harvest: tokens
-	@$(BIN)/python -m harvest --config $(CONFIG)
+	@$(BIN)/python -m harvest --config $(CONFIG) $(ARGS)
 
 train: harvest
-	@$(BIN)/python -m train --config $(CONFIG)
+	@$(BIN)/python -m train --config $(CONFIG) $(ARGS)
 
 analyze: train
-	@$(BIN)/python -m analyze --config $(CONFIG)
+	@$(BIN)/python -m analyze --config $(CONFIG) $(ARGS)
 
 verify: $(READY)
-	@$(BIN)/python -m winnow.verify --config $(CONFIG)
+	@$(BIN)/python -m winnow.verify --config $(CONFIG) $(ARGS)
 
 bench: $(READY) bench-peers
 	@$(BIN)/python -m bench.harvest
@@ -52,6 +53,11 @@ $(PEERS)/.ready: bench/peers-constraints.txt
 # Files exchanged with the peers' own programs, and the harvester on the TransformerLens that they use
 interop: $(PEERS)/.ready
 	$(PEERS)/bin/pytest tests/interop tests/harvest/test_model.py tests/harvest/test_forward.py tests/harvest/test_prefix.py
+
+# winnow as a library, installed from git into fresh environments of these Pythons
+PYTHONS ?= $(PYTHON)
+install-check: $(READY)
+	$(BIN)/python -m tests.install_check $(PYTHONS)
 
 setup: $(READY)
 

@@ -4,6 +4,7 @@ The environment is a real one, but its third-party packages are links to this on
 by the wheel's requirements, and by theirs. So a package that winnow needs and does not ask for is missing there.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,14 @@ from collections.abc import Iterable
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+import torch
 from packaging.requirements import Requirement
 
 from tests.experiments import ROOT
+from tests.stores import write_store
+from winnow.dictionary import Dictionary, save_dictionary
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 STAGES = ("data", "harvest", "train", "analyze")
 
 
@@ -67,3 +72,36 @@ def make_environment(folder: Path, wheel: Path) -> Path:
             if not name.endswith(".pth") and not (site / name).exists():
                 (site / name).symlink_to(Path(str(needed.locate_file(name))))
     return python
+
+
+def python_example() -> str:
+    """The README's Python."""
+    [example] = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+    return example
+
+
+def write_example_run(folder: Path) -> float:
+    """Write below `folder` what the README's Python opens, of random numbers; return the sum of its `latents`."""
+    [path] = re.findall(r'load_dictionary\("(.*?)"\)', python_example())
+    [activations] = re.findall(r'ActivationStore\("(.*?)"\)', python_example())
+    hook = Path(path).parent.name
+    generator = torch.Generator().manual_seed(0)
+    decoder = torch.nn.functional.normalize(torch.randn(64, 16, generator=generator), dim=1)
+    zeros = torch.zeros(64), torch.zeros(16)
+    dictionary = Dictionary(
+        decoder.T.contiguous(), zeros[0], decoder, zeros[1], architecture="topk", k=4, hook=hook, path=folder / path
+    )
+    save_dictionary(dictionary, folder / path, {}, {})
+    rows = torch.randn(1500, 16, generator=generator)
+    write_store(folder / activations, {hook: rows})
+    return dictionary.encode(rows[:1024]).sum().item()
+
+
+def run_example(python: Path, folder: Path) -> tuple[Path, float]:
+    """Run the README's Python in `folder`; return where winnow was found, and the sum of the latents."""
+    program = python_example() + "\nprint(winnow.__file__, latents.sum().item(), sep='\\n')"
+    done = subprocess.run([python, "-P", "-c", program], cwd=folder, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    where, total = done.stdout.splitlines()
+    return Path(where), float(total)

@@ -8,18 +8,14 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import torch
 
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.analyze.miniature import add_dictionary
 from tests.experiments import ROOT, load, write_config
-from tests.installed import build_wheel, make_environment
-from tests.stores import write_store
+from tests.installed import build_wheel, make_environment, run_example, write_example_run
 from winnow import stage
-from winnow.dictionary import Dictionary, save_dictionary
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 MISSING = ("datasets", "transformer_lens", "transformers", "scipy", "plotly", "matplotlib", "harvest", "train")
 
 
@@ -39,12 +35,6 @@ def run(python: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
     return subprocess.run([python, "-P", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
 
 
-def python_example() -> str:
-    """The README's Python, and where it looks."""
-    [example] = re.findall(r"^```python\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-    return example
-
-
 def test_the_wheel_holds_the_library_its_types_and_nothing_else(wheel: Path):
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "winnow").rglob("*.py")}
     with zipfile.ZipFile(wheel) as archive:
@@ -58,32 +48,18 @@ def test_the_environment_has_none_of_what_the_stages_need(python: Path, tmp_path
 
 
 def test_the_example_of_the_readme_runs_without_the_stages(python: Path, tmp_path: Path):
-    path, store, hook = re.findall(r'"(runs/demo/dictionaries/.*?)"|"(runs/demo/activations)"|read\("(.*?)"', README)
-    folder, d = tmp_path / path[0], 16
-    decoder = torch.nn.functional.normalize(torch.randn(64, d, generator=torch.Generator().manual_seed(0)), dim=1)
-    dictionary = Dictionary(
-        decoder.T.contiguous(), torch.zeros(64), decoder, torch.zeros(d), architecture="topk", k=4, hook=hook[2]
-    )
-    save_dictionary(dictionary, folder, {}, {})
-    rows = torch.randn(1500, d, generator=torch.Generator().manual_seed(1))
-    write_store(tmp_path / store[1], {hook[2]: rows})
-    check = (
-        "; print(winnow.__file__, tuple(latents.shape), latents.sum().item(), winnow.load_dictionaries('runs/demo'))"
-    )
-    done = run(python, "-c", python_example().rstrip().partition("  #")[0] + check, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    where, shape, total, shown = re.fullmatch(r"(\S+) (\(.*?\)) (\S+) (.*)\n", done.stdout).groups()  # type: ignore[union-attr]
-    assert Path(where).is_relative_to(python.parents[1])
-    assert shape == "(1024, 64)"
-    assert float(total) == pytest.approx(dictionary.encode(rows[:1024]).sum().item(), rel=1e-5)
-    assert "n_latents=64" in shown
+    expected = write_example_run(tmp_path)
+    where, total = run_example(python, tmp_path)
+    assert where.is_relative_to(python.parents[1])
+    assert total == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_example_of_the_readme_runs_on_the_demo(python: Path):
     if not (ROOT / "runs" / "demo" / "report" / "metrics.json").exists():
         pytest.skip("no runs/demo/report: run make demo first")
-    done = run(python, "-c", python_example(), cwd=ROOT)
-    assert done.returncode == 0, done.stderr
+    where, total = run_example(python, ROOT)
+    assert where.is_relative_to(python.parents[1])
+    assert total > 0
 
 
 def test_a_type_checker_sees_the_types(python: Path, tmp_path: Path):
