@@ -17,6 +17,7 @@ from train.architectures.base import (
     Moment,
     Parameters,
     Step,
+    count_members,
     of_entries,
     zero_where_zero,
 )
@@ -101,7 +102,7 @@ class Gated(Architecture):
             loss=(squared_error + gate_squared_error) / b
             + penalty * self.exchange.sum(gate.sum((1, 2), dtype=x.dtype)),
             squared_error=squared_error,
-            active=self.exchange.sum(torch.stack([member.count_nonzero() for member in f])),
+            active=self.exchange.sum(count_members(f > 0)),
             fired=f.amax(1) > 0,
             gradient=gradient,
             gradients={
