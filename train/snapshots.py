@@ -3,16 +3,49 @@
 dictionaries/<hook>/<name>/snapshots/rows-0000000131072/   an ordinary dictionary, `winnow.load_dictionary` opens it
 
 They are no dictionaries of the run of their own: `winnow.load_dictionaries` finds the finished ones only.
+
+They are written behind the training: a disk takes a tenth of a second to keep one, and small dictionaries train for
+hundreds of rows meanwhile. Those of one moment are on disk before the next are begun, and before a checkpoint is.
 """
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from train.member import Member
-from winnow.dictionary import save_dictionary
+from winnow.dictionary import Dictionary, save_dictionary
 
 SNAPSHOTS = "snapshots"
+WRITERS = 4  # threads that wait for the disk
+
+
+class Behind:
+    """Snapshots on their way to the disk."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.pool = pool
+        self.writing: list[Future[None]] = []
+
+    def write(
+        self, dictionary: Dictionary, folder: Path, rows: int, metadata: dict[str, Any], record: dict[str, Any]
+    ) -> None:
+        """Begin to write a snapshot of a dictionary, whose tensors nobody changes any more."""
+        self.writing.append(self.pool.submit(write_snapshot, dictionary, folder, rows, metadata, record))
+
+    def settle(self) -> None:
+        """Wait until all that was begun is on disk. Raises what stood in the way."""
+        for future in self.writing:
+            future.result()
+        self.writing.clear()
+
+
+@contextmanager
+def written_behind() -> Iterator[Behind]:
+    """Write snapshots while the training goes on."""
+    with ThreadPoolExecutor(WRITERS, "snapshots") as pool:
+        yield Behind(pool)
 
 
 def snapshot_due(before: int, rows: int, per_doubling: int, first: int) -> bool:
@@ -25,9 +58,11 @@ def snapshot_path(folder: Path, rows: int) -> Path:
     return folder / SNAPSHOTS / f"rows-{rows:013d}"
 
 
-def write_snapshot(member: Member, scale: float, metadata: dict[str, Any], record: dict[str, Any]) -> None:
-    """Save a dictionary as it is now; a training that goes on from before writes the same once more."""
-    save_dictionary(member.dictionary(scale), snapshot_path(member.planned.folder, member.rows), metadata, record)
+def write_snapshot(
+    dictionary: Dictionary, folder: Path, rows: int, metadata: dict[str, Any], record: dict[str, Any]
+) -> None:
+    """Save a dictionary as it was after `rows` rows; a training that goes on from before writes the same once more."""
+    save_dictionary(dictionary, snapshot_path(folder, rows), metadata, record)
 
 
 def _passed(rows: int, per_doubling: int, first: int) -> int:

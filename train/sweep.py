@@ -28,7 +28,7 @@ from train.resample import resample, resample_due
 from train.scaling import scaling_of
 from train.schedule import rows_at_end
 from train.signals import Stop, stop_on_signals
-from train.snapshots import snapshot_due, write_snapshot
+from train.snapshots import snapshot_due, written_behind
 from train.stack import Stack, stack_members
 from train.workers import Each, side_by_side
 from winnow.config import Experiment, Train
@@ -132,6 +132,7 @@ class _Sweep:
             open_loggers(self.config.loggers, self.run_folder, planned, self.rows) as self.loggers,
             display(self.hook, self.members, most, self.rows, self.speaks) as self.display,
             side_by_side(len(self.members), self.device) as each,
+            written_behind() as self.behind,
         ):
             stacks: list[Stack] = []
             for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
@@ -173,6 +174,7 @@ class _Sweep:
             self.loggers.add(member.planned, point)
             self.display.show(member, point)
         if snapshot_due(before, self.rows, self.config.snapshots, self.config.batch_rows):
+            self.behind.settle()
             for member in self.members:
                 self._snapshot(member)
 
@@ -180,7 +182,8 @@ class _Sweep:
         return evaluate(members, self.held_out, self.mean, each)
 
     def _snapshot(self, member: Member) -> None:
-        write_snapshot(member, self.scaling.scale, metadata(self.store), self._provenance(member))
+        dictionary, folder = member.dictionary(self.scaling.scale), member.planned.folder
+        self.behind.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(member))
 
     def _judge(self, member: Member, look: int | None, loss: float) -> None:
         """Tell the rule of an evaluation; where it holds, let the rate fall from here on."""
@@ -207,6 +210,7 @@ class _Sweep:
     def _save(self) -> None:
         """Checkpoint every dictionary; once all are written, drop the older ones, and record those that failed."""
         self.loggers.flush()
+        self.behind.settle()
         for member in list(self.members):
             if not bool(member.sums.isfinite().all()):
                 self._fail(member, float(member.sums[1] / member.sums[0]))

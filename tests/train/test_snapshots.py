@@ -9,9 +9,10 @@ import torch
 
 import winnow
 from tests.train.experiments import HOOK, load, write_run
-from train import sweep
+from train import snapshots
 from train.snapshots import snapshot_due
 from train.stage import train
+from winnow.dictionary import Dictionary
 
 GRIDS: list[dict[str, Any]] = [
     {"architecture": "topk", "n_latents": 48, "k": 3},
@@ -49,17 +50,17 @@ def test_snapshots_are_ordinary_dictionaries_but_none_of_the_run(tmp_path: Path)
 def test_training_goes_on_where_a_snapshot_is_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(load(write_run(tmp_path / "whole", GRIDS, snapshots=1)))
     path = write_run(tmp_path / "torn", GRIDS, snapshots=1)
-    original = sweep.write_snapshot
+    original = snapshots.write_snapshot
 
-    def tear(member: Any, *arguments: Any) -> None:
-        original(member, *arguments)
-        if member.rows == 4000:
-            folder = member.planned.folder / "snapshots" / "rows-0000000004000"
-            (folder / "cfg.json").unlink()
-            (folder / "sae_weights.safetensors").write_bytes(b"half of")
+    def tear(dictionary: Dictionary, folder: Path, rows: int, *arguments: Any) -> None:
+        original(dictionary, folder, rows, *arguments)
+        if rows == 4000:
+            torn = folder / "snapshots" / "rows-0000000004000"
+            (torn / "cfg.json").unlink()
+            (torn / "sae_weights.safetensors").write_bytes(b"half of")
             raise OSError("pulled the plug")
 
-    monkeypatch.setattr(sweep, "write_snapshot", tear)
+    monkeypatch.setattr(snapshots, "write_snapshot", tear)
     with pytest.raises(OSError, match="pulled the plug"):
         train(load(path))
     monkeypatch.undo()
