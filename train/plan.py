@@ -131,14 +131,15 @@ def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
         options["resample_rows"] = AUTO if grid.resample_rows is None else grid.resample_rows
     if sparsity == "k":
         options["auxk_coefficient"] = AUXK if grid.auxk_coefficient is None else grid.auxk_coefficient
-    for n_latents, value, seed in itertools.product(grid.n_latents, getattr(grid, sparsity), grid.seed):
+    lists = (grid.n_latents, getattr(grid, sparsity), grid.initialisation, grid.seed)
+    for n_latents, value, initialisation, seed in itertools.product(*lists):
         yield {
             "architecture": grid.architecture,
             "n_latents": n_latents,
             sparsity: value,
             "seed": seed,
             "learning_rate": grid.learning_rate,
-            "initialisation": grid.initialisation,
+            "initialisation": initialisation,
             "b_dec": grid.b_dec,
             **options,
         }

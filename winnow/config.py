@@ -132,8 +132,8 @@ class Dictionaries(Section):
     )
     seed: Annotated[list[Natural], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
     learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
-    initialisation: Initialisation = Field(
-        default="random", description="first directions: random, orthogonal, samples, pca, basis, singular or kmeans"
+    initialisation: Annotated[list[Initialisation], *OneOrMore] = Field(
+        default=["random"], description="first directions: random, orthogonal, samples, pca, basis, singular or kmeans"
     )
     b_dec: Literal["mean", "geometric_median", "none"] = Field(
         default="mean",

@@ -70,7 +70,7 @@ def test_kmeans_finds_planted_centres() -> None:
 
 
 def test_configuration_knows_every_name() -> None:
-    known = Dictionaries.model_json_schema()["properties"]["initialisation"]["enum"]
+    known = Dictionaries.model_json_schema()["properties"]["initialisation"]["items"]["enum"]
     assert known == list(INITIALISATIONS)
 
 

@@ -13,7 +13,7 @@ def refuse_beside_toy(experiment: BaseModel) -> None:
         for key in sorted(getattr(experiment, name).model_fields_set - kept):
             raise ValueError(f"{name}.{key} has no meaning beside [toy], whose rows no model computes; remove either")
     for number, grid in enumerate(experiment.train.dictionaries):  # type: ignore[attr-defined]
-        if grid.initialisation == "singular":
+        if "singular" in grid.initialisation:
             raise ValueError(
                 f"train.dictionaries.{number}.initialisation = singular reads the weights of a model, and [toy] has "
                 "none; choose another"
