@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from sae_lens import SAE
 from sae_lens.evals import get_eval_everything_config, run_evals
+from sae_lens.load_model import load_model
 from sae_lens.training.activation_scaler import ActivationScaler
 from sae_lens.training.activations_store import ActivationsStore
 from sae_lens.util import get_special_token_ids
-from transformer_lens import HookedTransformer
 
 import winnow
 from analyze.evaluate import evaluate
@@ -29,11 +29,11 @@ from winnow.config import Model
 SEQUENCES, BATCHES = 16, 4
 
 
-def by_saelens(folder: str) -> tuple[dict[str, Any], torch.Tensor, HookedTransformer]:
+def by_saelens(folder: str) -> tuple[dict[str, Any], torch.Tensor, Any]:
     """Give the metrics, the tokens [sequence, context] they are of, and the model."""
     sae = SAE.load_from_disk(folder)
     said = sae.cfg.metadata
-    model = HookedTransformer.from_pretrained_no_processing(said.model_name, **said.model_from_pretrained_kwargs)
+    model = load_model(said.model_class_name, said.model_name, "cpu", said.model_from_pretrained_kwargs)
     drawn: list[torch.Tensor] = []
 
     class Store(ActivationsStore):
@@ -47,8 +47,8 @@ def by_saelens(folder: str) -> tuple[dict[str, Any], torch.Tensor, HookedTransfo
     return metrics, torch.cat(drawn), model
 
 
-def by_winnow(folder: str, tokens: torch.Tensor, theirs: HookedTransformer) -> dict[str, Any]:
-    """Measure on the same tokens but for the special ones, which SAELens leaves out."""
+def by_winnow(folder: str, tokens: torch.Tensor, theirs: Any) -> dict[str, Any]:
+    """Measure with the model of that name, on the same tokens but for the special ones, which SAELens leaves out."""
     d = winnow.load_dictionary(folder)
     model = open_model(Model(name=theirs.cfg.model_name, device="cpu"))
     kept = torch.stack([tokens != token for token in get_special_token_ids(theirs.tokenizer)]).all(0)
@@ -57,7 +57,7 @@ def by_winnow(folder: str, tokens: torch.Tensor, theirs: HookedTransformer) -> d
     centres = {d.hook: torch.zeros(d.d_model)}
     loss = evaluate(model, tokens[first], kept[first], [d], centres)[0].loss
     quality = evaluate(model, tokens[second], kept[second], [d], centres)[0].quality
-    return {"l0": quality.l0, "explained_variance": 1 - quality.fvu, "mse": quality.mse, **loss}
+    return {"l0": quality.l0, "explained_variance": 1 - quality.fvu, "mse": quality.mse, **(loss or {})}
 
 
 def main() -> None:
