@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 
 
@@ -11,7 +12,9 @@ def in_child(work: Callable[[], None], kill_after: float | None = None) -> bool:
 
     Raises RuntimeError where it ended with an error of its own.
     """
-    child = os.fork()
+    with warnings.catch_warnings():  # Python 3.12 and later warn of any thread; those here wait for work
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
