@@ -66,10 +66,11 @@ def asked_sizes(config: Experiment, hooks: dict[str, int]) -> list[Size]:
 def _grid(grid: Dictionaries, number: int, hooks: dict[str, int]) -> list[Size]:
     sparsities: Sequence[float] = grid.k or grid.l1_coefficient or grid.l0_coefficient or ()
     options = (grid.auxk_coefficient, grid.bandwidth)
+    lists = (grid.n_latents, sparsities, grid.initialisation, grid.seed)
     return [
         Size(hook, hooks[hook], grid.architecture, n, int(sparsity) if grid.k else 0, bool(grid.tied), options)
         for hook in _matching(grid.hooks, hooks, number)
-        for n, sparsity, _ in itertools.product(grid.n_latents, sparsities, grid.seed)
+        for n, sparsity, _, _ in itertools.product(*lists)
     ]
 
 

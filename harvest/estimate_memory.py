@@ -21,7 +21,7 @@ CONTEXT = 1_000_000_000  # the driver and the libraries of a GPU, on the host an
 WORKING = 4  # arrays of the widest module's output, at once, in a forward pass
 PER_ROW = 60  # bytes for each row of the windows: its place, and what it takes to draw it
 WRITERS = 2  # shards in flight
-WORKSPACE = {"relu": 3, "jumprelu": 5, "gated": 9}  # arrays of batch x latents, at once, in a step
+WORKSPACE = {"relu": 3, "jumprelu": 4, "gated": 9}  # arrays of batch x latents, at once, in a step; float32 or its like
 RANKED = 3  # likewise of those that keep the k largest
 
 
@@ -91,4 +91,4 @@ def step_memory(train: Train, size: Size, count: int) -> int:
     cast = 2 * size.matrix * number if number < FLOAT else 0
     arrays = WORKSPACE.get(size.architecture, RANKED)
     rows = train.batch_rows * (3 * size.d_model * FLOAT + size.k * 40)
-    return count * (FLOAT * size.trained + cast + arrays * train.batch_rows * size.n_latents * number + rows)
+    return count * (FLOAT * size.trained + cast + arrays * train.batch_rows * size.n_latents * FLOAT + rows)

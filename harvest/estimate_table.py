@@ -133,7 +133,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> Table:
     return table
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """Say bytes with three digits, in decimal units as disks are sold."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 999.5:

@@ -1,0 +1,234 @@
+"""What --plan says of a run is what the run then writes, computes and is asked for."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
+
+from data.tokens import make_tokens
+from harvest.estimate import estimate
+from harvest.estimate_dictionaries import Size, asked_sizes, most_snapshots
+from harvest.estimate_disk import BESIDE, HEADER
+from harvest.estimate_machine import H100
+from harvest.estimate_model import count_flops, model_shape
+from harvest.estimate_table import duration, print_plan, size, summary
+from harvest.estimate_time import stack_seconds, step_flops
+from harvest.model import open_model
+from harvest.stage import harvest
+from tests.experiments import ROOT, load, write_config
+from train.architectures import Moment, architecture_of
+from train.member import Member
+from train.plan import plan_dictionaries
+from train.snapshots import snapshot_due
+from winnow.config import Model, Train
+from winnow.dictionary import save_dictionary
+from winnow.errors import UserError
+
+TOPK = {"architecture": "topk", "n_latents": [48, 96], "k": 4, "seed": [0, 1]}
+KINDS: list[dict[str, Any]] = [
+    {"architecture": "topk", "k": 4},
+    {"architecture": "batchtopk", "k": 4},
+    {"architecture": "matryoshka", "k": 4},
+    {"architecture": "relu", "l1_coefficient": 1.0},
+    {"architecture": "relu", "l1_coefficient": 1.0, "tied": True},
+    {"architecture": "gated", "l1_coefficient": 1.0},
+    {"architecture": "jumprelu", "l0_coefficient": 1.0},
+]
+
+
+def save_configuration(folder: Path, gpt2: Path) -> Path:
+    """Leave only what --plan may read of a model."""
+    folder.mkdir()
+    (folder / "config.json").write_bytes((gpt2 / "config.json").read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("positions", [{"skip_first": 1}, {"evenly": 3}])
+def test_a_harvest_writes_the_bytes_that_were_planned(tmp_path: Path, gpt2: Path, positions: dict[str, int]):
+    keys = {"positions": positions, "rows_per_shard": 100, "storage_dtype": "float16"}
+    path = write_config(tmp_path, save_configuration(tmp_path / "model", gpt2), harvest=keys)
+    planned = estimate(load(path))
+    config = load(path, "--model.name", str(gpt2))
+    make_tokens(config)
+    harvest(config)
+    run = tmp_path / "run"
+    written = sum(shard.stat().st_size for shard in run.glob("activations/shard-*.h5"))
+    assert planned.disk.shards == written
+    assert planned.disk.statistics == (run / "activations" / "statistics.h5").stat().st_size
+    assert planned.disk.tokens == pytest.approx((run / "tokens.h5").stat().st_size, abs=8192)  # attributes besides
+    assert planned.plan.shards == len(list(run.glob("activations/shard-*.h5"))) > 1
+    assert estimate(config)._replace(free=0, config=config) == planned._replace(
+        free=0, config=config, disk=planned.disk
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
+def test_a_dictionary_and_its_checkpoint_have_the_planned_bytes(tmp_path: Path, gpt2: Path, kind: dict[str, Any]):
+    config, sized, member = one_dictionary(tmp_path, gpt2, kind)
+    for copies, tensors in ((1, member.state()[0]), (0, member.parameters)):
+        found = sum(tensor.nbytes for tensor in tensors.values())
+        if copies:
+            assert sized.state(config.train) == found + 4 * sized.matrix  # a copy of directions, taken at half the rows
+    save_dictionary(member.dictionary(1.0), tmp_path / "saved", {}, {})
+    found = (tmp_path / "saved" / "sae_weights.safetensors").stat().st_size
+    assert 4 * sized.saved < found < 4 * sized.saved + HEADER < 4 * sized.saved + HEADER + BESIDE
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
+def test_a_step_takes_the_planned_products(tmp_path: Path, gpt2: Path, kind: dict[str, Any]):
+    _, sized, member = one_dictionary(tmp_path, gpt2, kind)
+    rule = architecture_of(member.planned.settings)
+    parameters = {name: value.unsqueeze(0) for name, value in member.parameters.items()}
+    x = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        rule.step(parameters, x, Moment(1.0, torch.zeros(1, 96, dtype=torch.bool)))
+    # the sums over active latents are no products, but for the values' gradient, which is one in CSR form
+    assert counter.get_total_flops() == step_flops(sized, len(x))
+
+
+def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Any, Size, Member]:
+    """Give a configuration of one dictionary of 96 latents in 32 dimensions, its size, and the dictionary."""
+    config = load(write_config(folder, model, train={"rows": 100, "dictionaries": [{"n_latents": 96, **kind}]}))
+    (sized,) = asked_sizes(config, {"hook": 32})
+    (planned,) = plan_dictionaries(config, {"hooks": {"hook": 32}}, folder)
+    generator = torch.Generator().manual_seed(0)
+    W = torch.nn.functional.normalize(torch.randn(96, 32, generator=generator), dim=1)
+    start = {"W_enc": W.clone(), "b_enc": torch.zeros(96), "W_dec": W, "b_dec": torch.zeros(32)}
+    return config, sized, Member(planned, start, torch.device("cpu"), 10)
+
+
+def test_the_dictionaries_are_those_that_the_trainer_plans(tmp_path: Path, gpt2: Path):
+    grids = [
+        TOPK,
+        {
+            "architecture": "relu",
+            "n_latents": 64,
+            "l1_coefficient": [1.0, 2.0],
+            "initialisation": ["random", "pca"],
+            "hooks": ["*post"],
+        },
+    ]
+    config = load(write_config(tmp_path, gpt2, train={"dictionaries": grids}))
+    hooks = {"blocks.0.hook_resid_pre": 32, "blocks.1.mlp.hook_post": 128}
+    planned = plan_dictionaries(config, {"hooks": hooks}, tmp_path)
+    ours = [(one.hook, one.architecture, one.n_latents, one.k) for one in asked_sizes(config, hooks)]
+    theirs = [(p.hook, p.settings["architecture"], p.settings["n_latents"], p.settings.get("k", 0)) for p in planned]
+    assert ours == theirs
+    assert len(ours) == 2 * 4 + 4
+
+
+@pytest.mark.parametrize(("rows", "batch", "each"), [(1000, 64, 1), (100_000, 64, 3), (64, 64, 2), (777, 100, 4)])
+def test_snapshots_are_as_many_as_the_trainer_takes(rows: int, batch: int, each: int):
+    ends = [min(start + batch, rows) for start in range(0, rows, batch)]
+    due = sum(snapshot_due(start, stop, each, batch) for start, stop in zip([0, *ends], ends, strict=False))
+    assert most_snapshots(Train(rows=rows, batch_rows=batch, snapshots=each)) == due
+
+
+def test_hooks_widths_and_operations_are_those_of_the_real_model(tmp_path: Path, gpt2: Path):
+    patterns = ["blocks.*.hook_resid_pre", "blocks.1.mlp.hook_post", "blocks.0.attn.hook_z"]
+    shape = model_shape(Model(name=str(save_configuration(tmp_path / "model", gpt2))), patterns, 16)
+    real = open_model(Model(name=str(gpt2), device="cpu"))
+    seen = real.activations(torch.zeros(1, 16, dtype=torch.int64), list(shape.hooks))
+    assert {name: value.shape[-1] for name, value in seen.items()} == shape.hooks
+    assert shape.flops_per_token == count_flops(real, list(shape.hooks), 16) / 16
+    assert shape.parameters == sum(p.numel() for p in real.plain.parameters())
+    assert (shape.most_context, shape.widest) == (64, 128)
+
+
+def test_the_operations_of_a_pass_end_at_the_last_hook(tmp_path: Path, gpt2: Path):
+    d, context = 32, 16
+    block = 2 * 12 * d * d + 4 * context * d  # of a token: the products of a layer, and attention to every position
+    shape = model_shape(Model(name=str(gpt2)), ["blocks.2.hook_resid_pre"], context)
+    assert shape.flops_per_token == 2 * block
+    into_third = model_shape(Model(name=str(gpt2)), ["blocks.2.mlp.hook_post"], context).flops_per_token
+    assert into_third == 2 * block + 2 * 8 * d * d + 4 * context * d
+
+
+def test_rows_until_converged_count_as_the_ceiling(tmp_path: Path, gpt2: Path, capsys: pytest.CaptureFixture[str]):
+    config = load(
+        write_config(tmp_path, gpt2, train={"rows": "converged", "max_rows": 5_000_000, "dictionaries": [TOPK]})
+    )
+    fixed = load(write_config(tmp_path, gpt2, train={"rows": 5_000_000, "dictionaries": [TOPK]}))
+    assert estimate(config).train_seconds == estimate(fixed).train_seconds
+    print_plan(config)
+    said = capsys.readouterr().out
+    assert "5,000,000 rows each at most" in said
+    assert "at most to train" in said
+
+
+def test_time_grows_with_latents_and_falls_with_the_machine():
+    train = Train(batch_rows=4096)
+    grid = [Size("hook", 768, "relu", n, 0, False, ()) for n in (6144, 24576)]
+    small, large = (stack_seconds(train, one, 1, H100) for one in grid)
+    assert 3 < large / small < 4  # the part of Python stays
+    assert stack_seconds(train, grid[1], 1, H100._replace(share=1.0)) < large
+    halves = train.model_copy(update={"compute_dtype": "bfloat16"})
+    assert stack_seconds(halves, grid[1], 1, H100) < large / 3
+
+
+def test_nothing_is_written_and_no_weights_are_read(tmp_path: Path, gpt2: Path):
+    model = save_configuration(tmp_path / "model", gpt2)
+    config = write_config(tmp_path, model, train={"dictionaries": [TOPK]})
+    before = sorted(tmp_path.rglob("*"))
+    done = plan(config)
+    assert (done.returncode, done.stderr) == (0, "")
+    for said in ("blocks.1.mlp.hook_post", "128  values in a row", "in short", "are free at", "TFLOP/s"):
+        assert said in done.stdout
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_mistake_is_one_line(tmp_path: Path, gpt2: Path):
+    model = save_configuration(tmp_path / "model", gpt2)
+    for section, keys, said in [
+        ("harvest", {"hooks": ["blocks.9.hook_resid_pre"]}, r"no hook blocks.9.hook_resid_pre"),
+        ("text", {"context": 128, "tokens": 1280}, "reads 64 tokens at most"),
+        ("train", {"dictionaries": [TOPK | {"hooks": ["blocks.2.*"]}]}, r"no hook blocks.2.\* among those"),
+        ("analyze", {"evaluation_sequences": 40}, "are held out"),
+    ]:
+        with pytest.raises(UserError, match=said):
+            estimate(load(write_config(tmp_path, model, **{section: keys})))
+    with pytest.raises(UserError, match=r"no such folder, and .*hub at revision main"):
+        estimate(load(write_config(tmp_path, Path("nobody/nothing"))))
+
+
+def test_toy_data_are_planned_too(tmp_path: Path):
+    path = tmp_path / "toy.toml"
+    path.write_text(
+        f'run = "{tmp_path}/run"\n[toy]\nrows = 4000\nd_model = 16\nn_features = 32\n'
+        '[harvest]\nrows_per_shard = 1500\n[[train.dictionaries]]\narchitecture = "topk"\nn_latents = 32\nk = 4\n'
+    )
+    planned = estimate(load(path))
+    harvest(load(path))
+    written = sum(shard.stat().st_size for shard in (tmp_path / "run" / "activations").glob("shard-*.h5"))
+    assert planned.disk.shards == written
+    assert (planned.shape.hooks, planned.rows, planned.disk.tokens) == ({"toy": 16}, 4000, 0)
+
+
+def test_numbers_are_said_in_units_that_people_use():
+    assert [size(n) for n in (512, 61_000_000, 1.8e12)] == ["512 bytes", "61 MB", "1.8 TB"]
+    assert [duration(s) for s in (0.2, 61.0, 3660.0, 90_000.0)] == ["1 s", "1 min", "1 h 1 min", "25 h"]
+
+
+def plan(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harvest", "--plan", "--config", str(config), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/gpt2-small*.toml")), ids=lambda path: path.stem)
+def test_the_comments_of_the_configurations_say_what_is_planned(path: Path, tmp_path: Path):
+    transformers.GPT2Config(architectures=["GPT2LMHeadModel"]).save_pretrained(tmp_path)
+    said = summary(estimate(load(path, "--model.name", str(tmp_path), "--run", str(tmp_path / "run"))))
+    comments = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
+    assert [line for line in comments if line.partition(":")[0] in ("disk", "time", "memory")] == said
