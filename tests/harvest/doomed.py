@@ -51,10 +51,8 @@ def die_before_step(step: int) -> None:
 
 
 def contents(run: Path) -> dict[str, str]:
-    folder = run / "activations"
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir()) if path.is_file()
-    }
+    files = sorted(path for folder in ("activations", "truth") for path in (run / folder).glob("*") if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def main() -> None:
@@ -65,15 +63,22 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     base = load_experiment("doomed", ["--config", arguments.config])
-    model = open_model(base.model)
-    harvest.model_source.open_model = lambda *_: model
+    if base.toy is None:
+        model = open_model(base.model)
+        harvest.model_source.open_model = lambda *_: model
 
     def case(name: str) -> tuple[Path, Callable[[], None]]:
         run = arguments.folder / name
         run.mkdir(parents=True)
-        shutil.copy(Path(base.run) / "tokens.h5", run)
+        if base.toy is None:
+            shutil.copy(Path(base.run) / "tokens.h5", run)
         config = load_experiment("doomed", ["--config", arguments.config, "--run", str(run)])
-        return run, lambda: run_harvest(config)
+
+        def work() -> None:
+            torch.set_num_threads(1 if base.toy is None else 2)  # with two, two shards of toy data take turns
+            run_harvest(config)
+
+        return run, work
 
     run, work = case("whole")
     started = time.monotonic()

@@ -41,6 +41,42 @@ def test_features_fire_as_often_as_the_decay_says(form: str, common: float) -> N
     assert abs(fires.sum(1).mean() - 2.0) < 5 * fires.sum(1).std() / math.sqrt(len(codes))
 
 
+@pytest.mark.parametrize("form", ["geometric", "power"])
+@pytest.mark.parametrize("common", [0.0, 0.6])
+def test_codes_follow_the_law_of_a_naive_construction(form: str, common: float) -> None:
+    """Every normal and every uniform drawn, in float64, as the module describes the law; rates of pairs compared."""
+    toy = changed(SMALL, decay_form=form, common=common, active=2.0)
+    rng, count = np.random.default_rng(1), 30 * CHUNK_ROWS
+    loadings = ToyData(toy).loadings.astype(np.float64)
+    z = rng.standard_normal((count, toy.causes)) @ loadings.T
+    z += (1 - common) ** 0.5 * rng.standard_normal(z.shape)
+    u, i = torch.special.ndtr(torch.from_numpy(z)).numpy(), np.arange(toy.n_features)
+    p = toy.scale * (u * 0.9**i if form == "geometric" else u ** (0.9 * i))
+    naive = torch.from_numpy((rng.random(p.shape) < p).astype(np.float64))
+    fires = (draw(toy, 30)[1] > 0).double()
+    expected, found = (together.T @ together / count for together in (naive, fires))
+    error = (2 * expected * (1 - expected) / count).sqrt()
+    assert ((found - expected).abs() < 5 * error + 5 / count).all()
+    if common:  # the test would notice, had the features been independent
+        apart = naive.mean(0)[:, None] * naive.mean(0)
+        different = ~torch.eye(toy.n_features, dtype=torch.bool)
+        assert ((expected - apart).abs() > 10 * error)[different].float().mean() > 0.1
+
+
+def test_bits_do_not_depend_on_the_number_of_threads() -> None:
+    toy = changed(SMALL, decay_form="power", n_features=300, directions="learned")
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(ToyData(toy).rows(0, 100))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0].activations, found[1].activations)
+    assert torch.equal(found[0].features, found[1].features)
+
+
 def test_features_fire_together_as_their_normals_correlate() -> None:
     """E[Φ(x)Φ(y)] = ¼ + arcsin(ρ/2) / 2π for normals of unit variance that correlate by ρ."""
     rows, codes = draw(SMALL, 40)
@@ -86,9 +122,13 @@ def test_rows_are_a_function_of_settings_and_number_however_they_are_cut() -> No
         assert not torch.equal(ToyData(other).rows(0, 50).activations, whole.activations[:50])
 
 
-def test_rows_are_the_sums_of_their_features() -> None:
-    rows, codes = draw(SMALL, 1)
-    torch.testing.assert_close(rows.activations, codes @ ToyData(SMALL).directions)
+@pytest.mark.parametrize("form", ["geometric", "power"])
+def test_rows_are_the_sums_of_their_features(form: str) -> None:
+    toy = changed(SMALL, decay_form=form)
+    rows, codes = draw(toy, 1)
+    torch.testing.assert_close(
+        rows.activations.double(), codes.double() @ ToyData(toy).directions.double(), rtol=1e-6, atol=1e-6
+    )
     for row in range(100):
         entries = rows.features[rows.offsets[row] : rows.offsets[row + 1]]
         assert torch.equal(entries, entries.unique())
