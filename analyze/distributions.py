@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from winnow.statistics import MAGNITUDES, HookStatistics, bin_edges
+from winnow.toy.truth import HOOK
 
 SMALL = 1e-3  # a value below this share of its dimension's standard deviation counts as small
 FINEST = 0.02  # bins of the histogram that would be narrower than this many sigma are joined
@@ -19,7 +20,9 @@ OUTLIER = 10  # times the median over dimensions
 
 
 def kind_of(hook: str) -> str:
-    """Name the part of the model that a hook shows: residual, mlp or other."""
+    """Name the part of the model that a hook shows: residual, mlp or other; or toy, of toy data."""
+    if hook == HOOK:
+        return "toy"
     if "resid" in hook:
         return "residual"
     return "mlp" if "mlp" in hook else "other"

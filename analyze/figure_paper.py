@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 
 from analyze.chart import Chart, FamilyTree, HeatMap, Panel
 from analyze.paper_font import family_for
-from analyze.paper_heat_map import WRAPPED, draw_heat_map
+from analyze.paper_heat_map import below_heat_map, draw_heat_map
 from analyze.paper_panel import draw_panel, handle
 from analyze.paper_tree import draw_tree
 from analyze.paper_words import LINE, lines_of, width_of, y_labels
@@ -92,7 +91,7 @@ def save_paper(figure: Figure, path: Path, kind: str) -> None:
 
 def _height(panel: Panel | HeatMap | FamilyTree) -> float:
     if isinstance(panel, HeatMap):
-        return BELOW + LINE * max(len(wrap(name, WRAPPED)) for name in panel.columns) + 0.42 * len(panel.rows)
+        return BELOW + LINE + below_heat_map(panel) + 0.42 * len(panel.rows)
     return TREE_HEIGHT if isinstance(panel, FamilyTree) else PANEL_HEIGHT
 
 
@@ -109,7 +108,7 @@ def _draw(
             draw_panel(ax, panel, colours)
         case HeatMap():
             draw_heat_map(ax, panel)
-            below += LINE * (max(len(wrap(name, WRAPPED)) for name in panel.columns) - 1)
+            below += below_heat_map(panel)
         case FamilyTree():
             draw_tree(ax, panel)
     beside = 0.3 + y_labels(ax) if not isinstance(panel, FamilyTree) else 0.1

@@ -9,9 +9,10 @@ from analyze.chart import Axis, Chart, Number, Panel, Series, Values
 from analyze.section import NOT_MEASURED, Section, Table, count, listing, measured, percent, significant
 from analyze.section_laws import basis_chart, law_charts, laws_table, spectrum_chart
 from analyze.section_toy import toy_tables
+from analyze.section_toy_real import toy_real_tables, toy_real_words
 
 Hook = Mapping[str, Any]
-KINDS = {"residual": "Residual stream", "mlp": "MLP", "other": "Other hooks"}
+KINDS = {"toy": "Toy data", "residual": "Residual stream", "mlp": "MLP", "other": "Other hooks"}
 STEEP = 20  # a mean norm that differs by more than this factor between positions needs a logarithmic axis
 VIEW = 12.0  # standard deviations that the distribution's axis reaches at most; rare values beyond would flatten it
 
@@ -29,8 +30,9 @@ def activations_section(metrics: Mapping[str, Any]) -> Section:
         paragraphs=[
             "What the dictionaries were given: statistics over everything that was harvested, the residual stream "
             "beside the MLP.",
+            *toy_real_words(metrics),
         ],
-        tables=[_table(hooks), *laws_table(kinds)],
+        tables=[_table(hooks), *toy_real_tables(metrics), *laws_table(kinds)],
         charts=[chart for chart in charts if chart.panels] + _dimensions(hooks),
         more_tables=toy_tables(metrics),
     )

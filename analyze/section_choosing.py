@@ -131,6 +131,7 @@ def _heat_map(
     unfinished: Sequence[Sequence[bool]] = (),
 ) -> HeatMap:
     crowded = len(grid["sparsities"]) >= CROWDED
+    mark = f"\n{UNFINISHED}" if crowded else UNFINISHED
     top = highest if highest is not None else max((v for row in table for v in row if v is not None), default=1)
     return HeatMap(
         title=title,
@@ -141,7 +142,7 @@ def _heat_map(
         values=tuple(map(tuple, table)),
         notes=tuple(
             tuple(
-                "" if v is None else _note(v, share, crowded) + (UNFINISHED if unfinished and unfinished[i][j] else "")
+                "" if v is None else _note(v, share, crowded) + (mark if unfinished and unfinished[i][j] else "")
                 for j, v in enumerate(row)
             )
             for i, row in enumerate(table)
@@ -154,7 +155,9 @@ def _note(value: Number, share: bool, crowded: bool) -> str:
     """Write a cell's value; as short as can be where there are many columns: `43` for 43.2%, `.43` for 0.432."""
     if not crowded:
         return percent(value) if share else significant(value, 2)
-    return f"{100 * value:.0f}" if share else significant(value, 2).replace("0.", ".", 1)
+    if share:
+        return f"{100 * value:.0f}"
+    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.{0 if abs(value) >= 10 else 1}f}"
 
 
 def _known(table: Sequence[Sequence[Number | None]] | None) -> bool:

@@ -46,7 +46,10 @@ def ladder_of(dictionary: Mapping[str, Any]) -> Ladder:
 
 
 def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics without the options that all dictionaries of an architecture share: names stay short."""
+    """Return the metrics without the options that all dictionaries of an architecture share: names stay short.
+
+    Activations of several runs are named after their runs.
+    """
     values: dict[tuple[str, str], set[str]] = {}
     dictionaries = metrics.get("dictionaries") or []
     keys = {(d["architecture"], key) for d in dictionaries for key in measured(d, "options") or {}}
@@ -59,11 +62,18 @@ def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:
         kept = {k: v for k, v in options.items() if len(values.get((record["architecture"], k), ())) > 1}
         return {**record, "options": kept}
 
+    runs = {hook.get("run") for hook in metrics.get("activations") or []}
+    hooks = [_of_run(hook) if len(runs) > 1 else hook for hook in metrics.get("activations") or []]
     parts = {
         part: [shortened(record) for record in metrics.get(part) or []]
         for part in ("dictionaries", "choosing", "groups")
     }
-    return {**metrics, **parts}
+    return {**metrics, **parts, "activations": hooks}
+
+
+def _of_run(hook: Mapping[str, Any]) -> dict[str, Any]:
+    """Let the name of a hook say of which run its activations are."""
+    return {**hook, "hook": f"{hook['hook']} ({hook['run']})", "of_hook": hook["hook"]}
 
 
 def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:

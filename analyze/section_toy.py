@@ -43,7 +43,7 @@ def _activations(hooks: Sequence[Record]) -> Table:
         ),
         groups={
             "": [
-                (hook["hook"], _basis(hook), _outliers(hook), _evenly(hook), _centred(hook), _positions(hook))
+                (hook["hook"], *(_judged(*judge(hook)) for judge in (basis, outliers, evenly, centred, positions)))
                 for hook in hooks
             ]
         },
@@ -88,39 +88,40 @@ def _judged(agrees: bool | None, text: str) -> str:
     return NOT_MEASURED if agrees is None else f"{'✓' if agrees else '✗'} {text}"
 
 
-def _basis(hook: Record) -> str:
-    basis, rotation = (measured(hook, f"privileged_basis.along_{key}") for key in ("basis", "rotation"))
-    if basis is None or rotation is None:
-        return NOT_MEASURED
-    alike = basis <= max(TAILED, SAME_TAILS * rotation)
-    return _judged(alike, f"{significant(basis, 2)}, rotated {significant(rotation, 2)}")
+def basis(hook: Record) -> tuple[bool | None, str]:
+    """Judge whether the basis is like any other, and say by what; likewise below."""
+    along, rotation = (measured(hook, f"privileged_basis.along_{key}") for key in ("basis", "rotation"))
+    if along is None or rotation is None:
+        return None, NOT_MEASURED
+    alike = along <= max(TAILED, SAME_TAILS * rotation)
+    return alike, f"{significant(along, 2)}, rotated {significant(rotation, 2)}"
 
 
-def _outliers(hook: Record) -> str:
-    outliers = measured(hook, "outlier_dimensions")
-    return NOT_MEASURED if outliers is None else _judged(not outliers, f"{len(outliers)}" if outliers else "none")
+def outliers(hook: Record) -> tuple[bool | None, str]:
+    found = measured(hook, "outlier_dimensions")
+    return (None, NOT_MEASURED) if found is None else (not found, f"{len(found)}" if found else "none")
 
 
-def _evenly(hook: Record) -> str:
+def evenly(hook: Record) -> tuple[bool | None, str]:
     ratio, width = measured(hook, "spectrum.participation_ratio"), measured(hook, "width")
     if ratio is None or not width:
-        return NOT_MEASURED
-    return _judged(ratio >= EVEN * width, f"{significant(ratio, 2)} of {width:,}")
+        return None, NOT_MEASURED
+    return ratio >= EVEN * width, f"{significant(ratio, 2)} of {width:,}"
 
 
-def _centred(hook: Record) -> str:
+def centred(hook: Record) -> tuple[bool | None, str]:
     """Judge by the share of the mean square that the mean row holds."""
     mean, variance = measured(hook, "mean"), measured(hook, "variance")
     if not mean or not variance:
-        return NOT_MEASURED
+        return None, NOT_MEASURED
     square: Number = sum(m * m for m in mean)
     total = square + sum(variance)
-    return _judged(square <= 0.01 * total, f"{percent(square / total)} is mean") if total else NOT_MEASURED
+    return (square <= 0.01 * total, f"{percent(square / total)} is mean") if total else (None, NOT_MEASURED)
 
 
-def _positions(hook: Record) -> str:
+def positions(hook: Record) -> tuple[bool | None, str]:
     norms = [norm for norm in measured(hook, "position_norms") or [] if norm]
     if not norms:
-        return NOT_MEASURED
+        return None, NOT_MEASURED
     ratio = max(norms) / min(norms)
-    return _judged(ratio <= STEADY, f"{100 * (ratio - 1):.0f}% apart")
+    return ratio <= STEADY, f"{100 * (ratio - 1):.0f}% apart"

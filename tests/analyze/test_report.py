@@ -177,7 +177,8 @@ def test_names_tell_an_option_only_where_dictionaries_differ_in_it() -> None:
         *({"learning": 1 + i % 2} for i in range(1, 4)),
     ]
     assert ladder_of(short[0]).kind == "topk · learning 1 · tied True · k 32"
-    assert with_telling_options({"version": 1}) == {"version": 1, "dictionaries": [], "choosing": []}
+    nothing = {"dictionaries": [], "choosing": [], "groups": [], "activations": []}
+    assert with_telling_options({"version": 1}) == {"version": 1, **nothing}
 
 
 def test_fall_of_a_curve_is_that_of_its_last_half() -> None:

@@ -118,7 +118,7 @@ def test_summaries_leave_out_what_is_not_a_number() -> None:
 
 
 def test_features_are_grouped_by_rate_the_rarest_first() -> None:
-    rates = 10.0 ** -np.arange(16)
+    rates = np.logspace(0, -15, 16)
     bins = by_rate(rates, {"f1": np.arange(16) / 16, "cosine": np.where(np.arange(16) % 2, np.nan, 0.5)})
     assert [(b["from"], b["to"], b["count"]) for b in bins[:2]] == [(-15, -14, 2), (-13, -12, 2)]
     assert [b["f1"] for b in bins[-2:]] == [2.5 / 16, 0.5 / 16]
