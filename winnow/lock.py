@@ -29,7 +29,7 @@ def run_lock(run: Path, shared: bool = False) -> Iterator[None]:
         raise UserError(f"{run}: cannot write here ({error.strerror}); choose another run directory") from error
     try:
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            _lock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, run)
         except BlockingIOError:
             raise UserError(f"{run} is in use by {_holder(descriptor)}; wait for it, or stop it") from None
         os.ftruncate(descriptor, 0)
@@ -50,13 +50,25 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
     descriptor = os.open(folder / path.name, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            _lock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), path)
         except BlockingIOError:
             yield False
         else:
             yield True
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, how: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # of network file systems that are mounted so
+        raise UserError(
+            f"{path}: the file system gives no locks ({error.strerror}); have it mounted with them (Lustre: flock, "
+            "NFS: not nolock), or choose another run directory"
+        ) from error
 
 
 def _holder(descriptor: int) -> str:

@@ -2,7 +2,10 @@
 
 torchrun --nproc-per-node 2 -m harvest --config FILE       # RANK, WORLD_SIZE, LOCAL_RANK
 srun --ntasks 8 python -m harvest --config FILE            # SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID
-RANK=3 WORLD_SIZE=8 python -m harvest --config FILE        # any job array
+sbatch --array 0-7 …                                       # SLURM_ARRAY_TASK_ID, _COUNT, _MIN, _MAX, _STEP
+RANK=3 WORLD_SIZE=8 python -m harvest --config FILE        # anything else; goes before all others
+
+The tasks of a job array are one job here: task i of n, each of m processes, has ranks i·m … i·m + m − 1 of n·m.
 """
 
 import os
@@ -12,6 +15,7 @@ from typing import NamedTuple
 from winnow.errors import UserError
 
 _NAMES = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
+_ARRAY = "SLURM_ARRAY_TASK_"
 
 
 class Ranks(NamedTuple):
@@ -31,13 +35,34 @@ def this_rank(environment: Mapping[str, str] = os.environ) -> Ranks:
 
     Raises `UserError` where they are no numbers, or the rank is not among its count.
     """
-    for rank_name, count_name, local_name in _NAMES:
+    for names in _NAMES:
+        rank_name, count_name, _ = names
         if rank_name in environment and count_name in environment:
-            said = {name: environment.get(name, "0") for name in (rank_name, count_name, local_name)}
-            if not all(value.isdigit() for value in said.values()):
-                raise UserError(f"{', '.join(f'{k}={v}' for k, v in said.items())}: expected whole numbers")
-            rank, count, local = (int(value) for value in said.values())
-            if rank >= count:
-                raise UserError(f"{rank_name}={rank} and {count_name}={count}: ranks count from 0")
-            return Ranks(rank, count, local)
-    return Ranks()
+            ranks = Ranks(*_whole_numbers(environment, dict.fromkeys(names, "0")))
+            if ranks.rank >= ranks.total:
+                raise UserError(f"{rank_name}={ranks.rank} and {count_name}={ranks.total}: ranks count from 0")
+            return ranks if rank_name == "RANK" else _in_array(environment, ranks)
+    return _in_array(environment, Ranks())
+
+
+def _in_array(environment: Mapping[str, str], ranks: Ranks) -> Ranks:
+    """Number the ranks of one task of a SLURM job array among those of all its tasks."""
+    if _ARRAY + "ID" not in environment or _ARRAY + "COUNT" not in environment:
+        return ranks
+    defaults = {_ARRAY + name: default for name, default in (("ID", ""), ("COUNT", ""), ("MIN", "0"), ("STEP", "1"))}
+    number, count, first, step = _whole_numbers(environment, defaults)
+    task = (number - first) // max(1, step)
+    (last,) = _whole_numbers(environment, {_ARRAY + "MAX": str(first + step * (count - 1))})
+    if last != first + step * (count - 1) or not 0 <= task < count:
+        raise UserError(
+            f"{_ARRAY}ID={number}: a job array of {count} tasks from {first} to {last} has gaps, which leave open "
+            "whose share this is; submit all of it, what is done is skipped, or set RANK and WORLD_SIZE"
+        )
+    return Ranks(task * ranks.total + ranks.rank, count * ranks.total, ranks.local)
+
+
+def _whole_numbers(environment: Mapping[str, str], defaults: Mapping[str, str]) -> list[int]:
+    said = {name: environment.get(name, default) for name, default in defaults.items()}
+    if not all(value.isdigit() for value in said.values()):
+        raise UserError(f"{', '.join(f'{k}={v}' for k, v in said.items())}: expected whole numbers")
+    return [int(value) for value in said.values()]

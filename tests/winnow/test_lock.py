@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -9,12 +11,12 @@ import pytest
 
 from tests.experiments import ROOT
 from winnow.errors import UserError
-from winnow.lock import run_lock
+from winnow.lock import claim, run_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from winnow.lock import run_lock
+from winnow.lock import claim, run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -45,4 +47,16 @@ def test_a_run_directory_that_cannot_be_made_is_named(tmp_path: Path):
         pytest.raises(UserError, match=r"cannot write here .*; choose another run directory"),
         run_lock(tmp_path / "file" / "run"),
     ):
+        pass
+
+
+def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(descriptor: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    said = r"the file system gives no locks \(No locks available\); have it mounted with them"
+    with pytest.raises(UserError, match=said), run_lock(tmp_path / "run"):
+        pass
+    with pytest.raises(UserError, match=said), claim(tmp_path / "run" / "shard"):
         pass
