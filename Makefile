@@ -38,15 +38,15 @@ bench: $(READY) bench-peers
 
 # The peers live in an environment of their own, since they pin what winnow does not: SAELens an older TransformerLens.
 # nnsight and diffusers, which nothing here runs, ask for a torchvision that need not fit this torch; transformers does
-# without.
+# without. Most of what is installed is never imported, and so not compiled.
 PEERS := .venv-peers
 bench-peers: $(READY) $(PEERS)/.ready
 	@$(BIN)/python -m bench.peers
 
 $(PEERS)/.ready: bench/peers-constraints.txt
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet -c bench/peers-constraints.txt torch sae-lens eai-sparsify dictionary-learning \
-	    transformer-lens beartype datasets h5py pydantic-settings pytest rich tomli_w
+	$(PEERS)/bin/pip install --quiet --no-compile -c bench/peers-constraints.txt torch sae-lens eai-sparsify \
+	    dictionary-learning transformer-lens beartype datasets h5py pydantic-settings pytest rich tomli_w
 	$(PEERS)/bin/pip uninstall --quiet --yes torchvision
 	@touch $@
 
