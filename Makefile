@@ -31,6 +31,7 @@ verify: $(READY)
 
 bench: $(READY) bench-peers
 	@$(BIN)/python -m bench.harvest
+	@$(BIN)/python -m bench.toy
 	@$(BIN)/python -m bench.read
 	@$(BIN)/python -m bench.analyze
 	@$(BIN)/python -m bench.train

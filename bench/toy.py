@@ -1,0 +1,92 @@
+"""How fast toy data reach the disk, beside a raw write of the same bytes.
+
+    python -m bench.toy [--rows 524288]
+
+The default settings, float16: generated, measured, hashed and put on the disk as a harvest does, on all cores. The raw
+write puts files of the same sizes there, each synced, one after the other. Both take turns; the middle ratio counts.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from bench.harvest import ratio_of
+from bench.table import Row, publish_rows
+from harvest.harvest import make_missing
+from harvest.plan import Plan, bytes_per_row
+from harvest.toy_plan import plan_toy
+from harvest.toy_source import open_toy_source
+from winnow.publish import publish_file
+from winnow.toy.settings import ToySettings
+
+TARGET = 0.8
+DTYPE = "float16"
+ROWS_PER_SHARD = 131_072
+RUNS = Path("runs")
+KINDS = {
+    "default": {},
+    "power decay": {"decay_form": "power"},
+    "2048 features": {"n_features": 2048},
+    "768 dimensions": {"d_model": 768},
+}
+
+
+def measure(what: str, settings: ToySettings, folder: Path, repeats: int) -> list[Row]:
+    """Time the harvest of all shards, and a raw write of as many bytes: in MiB and in rows."""
+    plan: Plan = plan_toy(settings, ROWS_PER_SHARD)
+    shards = folder / "shards"
+
+    with open_toy_source(settings, folder / "truth") as source:
+        per_row = bytes_per_row(source.width, DTYPE) + 12  # and sequence, position, token
+        random = np.random.default_rng(0).integers(0, 256, per_row * ROWS_PER_SHARD, dtype=np.uint8)
+
+        def harvest() -> None:
+            _empty(shards)
+            make_missing(source, plan, range(plan.shards), DTYPE, shards, lambda count: None)
+
+        def raw() -> None:
+            _empty(shards)
+            for number in range(plan.shards):
+                start, stop = plan.span(number)
+                with publish_file(shards / f"raw-{number}") as path, path.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, (stop - start) * per_row)
+                    file.write(random[: (stop - start) * per_row].data)
+
+        alone, harvested = ratio_of(raw, harvest, repeats)
+    mib = settings.rows * per_row / 2**20
+    return [
+        Row(what, mib / harvested, mib / alone, "MiB/s", TARGET),
+        Row(what, settings.rows / harvested, settings.rows / alone, "rows/s", TARGET),
+    ]
+
+
+def _empty(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=524_288, help="of each store")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds this")
+    arguments = parser.parse_args()
+    table = []
+    for what, changed in KINDS.items():
+        if arguments.only in what:
+            RUNS.mkdir(
+                exist_ok=True
+            )  # on the disk that harvests go to, which the folder for temporary files need not be
+            with tempfile.TemporaryDirectory(dir=RUNS) as name:
+                settings = ToySettings(**{"rows": arguments.rows, **changed})
+                table += measure(what, settings, Path(name), arguments.repeats)
+    publish_rows("toy", "raw write of the same bytes", table)
+
+
+if __name__ == "__main__":
+    main()
