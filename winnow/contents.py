@@ -68,6 +68,14 @@ def section(path: Path, config: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value or {}
 
 
+def flag(path: Path, config: Mapping[str, Any], name: str, default: bool = False) -> bool:
+    """Give the boolean under a key of a configuration."""
+    value = config.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise UserError(f"{path}: {name} should be true or false, found {value!r}")
+    return default if value is None else value
+
+
 def count(path: Path, config: Mapping[str, Any], name: str) -> int:
     """Give the positive integer under a key of a configuration."""
     value = config.get(name)

@@ -21,6 +21,7 @@ from winnow.contents import (
     active,
     checked,
     count,
+    flag,
     in_float32,
     read_json,
     read_safetensors,
@@ -62,16 +63,18 @@ def read(folder: Path) -> Contents:
     config_path, weights_path = folder / CONFIG, folder / WEIGHTS
     config = _current_form(config_path, read_json(config_path))
     theirs = config.get("architecture")
-    if theirs not in ARCHITECTURES:
+    if not isinstance(theirs, str) or theirs not in ARCHITECTURES:
         raise UserError(f"{config_path}: architecture {theirs!r} is none of {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[theirs]
     metadata = section(config_path, config, "metadata")
     d_model, n_latents = (count(config_path, config, name) for name in ("d_in", "d_sae"))
     k = active(config_path, config, n_latents) if architecture == "topk" else None
-    tensors = _read_weights(weights_path, architecture, d_model, n_latents, config.get("finetuning_scaling_factor"))
-    by_norm = architecture in _RANKED and bool(config.get("rescale_acts_by_decoder_norm"))
-    fold_scaling(config_path, config, tensors, by_norm)
-    if not config.get("apply_b_dec_to_input", True):
+    finetuned = flag(config_path, config, "finetuning_scaling_factor")
+    tensors = _read_weights(weights_path, architecture, d_model, n_latents, finetuned)
+    by_norm = architecture in _RANKED and flag(config_path, config, "rescale_acts_by_decoder_norm")
+    centred = flag(config_path, config, "apply_b_dec_to_input", default=True)
+    fold_scaling(config_path, config, tensors, by_norm, centred)
+    if not centred:
         subtract_b_dec(tensors)
     if architecture == "jumprelu":
         architecture = _TRAINED_AS.get(str(metadata.get("training_architecture")), architecture)
@@ -141,7 +144,7 @@ def _current_form(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
-def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool | None) -> dict[str, Tensor]:
+def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool) -> dict[str, Tensor]:
     """Load what the architecture needs, by our names, in float64, with shapes checked.
 
     finetuned: latents are multiplied by `scaling_factor` before they are decoded (SAELens before 6).

@@ -20,10 +20,13 @@ WHITENING = "activation_whitening.safetensors"
 BY_INPUT = ("constant_norm_rescale", "layer_norm")
 
 
-def fold_scaling(path: Path, config: Mapping[str, Any], tensors: dict[str, Tensor], by_norm: bool) -> None:
+def fold_scaling(
+    path: Path, config: Mapping[str, Any], tensors: dict[str, Tensor], by_norm: bool, centred: bool
+) -> None:
     """Fold the scaling or whitening that `config`, read from `path`, asks for.
 
-    by_norm: latents are ranked, and read, times their decoder norm. Leaves them so no more.
+    by_norm: latents are ranked, and read, times their decoder norm; afterwards no more. centred: the encoder subtracts
+    b_dec from its input.
     Raises `UserError` where that scaling depends on the input, or its numbers are not there.
     """
     normalisation = config.get("normalize_activations") or "none"
@@ -37,7 +40,7 @@ def fold_scaling(path: Path, config: Mapping[str, Any], tensors: dict[str, Tenso
     if by_norm:
         fold_decoder_norm(tensors)
     if normalisation == "covariance_whitening":
-        _fold_whitening(path.with_name(WHITENING), tensors, bool(config.get("apply_b_dec_to_input", True)))
+        _fold_whitening(path.with_name(WHITENING), tensors, centred)
     elif normalisation not in ("none", "expected_average_only_in"):
         raise UserError(f"{path}: normalize_activations = {normalisation!r} is not known")
 

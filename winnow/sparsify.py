@@ -6,7 +6,7 @@ sae.safetensors     encoder.weight [n, d], encoder.bias [n], W_dec [n, d], b_dec
 
 from pathlib import Path
 
-from winnow.contents import Contents, Format, active, checked, count, in_float32, read_json, read_safetensors
+from winnow.contents import Contents, Format, active, checked, count, flag, in_float32, read_json, read_safetensors
 from winnow.errors import UserError
 
 CONFIG = "cfg.json"
@@ -25,8 +25,8 @@ def read(folder: Path) -> Contents:
     config_path, path = folder / CONFIG, folder / WEIGHTS
     config = read_json(config_path)
     for name, why in REFUSED.items():
-        if config.get(name):
-            raise UserError(f"{config_path}: {name} = {config[name]!r} is not supported: {why}")
+        if flag(config_path, config, name):
+            raise UserError(f"{config_path}: {name} = true is not supported: {why}")
     architecture = config.get("activation", "topk")
     if architecture not in ACTIVATIONS:
         raise UserError(f"{config_path}: activation {architecture!r} is none of {', '.join(ACTIVATIONS)}")

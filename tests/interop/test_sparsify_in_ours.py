@@ -58,5 +58,5 @@ def test_other_dtypes(dtype: torch.dtype, tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{"transcode": True}, {"skip_connection": True}], ids=str)
 def test_what_is_no_dictionary_of_one_hook_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
     coder(**options).save_to_disk(tmp_path)
-    with pytest.raises(UserError, match=rf"cfg\.json: {next(iter(options))} = True is not supported"):
+    with pytest.raises(UserError, match=rf"cfg\.json: {next(iter(options))} = true is not supported"):
         winnow.load_dictionary(tmp_path)

@@ -188,9 +188,10 @@ def test_an_ae_without_its_config_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"transcode": True}, "cfg.json: transcode = True is not supported: a transcoder is no dictionary of one hook"),
-        ({"skip_connection": True}, "skip_connection = True is not supported: what passes the latents by"),
-        ({"signed": True}, "signed = True is not supported: its latents may be negative"),
+        ({"transcode": True}, "cfg.json: transcode = true is not supported: a transcoder is no dictionary of one hook"),
+        ({"skip_connection": True}, "skip_connection = true is not supported: what passes the latents by"),
+        ({"signed": True}, "signed = true is not supported: its latents may be negative"),
+        ({"transcode": "no"}, "transcode should be true or false, found 'no'"),
         ({"activation": "relu"}, "activation 'relu' is none of topk, groupmax"),
         ({"activation": ["topk"]}, "activation ['topk'] is none of topk, groupmax"),
         ({"activation": "groupmax", "k": 5}, "12 latents do not make k = 5 groups of one size"),

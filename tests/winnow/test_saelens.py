@@ -123,6 +123,8 @@ def test_other_dtypes_are_read(dtype: torch.dtype, tmp_path: Path) -> None:
         (SCALED, "needs a scale that is not in the weights, and there is no activation_scaler.json with it"),
         (WHITENED, "needs a matrix that is not in the weights, and there is no activation_whitening.safetensors"),
         ({"normalize_activations": "by_magic"}, "normalize_activations = 'by_magic' is not known"),
+        ({"apply_b_dec_to_input": "false"}, "apply_b_dec_to_input should be true or false, found 'false'"),
+        ({"architecture": ["topk"]}, "architecture ['topk'] is none of"),
         ({"architecture": "transcoder"}, "architecture 'transcoder' is none of"),
         ({"architecture": "batchtopk"}, "no tensor topk_threshold; there are W_dec, W_enc, b_dec, b_enc"),
         ({"metadata": "gpt2"}, "metadata should be an object, found 'gpt2'"),
