@@ -5,8 +5,9 @@ dictionaries/<hook>/<name>/checkpoints/rows-0000002000000/
   state.json           rows, steps, settings
 metrics.jsonl          the curve up to there, beside checkpoints/
 
-A checkpoint appears as a whole, and the one before stays until the whole sweep has the new one. After a kill in
-between, members hold different checkpoints: those with one in common go on together.
+A checkpoint appears as a whole, and the one before stays until the whole sweep has the new one (before the first, an
+empty rows-0000000000000/ is there). After a kill in between, members hold different checkpoints: those with one in
+common go on together.
 """
 
 import json
@@ -24,6 +25,15 @@ from winnow.errors import UserError
 from winnow.publish import publish_directory
 
 CHECKPOINTS = "checkpoints"
+
+
+def begin(folder: Path) -> None:
+    """Note that a dictionary begins at row 0, until its first checkpoint is there.
+
+    So a kill while a sweep's first checkpoints are written lets all go on together from row 0: those that have one
+    already would go on without the others, in other stacks, to other last bits.
+    """
+    _path(folder, 0).mkdir(parents=True, exist_ok=True)
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:

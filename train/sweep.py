@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from train.checkpoint import drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
+from train.checkpoint import begin, drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
 from train.curve import append_point, cut_curve
 from train.display import display
 from train.held_out import Evaluation, HeldOut, evaluate, evaluated_rows, first_held_out
@@ -102,7 +102,8 @@ class _Sweep:
         member = Member(planned, parameters, self.device, len(self.held_out), self.scaling.scale)
         if self.rows:
             member.load_state(*read_checkpoint(planned.folder, self.rows))
-        planned.folder.mkdir(parents=True, exist_ok=True)
+        else:
+            begin(planned.folder)
         drop_leftovers(planned.folder)
         cut_curve(planned.folder, self.rows)
         return member

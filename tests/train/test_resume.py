@@ -143,6 +143,32 @@ def test_what_a_killed_process_had_begun_to_write_is_deleted(tmp_path: Path) -> 
     assert files == ["cfg.json", "metrics.jsonl", "sae_weights.safetensors", "training.json"]
 
 
+def test_sweep_killed_between_its_first_checkpoints_ends_with_equal_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One member of a stack has a checkpoint then, the other none: alone, sums would be taken in another order."""
+    grid = [{"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5, "seed": [0, 1, 2, 3]}]
+    train(load(write_run(tmp_path / "whole", grid)))
+    path = write_run(tmp_path / "torn", grid)
+    original = sweep.write_checkpoint
+    written: list[Path] = []
+
+    def pull_the_plug(folder: Path, *state: Any) -> None:
+        if written:
+            raise OSError("pulled the plug")
+        original(folder, *state)
+        written.append(folder)
+
+    monkeypatch.setattr(sweep, "write_checkpoint", pull_the_plug)
+    with pytest.raises(OSError, match="pulled the plug"):
+        train(load(path))
+    monkeypatch.undo()
+    begun = [Planned(HOOK, folder, {}) for folder in (tmp_path / "torn" / "run" / "dictionaries" / HOOK).iterdir()]
+    assert group_by_start(begun) == [(0, begun)]
+    train(load(path))
+    assert weights(tmp_path / "torn" / "run") == weights(tmp_path / "whole" / "run")
+
+
 def test_members_that_share_a_checkpoint_go_on_together(tmp_path: Path) -> None:
     planned = [Planned("h", tmp_path / name, {}) for name in "abc"]
     for name, rows in {"a": (1000, 2000), "b": (1000,)}.items():
