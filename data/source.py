@@ -27,12 +27,11 @@ def text_commit(settings: Text, made_with: str = "") -> str:
     kind, _, name = settings.source.partition(":")
     if kind != "hub":
         return ""
-    revision = settings.revision or "main"
     try:
-        return keep_commit("dataset", name, revision, made_with)
+        return keep_commit("dataset", name, settings.revision or "main", made_with)
     except FAILURES as error:
         raise UserError(
-            f"text.source = hub:{name}: cannot be had from the hub ({why(error, name, revision)}); {_LOCAL_WORKS_TOO}"
+            f"text.source = hub:{name}: cannot be had from the hub ({_why(settings, error)}); {_LOCAL_WORKS_TOO}"
         ) from error
 
 
@@ -43,8 +42,8 @@ def documents(settings: Text, skip: int = 0, commit: str = "") -> Iterator[Docum
     split or column that is not there, or the document at which reading failed.
     """
     disable_progress_bar()
-    # a connection that breaks is tried again three times, a second apart; by default, for minutes
-    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 3
+    # the hub's client tries for 23 seconds by itself; datasets would let it try twenty times
+    config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
     config.STREAMING_READ_RETRY_INTERVAL = config.STREAMING_OPEN_RETRY_INTERVAL = 1
     rows = _readable(settings, iter(_rows(settings, commit).skip(skip)), skip)
     first = next(rows, None)
@@ -72,10 +71,9 @@ def _readable(settings: Text, rows: Iterator[Any], skip: int) -> Iterator[Any]:
                 yield row
                 read += 1
     except FAILURES as error:
-        name = settings.source.partition(":")[2]
         raise UserError(
             f"text.source = {settings.source}: reading failed after {read:,} documents "
-            f"({why(error, name, settings.revision or 'main')}); the same command goes on from what is complete, and "
+            f"({_why(settings, error)}); the same command goes on from what is complete, and "
             f"{_LOCAL_WORKS_TOO}"
         ) from error
 
@@ -121,7 +119,12 @@ def _from_hub(name: str, settings: Text, commit: str) -> IterableDataset:
         subset = f", text.subset = {settings.subset}" if settings.subset else ""
         raise UserError(
             f"text.source = hub:{name}{subset}, text.split = {settings.split}: cannot be opened "
-            f"({why(error, name, settings.revision or 'main')}); {_LOCAL_WORKS_TOO}"
+            f"({_why(settings, error)}); {_LOCAL_WORKS_TOO}"
         ) from error
     assert isinstance(loaded, IterableDataset)
     return loaded
+
+
+def _why(settings: Text, error: BaseException) -> str:
+    """Say in one line why the data set could not be had."""
+    return why(error, settings.source.partition(":")[2], settings.revision or "main", "dataset")

@@ -4,8 +4,9 @@
     fetch_dictionary("hf:owner/name/folder@revision")          # the folder of its files in the hub's cache
 
 A revision is resolved once, and everything is then read at its commit: no repository is seen in two states. What has
-been fetched is found again without a network, also with HF_HUB_OFFLINE=1. Waiting is bounded: a connection that fails
-is not tried again, a download that breaks off goes on five times, a second apart.
+been fetched is found again without a network, also with HF_HUB_OFFLINE=1. Waiting is bounded: a hub that is not there
+is not asked again; a download that brings nothing more is tried five times, a second apart, and that of a data set for
+half a minute.
 """
 
 import logging
@@ -71,7 +72,9 @@ def commit_of(kind: Kind, name: str, revision: str) -> str:
         return ""
     with quiet():
         if kind == "dataset":
-            return HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT).sha or ""
+            found = HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT)
+            HfApi().auth_check(name, repo_type="dataset")  # says whether it is gated; `datasets` says so less clearly
+            return found.sha or ""
         try:
             return _snapshot(name, revision, TOKENIZER_FILES, but="*/*").name
         except LocalEntryNotFoundError:  # no network, and a cache which another program has filled with what it needs
@@ -125,7 +128,7 @@ def fetch_dictionary(address: str) -> Path:
     return snapshot / folder
 
 
-def why(error: BaseException, name: str, revision: str) -> str:
+def why(error: BaseException, name: str, revision: str, kind: Kind = "model") -> str:
     """Say in one line why something of the repository `name` at `revision` could not be had."""
     chain = list(_causes(error))
 
@@ -134,10 +137,8 @@ def why(error: BaseException, name: str, revision: str) -> str:
 
     where = constants.ENDPOINT
     if find(GatedRepoError):
-        return (
-            f"{name} is gated on {where}: accept its terms at {where}/{name}, then log in with `hf auth login` or set "
-            "HF_TOKEN"
-        )
+        page = f"{where}/datasets/{name}" if kind == "dataset" else f"{where}/{name}"
+        return f"{name} is gated: accept its terms at {page}, then log in with `hf auth login` or set HF_TOKEN"
     if find(RepositoryNotFoundError):
         return f"{where} has no {name}, or it is private: then log in with `hf auth login` or set HF_TOKEN"
     if find(RevisionNotFoundError):
@@ -148,21 +149,23 @@ def why(error: BaseException, name: str, revision: str) -> str:
         return f"HF_HUB_OFFLINE is set, and this needs {where}, whatever is in the cache"
     if constants.HF_HUB_OFFLINE and find(OfflineModeIsEnabled, LocalEntryNotFoundError):
         return f"HF_HUB_OFFLINE is set, and {constants.HF_HUB_CACHE} lacks {name} at revision {revision}, or part of it"
-    if failed := find(HfHubHTTPError.__bases__[0], ConnectionError):
+    if failed := find(HfHubHTTPError.__bases__[0]) or find(ConnectionError):
         return f"{where} could not be read ({_line(failed)})"
     return _line(error)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the client's own warnings (of retries, of missing tokens) from the terminal: errors are said by `why`."""
-    logger = logging.getLogger("huggingface_hub")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Keep the clients' own warnings (of retries, of missing tokens) from the terminal: errors are said by `why`."""
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 class _OnTerminals(tqdm):

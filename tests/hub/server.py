@@ -14,7 +14,9 @@ from tests.hub import upload
 from tests.hub.hub import TOKEN, USER, Hub
 from tests.hub.repository import Commit, Repository, is_large, oid, sha256
 
-API = re.compile(r"^/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|preupload|commit)/([^/]+)(.*))?$")
+API = re.compile(
+    r"^/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|preupload|commit)/([^/]+)(.*)|/(auth-check))?$"
+)
 FILE = re.compile(r"^/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)$")
 STORED = re.compile(r"^/cdn/([0-9a-f]{64})/(.+)$")
 BATCH = re.compile(r"^/([^/]+/[^/]+)\.git/info/lfs/objects/batch$")
@@ -82,10 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif path in ("/api/whoami-v2", "/api/repos/create", "/api/validate-yaml") or BATCH.match(path):
             self._account(path, body)
         elif match := API.match(path):
-            kind, name, what, revision, rest = match.groups()
+            kind, name, what, revision, rest, check = match.groups()
             # a slash within a revision is quoted: what was one part of the path stays one
             revision = unquote(urlsplit(self.path).path.split("/")[6]) if what else "main"
-            if repository := self._repository(kind, name):
+            repository = self._repository(kind, name)
+            if repository and check:
+                if not self._gate(name):
+                    self._json({})
+            elif repository:
                 self._describe(repository, name, what, revision, rest.lstrip("/") if rest else "", body, url.query)
         elif match := FILE.match(path):
             kind, name, revision, file = match.groups()
@@ -101,6 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404 if self._known else 401, "RepoNotFound", "Repository not found")
             return None
         return found
+
+    def _gate(self, name: str) -> bool:
+        """Refuse a repository that is gated, and say whether it is."""
+        if name in self.hub.gated:
+            self._refuse(403 if self._known else 401, "GatedRepo", f"Access to {name} is restricted.")
+        return name in self.hub.gated
 
     def _account(self, path: str, body: bytes) -> None:
         """Answer what is asked of the user's account."""
@@ -160,9 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, repository: Repository, name: str, revision: str, path: str) -> None:
         commit = repository.at(revision)
-        if name in self.hub.gated:
-            self._refuse(403 if self._known else 401, "GatedRepo", f"Access to model {name} is restricted.")
-        elif commit is None:
+        if self._gate(name):
+            return
+        if commit is None:
             self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         elif path not in commit.files:
             self._refuse(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": commit.sha})
