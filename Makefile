@@ -6,7 +6,7 @@ ARGS ?= # keys to override, given to every stage: ARGS="--run runs/small --text.
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers interop install-check setup test check format lint types
+.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test check format lint types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -36,6 +36,10 @@ bench: $(READY) bench-peers
 	@$(BIN)/python -m bench.analyze
 	@$(BIN)/python -m bench.train
 	@$(BIN)/python -m bench.features
+
+# GPT-2 small's experiments on a model of its size with random weights; half an hour of two cores
+gpt2-size: $(READY)
+	@$(BIN)/python -m bench.gpt2_size
 
 # The peers live in an environment of their own, since they pin what winnow does not: SAELens an older TransformerLens.
 # nnsight and diffusers, which nothing here runs, ask for a torchvision that need not fit this torch; transformers does

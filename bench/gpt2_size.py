@@ -1,0 +1,119 @@
+"""Run the experiments on GPT-2 small with a model of its size, and hold what they took against what --plan said.
+
+    make gpt2-size                             # or: python -m bench.gpt2_size [NAME] [--keep FOLDER]
+
+124 M random weights, the real tokenizer, a few thousand tokens, a few steps of training. It needs no network, but the
+tokenizer in ../shared/gpt2-tokenizer and text in ../shared/text; where they are missing it says so, and is done.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tomli_w
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from harvest.estimate import estimate
+from harvest.estimate_table import duration, size
+from winnow.command_line import load_experiment
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+STAGES = ("data", "harvest", "train", "analyze")
+FEW = {
+    "text": {"column": "text", "tokens": 8192},
+    "harvest": {"rows_per_shard": 4096},
+    "train": {"rows": 4096, "batch_rows": 512},
+    "analyze": {"evaluation_sequences": 16},
+}
+# 48 dictionaries of up to 24,576 latents are 11 GB, and hours of two cores: of every hook, smaller ones
+SMALLER = {"gpt2-small": 1, "gpt2-small-all-layers": 64}
+
+
+class Took(NamedTuple):
+    seconds: float
+    peak: int  # bytes resident
+
+
+def save_model(folder: Path) -> None:
+    """Save a model of GPT-2 small's size with random weights, and the real tokenizer."""
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
+    for file in (SHARED / "gpt2-tokenizer").iterdir():
+        shutil.copy(file, folder)
+
+
+def few(name: str, model: Path, folder: Path) -> Path:
+    """Write the configuration with few tokens and rows, and leave the rest as it is."""
+    config: dict[str, Any] = tomllib.loads((ROOT / "configs" / f"{name}.toml").read_text(encoding="utf-8"))
+    for section, keys in FEW.items():
+        config[section] |= keys
+    config |= {"run": str(folder / name), "model": {"name": str(model), "device": "cpu"}}
+    config["text"]["source"] = f"files:{SHARED}/text/*.txt"
+    for grid in config["train"]["dictionaries"]:
+        grid["n_latents"] = [n // SMALLER[name] for n in grid["n_latents"]]
+    path = folder / f"{name}.toml"
+    path.write_text(tomli_w.dumps(config), encoding="utf-8")
+    return path
+
+
+def run(stage: str, config: Path) -> Took:
+    """Run a stage as a user does; exits where it fails."""
+    started = time.perf_counter()
+    arguments = [sys.executable, "-m", stage, "--config", str(config)]
+    process = os.posix_spawn(sys.executable, arguments, os.environ)
+    _, status, used = os.wait4(process, 0)
+    if status:
+        sys.exit(f"{stage} ended with status {os.waitstatus_to_exitcode(status)}")
+    return Took(time.perf_counter() - started, used.ru_maxrss * 1024)
+
+
+def measure(name: str, model: Path, folder: Path) -> Table:
+    """Run the stages of an experiment, and compare."""
+    config = few(name, model, folder)
+    planned = estimate(load_experiment("bench", ["--config", str(config)]))
+    took = {stage: run(stage, config) for stage in STAGES}
+    training = max(hook.memory.host for hook in planned.training)
+    seconds = {"harvest": planned.harvest_time.total, "train": planned.train_seconds}
+    memory = {"harvest": planned.harvest_memory.host, "train": training}
+    table = Table(title=name)
+    for column in ("stage", "took", "planned", "peak memory", "planned"):
+        table.add_column(column)
+    for stage, (second, peak) in took.items():
+        known = stage in seconds
+        said = (duration(seconds[stage]), size(memory[stage])) if known else ("", "")
+        table.add_row(stage, duration(second), said[0], size(peak), said[1])
+    for part, wanted in (("activations/shard-*.h5", planned.disk.shards), ("dictionaries", planned.disk.dictionaries)):
+        files = [path for found in (folder / name).glob(part) for path in (found, *found.rglob("*")) if path.is_file()]
+        table.add_row(part, size(sum(path.stat().st_size for path in files)), size(wanted), "", "")
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", nargs="?", choices=list(SMALLER), help="one of them; both by default")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the model and the runs are left")
+    arguments = parser.parse_args()
+    if not (SHARED / "gpt2-tokenizer").is_dir():
+        print(f"gpt2-size: skipped, there is no {SHARED / 'gpt2-tokenizer'} with GPT-2's vocab.json and merges.txt")
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary)
+        model = folder / "model"
+        if not (model / "model.safetensors").exists():
+            save_model(model)
+        for name in [arguments.name] if arguments.name else SMALLER:
+            Console().print(measure(name, model, folder))
+
+
+if __name__ == "__main__":
+    main()
