@@ -69,8 +69,8 @@ def refuse_without_space(folder: Path, bytes_per_row: int, rows: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{folder}: the harvest needs {needed:,} bytes, {free:,} are free; choose fewer hooks, fewer "
-            "text.tokens or positions, or another disk"
+            f"{folder}: the harvest needs {needed:,} bytes, {free:,} are free; choose fewer hooks, "
+            "positions, text.tokens or toy.rows, or another disk"
         )
 
 

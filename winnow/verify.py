@@ -6,7 +6,7 @@ python -m winnow.verify --config configs/demo.toml
 from pathlib import Path
 
 from winnow.config import Experiment
-from winnow.dictionary import load_dictionaries, verify_dictionary
+from winnow.dictionary import load_dictionaries, load_dictionary, verify_dictionary
 from winnow.progress import progress_bar
 from winnow.run import Run
 from winnow.stage import run_stage
@@ -21,7 +21,8 @@ def verify(config: Experiment) -> None:
         for size in store.verify_shards():
             bar.advance(size)
     dictionaries = load_dictionaries(run.path) if run.dictionaries.is_dir() else []
-    for dictionary in dictionaries:
+    truth = [load_dictionary(run.truth)] if run.truth.is_dir() else []
+    for dictionary in [*dictionaries, *truth]:
         verify_dictionary(dictionary)
     print(f"{run.path}: {store.rows:,} rows of {len(store.hooks)} hooks and {len(dictionaries)} dictionaries are whole")
 

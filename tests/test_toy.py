@@ -1,0 +1,77 @@
+"""A miniature of each toy configuration, through all four stages and through them again."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from analyze.report import render_page, report_sections
+from analyze.runs import compare_runs
+from data.tokens import make_tokens
+from harvest.stage import harvest
+from tests.experiments import ROOT, load
+from train.stage import train
+from winnow.config import Experiment
+from winnow.errors import UserError
+from winnow.verify import verify
+
+
+@pytest.fixture(params=["toy", "toy-strong"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Experiment:
+    """The configuration with a sixteenth of its dimensions, features and latents, and few rows."""
+    full = tomllib.loads((ROOT / "configs" / f"{request.param}.toml").read_text(encoding="utf-8"))
+    full["run"] = str(tmp_path / "run")
+    full["toy"] |= {"rows": 2000, "active": 2.0, "decay": 0.9}
+    for key in ("d_model", "n_features"):
+        full["toy"][key] //= 16
+    full["train"] |= {"rows": 2000, "batch_rows": 200, "loggers": []}
+    for grid in full["train"]["dictionaries"]:
+        grid["n_latents"] = [n // 16 for n in grid["n_latents"][:2]]
+        for key in ("k", "l1_coefficient"):
+            if key in grid:
+                grid[key] = [min(2, grid[key][0])]
+    full["analyze"]["evaluation_sequences"] = 1000
+    path = tmp_path / "toy.toml"
+    path.write_text(tomli_w.dumps(full))
+    return load(path)
+
+
+def write_page(metrics: dict[str, Any], folder: Path) -> Path:
+    """The page without the figures' files, which take the time."""
+    page = folder / "index.html"
+    page.write_text(render_page(metrics, report_sections(metrics), False))
+    return page
+
+
+def test_the_miniature_goes_through_all_stages_and_then_has_nothing_to_do(
+    config: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("analyze.report.write_report", write_page)
+    for stage in (make_tokens, harvest, train, lambda c: compare_runs(c, [])):
+        stage(config)
+    metrics = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())
+    assert config.toy is not None
+    assert metrics["run"]["toy"] == config.toy.model_dump(mode="json")
+    assert metrics["evaluation"] == {"sequences": 1000, "rows": 1000}
+    assert len(metrics["dictionaries"]) == 8
+    for entry in metrics["dictionaries"]:
+        assert entry["ce"] is None
+        assert 0 < entry["fvu"] < 2
+        assert entry["hook"] == "toy"
+    assert metrics["pairs"]
+    assert metrics["ceilings"]
+    assert not (tmp_path / "run" / "report" / "features").exists()
+    verify(config)
+    capsys.readouterr()
+    for stage in (harvest, train, lambda c: compare_runs(c, [])):
+        stage(config)
+        assert "nothing to do" in capsys.readouterr().out
+
+
+def test_settings_that_changed_since_the_harvest_are_refused(config: Experiment, tmp_path: Path) -> None:
+    harvest(config)
+    with pytest.raises(UserError, match=r"toy\.seed = 0, now toy\.seed = 1"):
+        compare_runs(load(tmp_path / "toy.toml", "--toy.seed", "1"), [])
