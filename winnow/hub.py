@@ -90,15 +90,16 @@ def keep_commit(kind: Kind, name: str, revision: str, made_with: str) -> str:
         return commit_of(kind, name, revision)
     try:
         now = commit_of(kind, name, revision)
-    except FAILURES:  # the branch or the network is gone; the commit may be in the cache
-        return made_with
-    if now != made_with:
-        print(
-            f"{name}: {revision} has moved from {made_with[:SHORT]} to {now[:SHORT]} since this run was begun; the run "
-            f"keeps to {made_with[:SHORT]}, a new run would take the other",
-            file=sys.stderr,
-        )
-    return made_with
+    except FAILURES:  # the branch or the network is gone; the commit may still be had, or be in the cache
+        return commit_of(kind, name, made_with)
+    if now == made_with:
+        return now
+    print(
+        f"{name}: {revision} has moved from {made_with[:SHORT]} to {now[:SHORT]} since this run was begun; the run "
+        f"keeps to {made_with[:SHORT]}, a new run would take the other",
+        file=sys.stderr,
+    )
+    return commit_of(kind, name, made_with)
 
 
 def model_folder(name: str, commit: str) -> Path:
@@ -186,7 +187,8 @@ def _snapshot(name: str, revision: str, paths: list[str], but: str | None = None
 def _nearby(repository: str, commit: str, folder: str) -> str:
     """Suggest folders of a repository that hold dictionaries."""
     try:
-        files = HfApi().list_repo_files(repository, revision=commit)
+        with quiet():
+            files = HfApi().list_repo_files(repository, revision=commit)
     except FAILURES:
         return ""
     found = sorted({str(Path(f).parent) for f in files if Path(f).name in ("cfg.json", "ae.pt")})
