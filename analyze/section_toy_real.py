@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from analyze.chart import Number
 from analyze.section import NOT_MEASURED, Table, decimal, listing, measured, percent, significant
 from analyze.section_toy import basis, centred, evenly, outliers, positions
 
@@ -31,7 +32,8 @@ def toy_real_tables(metrics: Record) -> list[Table]:
         title="Toy and real activations, side by side",
         how_to_read=(
             "What the toy data assume, what was set, what the toy data and these show by the same measures, and "
-            "whether the assumption holds: a result of toy data carries over with more confidence the fewer fail. "
+            "whether the assumption holds (a dash where it is not known, or the toy data break it too): a result of "
+            "toy data carries over with more confidence the fewer fail. "
             "Features are the true ones of the toy, and the latents of the largest dictionary of the real ones."
         ),
         columns=("assumption", "set in the toy", "measured in the toy", "measured here", "holds"),
@@ -59,7 +61,10 @@ def _compared(metrics: Record) -> dict[str, list[Compared]]:
         return {}
     of_toy = [hook for hook in toys if hook["width"] == truth["d_model"]] or toys
     return {
-        hook["hook"]: [*_of_features(truth, _latents(metrics, hook)), *_of_activations(truth, of_toy[0], hook)]
+        hook["hook"]: [
+            *(_of_features(truth, latents) if (latents := _latents(metrics, hook)) else []),
+            *_of_activations(truth, of_toy[0], hook),
+        ]
         for hook in hooks
         if hook.get("kind") != "toy"
     }
@@ -128,7 +133,11 @@ def _of_activations(truth: Record, toy: Record, real: Record) -> list[Compared]:
         f"excess kurtosis {significant(_tails(hook), 2)}, {_law(measured(hook, 'fits.best'))}" for hook in (toy, real)
     ]
     return [
-        *(Compared(name, was_set, judge(toy)[1], judge(real)[1], judge(real)[0]) for name, was_set, judge in judged),
+        *(
+            # what the toy data themselves break is no assumption that real ones could fail
+            Compared(name, was_set, judge(toy)[1], judge(real)[1], None if judge(toy)[0] is False else judge(real)[0])
+            for name, was_set, judge in judged
+        ),
         Compared(
             "tails no heavier",
             "sums of sparse features",
@@ -139,7 +148,7 @@ def _of_activations(truth: Record, toy: Record, real: Record) -> list[Compared]:
     ]
 
 
-def _no_more(real: float | None, toy: float | None, least: float) -> bool | None:
+def _no_more(real: Number | None, toy: Number | None, least: Number) -> bool | None:
     return None if real is None or toy is None else real <= AS_STRONG * max(least, toy)
 
 
@@ -147,16 +156,16 @@ def _law(name: str | None) -> str:
     return (name or NOT_MEASURED).replace("_", "-")
 
 
-def _times_shuffled(dependence: float | None) -> str:
+def _times_shuffled(dependence: Number | None) -> str:
     return NOT_MEASURED if dependence is None else f"|φ| {significant(dependence, 2)} × shuffled"
 
 
-def _dependence(codes: Record) -> float | None:
+def _dependence(codes: Record) -> Number | None:
     phi, null = measured(codes, "dependence.phi"), measured(codes, "dependence.null")
     return phi / null if phi is not None and null else None
 
 
-def _tails(hook: Record) -> float | None:
+def _tails(hook: Record) -> Number | None:
     known = [value for value in measured(hook, "kurtosis") or [] if value is not None]
     return median(known) if known else None
 

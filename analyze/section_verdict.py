@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.chart import Axis, Chart, Panel, Series
+from analyze.chart import Axis, Chart, Number, Panel, Series
 from analyze.section import NOT_MEASURED, Table, count, decimal, significant
 from analyze.section_ladder import ladder_of
 
@@ -167,7 +167,9 @@ def _scatter(grid: Grid, key: str, title: str) -> Panel:
     )
 
 
-def _points(grid: Grid, name: str, points: Sequence[tuple[float, float, int]], colour: int, *, hollow: bool) -> Series:
+def _points(
+    grid: Grid, name: str, points: Sequence[tuple[Number, Number, int]], colour: int, *, hollow: bool
+) -> Series:
     return Series(
         name=name,
         x=[x for x, _, _ in points],
