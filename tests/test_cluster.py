@@ -18,9 +18,8 @@ from tests.experiments import ROOT, load
 from train.stage import train
 
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
-LINES = [
-    line for block in re.findall(r"^```\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL) for line in block.split("\n")
-]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+LINES = [line for language, block in BLOCKS if not language for line in block.splitlines()]
 SCRIPTS = re.findall(r"^`(\w+\.sh)`.*?^```bash\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
 EXPERIMENT = """
 run = "{folder}/run"
@@ -203,7 +202,7 @@ def test_torchrun_on_every_node_of_a_slurm_job(ready: Cluster, alone: Cluster):
 
 def test_every_line_and_script_of_the_page_is_tried():
     assert [name for name, _ in SCRIPTS] == ["stage.sh", "shared.sh"]
-    assert len([line for line in LINES if line]) == 8
+    assert len(LINES) == 8
 
 
 def wait_for(job: subprocess.Popen[str], condition: object) -> None:
