@@ -85,7 +85,7 @@ def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(tmp_path: P
     toy = {"rows": 150, "d_model": 8, "n_features": 16, "active": 2.0}
     path.write_text(tomli_w.dumps({"run": str(tmp_path), "toy": toy, "harvest": {"rows_per_shard": 100}}))
     command = [sys.executable, "-m", "tests.harvest.doomed", str(path), str(tmp_path / "doomed"), "--random", "3"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     # configuration, three files of the truth, manifest, two shards with their sidecars, statistics: three steps each
