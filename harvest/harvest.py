@@ -69,15 +69,15 @@ def make_missing(
                 making.append((maker, shard))
 
         for number in numbers:
+            while len(making) == source.shards_at_once:
+                take_turn()
+            if len(making) + len(writing) > source.shards_at_once:
+                writing.popleft().wait()  # which may fail: before the next shard is claimed
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
             if not free or read_sidecar(shard_path(folder, number)) is not None:
                 held.close()  # a rank of another count is at it, or was faster
                 continue
-            while len(making) == source.shards_at_once:
-                take_turn()
-            if len(making) + len(writing) > source.shards_at_once:
-                writing.popleft().wait()
             maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance)
             abandoned.callback(maker.close)
             making.append((maker, next(maker)))
