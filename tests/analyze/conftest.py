@@ -38,7 +38,8 @@ def experiment(harvested, tmp_path):
 @pytest.fixture(scope="session")
 def opened():
     """Open every model once: it takes longer than a miniature run's analysis."""
-    return cache(open_model)
+    once = cache(open_model)
+    return lambda settings, begun_with: once(settings)
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from analyze.known import looks_like
-from winnow.toy.directions import antipodal_directions, learned_directions, sphere_directions
+from winnow.toy.directions import antipodal_directions, sphere_directions
+from winnow.toy.learned import learned_directions
 from winnow.toy.regime import regime
 
 
@@ -15,7 +16,7 @@ def test_the_maker_is_recognised(features: int) -> None:
     made = {
         "sphere": sphere_directions(features, d, np.random.default_rng(1)),
         "antipodal": antipodal_directions(features, d, np.random.default_rng(1), 0.25),
-        "learned": learned_directions(features, d, np.random.default_rng(1)),
+        "learned": learned_directions(sphere_directions(features, d, np.random.default_rng(1))),
     }
     assert {name: looks_like(regime(found), features, d) for name, found in made.items()} == {n: n for n in made}
 
