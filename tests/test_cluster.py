@@ -218,9 +218,10 @@ def ranks(cluster: Cluster) -> dict[int, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_text().split("\0")
-            variables = dict(v.partition("=")[::2] for v in (folder / "environ").read_text().split("\0"))
+            environment = (folder / "environ").read_text().split("\0")
         except OSError:
             continue
+        variables = {name: value for name, _, value in (entry.partition("=") for entry in environment)}
         stage = words[1:3] == ["-u", "-m"] or words[1:2] == ["-m"]
         if stage and "train" in words and str(cluster.config) in words and "torch.distributed.run" not in words:
             found[int(folder.name)] = int(variables.get("RANK") or variables["SLURM_ARRAY_TASK_ID"])

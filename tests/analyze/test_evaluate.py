@@ -53,6 +53,7 @@ def ce(logits, tokens):
 def test_a_perfect_dictionary_recovers_everything(tokens, kept):
     model = Bigram()
     found = evaluate(model, tokens, kept, [identity()], {"x": torch.zeros(WIDTH)})[0]
+    assert found.loss is not None
     assert found.loss["recovered"] == pytest.approx(1, abs=1e-5)
     assert found.loss["kl"] == pytest.approx(0, abs=1e-6)
     assert found.quality.fvu == pytest.approx(0, abs=1e-12)
@@ -64,6 +65,7 @@ def test_losses_equal_those_of_a_model_patched_by_hand(tokens, kept):
     model = Bigram()
     mean = torch.arange(float(WIDTH))
     found = evaluate(model, tokens, kept, [identity(0.3)], {"x": mean})[0].loss
+    assert found is not None
     x = model.embed[tokens]
 
     def patched(values):
