@@ -1,7 +1,8 @@
 """Memory of the host and of the GPU, at the peak of each stage.
 
 What is counted grows with the settings; what a process takes in any case is two assumed numbers. A test compares the
-growth with that of real stages, which it matches to a factor of two (`tests/harvest/test_plan_memory.py`).
+growth with that of real stages (`tests/harvest/test_plan_memory.py`): of a training it is that to a factor of two, of a
+harvest the most, since batches wait only where the disk is slower than the model.
 """
 
 from typing import NamedTuple

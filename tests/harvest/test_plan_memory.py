@@ -1,4 +1,4 @@
-"""The memory that --plan estimates is what a stage takes, to a factor of two, on a CPU."""
+"""The memory that --plan estimates is what a training takes, to a factor of two, and what a harvest takes at most."""
 
 import os
 import subprocess
@@ -58,7 +58,7 @@ def test_a_training_takes_the_memory_that_was_estimated(tmp_path: Path, width: i
     assert_within_a_factor_of_two(growth("train", path), estimated)
 
 
-def test_a_harvest_takes_the_memory_that_was_estimated(tmp_path: Path, gpt2: Path):
+def test_a_harvest_takes_no_more_memory_than_was_estimated(tmp_path: Path, gpt2: Path):
     keys = {"hooks": ["blocks.*.hook_resid_post", "blocks.*.mlp.hook_post"], "rows_per_shard": 8192}
     keys |= {"sequences_per_batch": 256, "storage_dtype": "float16"}
     path = write_config(tmp_path, gpt2, harvest=keys, text={"context": 32, "tokens": 24_000})
@@ -66,4 +66,5 @@ def test_a_harvest_takes_the_memory_that_was_estimated(tmp_path: Path, gpt2: Pat
     make_tokens(config)
     estimated = estimate(config, CPU).harvest_memory.host - PROCESS
     assert estimated > 50e6
-    assert_within_a_factor_of_two(growth("harvest", path), estimated)
+    measured = growth("harvest", path)  # here the disk keeps up, and hardly a batch waits
+    assert estimated / 5 < measured < estimated, (measured, estimated)
