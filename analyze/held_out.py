@@ -21,7 +21,6 @@ from harvest.positions import kept_positions
 from winnow.command_line import load_experiment
 from winnow.config import Experiment
 from winnow.dictionary import Dictionary
-from winnow.errors import refuse_changed
 from winnow.progress import progress_bar
 from winnow.run import Run
 from winnow.tokens import TokenFile, open_tokens
@@ -63,8 +62,7 @@ class HeldOut(EvaluationRows):
         """Open the model. Raises `UserError` where its weights are not those that were harvested."""
         made = self.store.manifest["model"]
         model = open_model(self.config.model, begun_with=made)
-        name = "weights_sha256 of the model"
-        refuse_changed(self.store.path, {name: made["weights_sha256"]}, {name: model.weight_hash})
+        model.refuse_other_weights(self.store.path, made)
         return model
 
     def _sample(self, hook: str) -> Float[Tensor, "row width"]:

@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from winnow.config import Model
 from winnow.device import ALONE, choose_device
 from winnow.dtypes import TORCH
-from winnow.errors import UserError
+from winnow.errors import UserError, refuse_changed
 from winnow.hashing import hash_tensors
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 from winnow.ranks import Ranks
@@ -76,6 +76,11 @@ class LanguageModel:
     def weight_hash(self) -> str:
         """The sha256 over all weights in the compute dtype."""
         return hash_tensors(self.plain.state_dict().items())
+
+    def refuse_other_weights(self, folder: Path, made_by: Mapping[str, Any]) -> None:
+        """Raise `UserError` where `folder` was made by other weights; `made_by`: the model, as a manifest has it."""
+        name = "weights_sha256 of the model"
+        refuse_changed(folder, {name: made_by["weights_sha256"]}, {name: self.weight_hash})
 
     @torch.no_grad()
     def activations(

@@ -15,12 +15,10 @@ from harvest.model import LanguageModel, open_model
 from harvest.plan import most_per_sequence, position_policy
 from harvest.positions import kept_positions
 from winnow.config import Experiment
-from winnow.errors import UserError, refuse_changed
+from winnow.errors import UserError
 from winnow.ranks import Ranks
 from winnow.shard import RowIndex
 from winnow.tokens import TokenFile
-
-WEIGHTS = "weights_sha256 of the model"
 
 
 @contextmanager
@@ -81,7 +79,7 @@ class ModelSource:
 
     def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:
         """Raise `UserError` where the shards in `folder` were made by other weights."""
-        refuse_changed(folder, {WEIGHTS: manifest["model"]["weights_sha256"]}, {WEIGHTS: self._model.weight_hash})
+        self._model.refuse_other_weights(folder, manifest["model"])
 
     def index(self, start: int, stop: int) -> RowIndex:
         """Say which positions of sequences [start, stop) are kept, and which tokens stand there."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from winnow.config import Model
-from winnow.errors import UserError, refuse_changed
+from winnow.errors import UserError
 
 SERVED = (
     "hook_mlp_out",
@@ -55,11 +55,7 @@ def output_weights(
     from harvest.model import open_model  # takes seconds, and is needed for this initialisation alone
 
     model = open_model(settings, begun_with=made_by)
-    refuse_changed(
-        activations,
-        {"weights_sha256 of the model": made_by["weights_sha256"]},
-        {"weights_sha256 of the model": model.weight_hash},
-    )
+    model.refuse_other_weights(activations, made_by)
     number, part, name = place
     W = getattr(getattr(model.bridge.blocks[number], part), name)  # [input, width], or [head, d_head, width]
     return W.detach().flatten(0, -2).T.float().cpu()
