@@ -42,8 +42,10 @@ def choosing_charts(metrics: Mapping[str, Any]) -> list[Chart]:
 
 
 def _choosing(number: int, grid: Grid) -> Chart:
-    return Chart(
-        name=f"choosing-{number:02d}",
+    return _chart(
+        grid,
+        number,
+        family="choosing",
         title="Choosing size and sparsity",
         how_to_read=(
             "Rows are sizes, columns sparsity: where the agreement with the next larger size is highest and hardly a "
@@ -51,14 +53,14 @@ def _choosing(number: int, grid: Grid) -> Chart:
             "marks what had not converged: a dictionary, or either one of a comparison."
         ),
         panels=_maps(grid, grid, MAPS),
-        family="choosing",
-        choice=_label(grid),
     )
 
 
 def _true(number: int, grid: Grid) -> Chart:
-    return Chart(
-        name=f"true-grid-{number:02d}",
+    return _chart(
+        grid,
+        number,
+        family="true-grid",
         title="Size and sparsity by the truth",
         how_to_read=(
             "The same grid, judged by the true features: how well they are found, and how much of what is found is "
@@ -66,21 +68,30 @@ def _true(number: int, grid: Grid) -> Chart:
             "had not converged."
         ),
         panels=_maps(grid, grid.get("truth") or {}, TRUE),
-        family="true-grid",
-        choice=_label(grid),
     )
 
 
 def _losses(number: int, grid: Grid) -> Chart:
-    return Chart(
-        name=f"losses-{number:02d}",
+    return _chart(
+        grid,
+        number,
+        family="losses",
         title="The terms of the loss",
         how_to_read=(
             "What a sparse dictionary trades: the squared error, and the sum of its latents' values times their "
             "directions' lengths, each a mean over rows; from left to right the one should rise and the other fall."
         ),
         panels=_maps(grid, grid, LOSSES),
-        family="losses",
+    )
+
+
+def _chart(grid: Grid, number: int, *, family: str, title: str, how_to_read: str, panels: tuple[HeatMap, ...]) -> Chart:
+    return Chart(
+        name=f"{family}-{number:02d}",
+        title=title,
+        how_to_read=how_to_read,
+        panels=panels,
+        family=family,
         choice=_label(grid),
     )
 
@@ -106,8 +117,10 @@ def _unfinished(grid: Grid, *, pairs: bool) -> list[list[bool]]:
 
 def _sticky(number: int, grid: Grid) -> Chart:
     sticky = grid.get("stickiness") or {}
-    return Chart(
-        name=f"stickiness-{number:02d}",
+    return _chart(
+        grid,
+        number,
+        family="stickiness",
         title="Loss stickiness (deprecated by its authors)",
         how_to_read=(
             "How strongly each part of the loss still responds to size and to sparsity; low values were once read as "
@@ -117,8 +130,6 @@ def _sticky(number: int, grid: Grid) -> Chart:
         panels=tuple(
             _heat_map(grid, title, sticky[key], False, None) for key, title in STICKY if _known(sticky.get(key))
         ),
-        family="stickiness",
-        choice=_label(grid),
     )
 
 
