@@ -13,7 +13,8 @@ from transformer_lens.loading_from_pretrained import get_official_model_name
 
 import winnow
 from tests.interop.agreement import TOLERANCE, assert_agrees
-from tests.train.experiments import HOOK, load, planted, write_run
+from tests.stores import planted
+from tests.train.experiments import HOOK, load, write_run
 from train.provenance import metadata
 from train.stage import train
 from winnow.dictionary import Dictionary, save_dictionary
