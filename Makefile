@@ -51,7 +51,7 @@ bench-peers: $(READY) $(PEERS)/.ready
 $(PEERS)/.ready: bench/peers-constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet --no-compile -c bench/peers-constraints.txt torch sae-lens eai-sparsify \
-	    dictionary-learning transformer-lens beartype datasets h5py pydantic-settings pytest rich tomli_w
+	    dictionary-learning transformer-lens beartype datasets h5py numba pydantic-settings pytest rich tomli_w
 	$(PEERS)/bin/pip uninstall --quiet --yes torchvision
 	@touch $@
 

@@ -13,9 +13,9 @@ from harvest.estimate_machine import Machine
 from harvest.estimate_model import ModelShape
 from harvest.estimate_time import BLOCK_ROWS, stacks
 from harvest.plan import most_per_sequence
+from winnow.accumulate import BLOCK_ROWS as COUNTED_ROWS
 from winnow.config import Experiment, PositionPolicy, Train
 from winnow.statistics import BINS
-from winnow.statistics import BLOCK_ROWS as COUNTED_ROWS
 
 PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded
 CONTEXT = 1_000_000_000  # the driver and the libraries of a GPU, on the host and on the device each
@@ -43,7 +43,7 @@ def harvest_memory(config: Experiment, shape: ModelShape, policy: PositionPolicy
     batch = sequences * context * sum(shape.hooks.values()) * number
     passing = WORKING * sequences * context * shape.widest * number
     widest = max(shape.hooks.values())
-    statistics = WRITERS * sum(shape.hooks.values()) * BINS * 8 + widest * (BINS * 8 + COUNTED_ROWS * 24)
+    statistics = WRITERS * (sum(shape.hooks.values()) * BINS * (8 + 2) + widest * COUNTED_ROWS * FLOAT)
     index = WRITERS * asked.rows_per_shard * 24
     if m.on_gpu:
         waiting = (BATCHES_IN_FLIGHT + 2) * batch  # one is written, one is copied

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from harvest.background import BackgroundShard
 from harvest.source import Source
-from winnow.shard import shard_path, write_shard
+from winnow.shard import shard_path
+from winnow.write_shard import write_shard
 
 
 def make_shard(

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from winnow.publish import publish_text
-from winnow.shard import RowIndex, shard_path, write_shard
+from winnow.shard import RowIndex, shard_path
 from winnow.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.write_shard import write_shard
 
 
 def write_store(

@@ -1,27 +1,25 @@
-"""Write one activation shard: all hooks' rows of a range of sequences, complete or not at all.
+"""One activation shard as it lies on disk: all hooks' rows of a range of sequences, complete or not at all.
 
 shard-00000.h5      /activations/<hook> [row, width]   contiguous, no filter
                     /sequence /position /token int32 [row]
                     /statistics/<hook>/…               this shard's share of statistics.h5
 shard-00000.json    rows, sequences [start, stop), bytes, sha256; the shard counts once this is there
+
+`winnow.write_shard` writes one.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from winnow.contiguous import ContiguousFile, DataSet, create_contiguous
-from winnow.dtypes import ON_DISK, TORCH, to_disk
+from winnow.contiguous import DataSet
+from winnow.dtypes import ON_DISK
 from winnow.errors import UserError
-from winnow.hashing import hash_file
-from winnow.publish import publish_file, publish_text
-from winnow.statistics import BLOCK_ROWS, Accumulator, HookStatistics, Scratch, statistics_layout
+from winnow.statistics import HookStatistics, statistics_layout
 
 
 class Sidecar(NamedTuple):
@@ -58,60 +56,6 @@ class RowIndex(NamedTuple):
     token: Tensor
 
 
-class ShardFile:
-    """An open shard that takes rows batch by batch, in order."""
-
-    def __init__(
-        self, file: ContiguousFile, statistics: Mapping[str, Accumulator], index: RowIndex, dtype: str, context: int
-    ) -> None:
-        self.index = index
-        self.dtype = dtype
-        self.context = context
-        self.written = 0
-        self._statistics = statistics
-        self._file = file
-        widest = max(accumulator.width for accumulator in statistics.values())
-        self._scratch = torch.empty(BLOCK_ROWS * widest, dtype=TORCH[dtype])
-
-    def append(self, batch: Mapping[str, Tensor]) -> None:
-        """Append the next rows of every hook: tensors [row, width] on the CPU.
-
-        Raises `UserError` where a value is not finite, or not once it is cast to the storage dtype.
-        """
-        count = len(next(iter(batch.values())))
-        rows = slice(self.written, self.written + count)
-        for hook, values in batch.items():
-            if len(values):
-                self._refuse_infinite(hook, values)
-            at = self.written
-            for block in values.split(BLOCK_ROWS):
-                self._file.write(f"activations/{hook}", to_disk(block, self.dtype, self._scratch), at)
-                at += len(block)
-            self._statistics[hook].add(values, self.index.position[rows])
-        self.written += count
-
-    def finish(self) -> None:
-        """Write where the rows come from, and the statistics, once every row is there."""
-        assert self.written == len(self.index.token), (self.written, len(self.index.token))
-        for name, column in zip(RowIndex._fields, self.index, strict=True):
-            self._file.write(name, column.numpy())
-        for hook, statistics in self._statistics.items():
-            for name, array in statistics.result().arrays().items():
-                self._file.write(f"statistics/{hook}/{name}", array)
-
-    def _refuse_infinite(self, hook: str, values: Tensor) -> None:
-        extremes = torch.stack(torch.aminmax(values)).to(TORCH[self.dtype])  # NaN if any is
-        if extremes.isfinite().all():
-            return
-        row, dimension = (int(i[0]) for i in torch.where(~values.to(TORCH[self.dtype]).isfinite()))
-        at = self.written + row
-        raise UserError(
-            f"{hook}: {values[row, dimension].item():g} at sequence {self.index.sequence[at]}, position "
-            f"{self.index.position[at]}, dimension {dimension} does not fit {self.dtype}; "
-            "set harvest.storage_dtype to bfloat16 or float32"
-        )
-
-
 def shard_layout(hooks: Mapping[str, int], rows: int, dtype: str, context: int) -> dict[str, DataSet]:
     """Name the data sets of a shard of so many rows of `hooks` (name -> width)."""
     sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
@@ -120,19 +64,3 @@ def shard_layout(hooks: Mapping[str, int], rows: int, dtype: str, context: int) 
         zero = HookStatistics.zero(width, context)
         sets |= {f"statistics/{name}": spec for name, spec in statistics_layout({hook: zero}).items()}
     return sets
-
-
-@contextmanager
-def write_shard(
-    path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
-) -> Iterator[ShardFile]:
-    """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
-    scratch = Scratch.of(max(hooks.values()))
-    statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
-    with publish_file(path) as partial:
-        with create_contiguous(partial, shard_layout(hooks, len(index.token), dtype, context)) as file:
-            shard = ShardFile(file, statistics, index, dtype, context)
-            yield shard
-            shard.finish()
-        sidecar = Sidecar(len(index.token), sequences, partial.stat().st_size, hash_file(partial))
-    publish_text(path.with_suffix(".json"), json.dumps(sidecar._asdict(), indent=1) + "\n")

@@ -1,12 +1,11 @@
-"""The distribution of activations, accumulated in one pass and mergeable over shards.
+"""The distribution of activations: what is known of a hook, mergeable over shards, and as it is stored.
 
 Per dimension: mean and central moments up to the fourth (float64; the pairwise merge of Chan, Golub and
 LeVeque 1979, extended to higher moments by Pebay 2008) and a histogram of signed magnitudes. Per position:
 rows and the sum of norms. Per hook: a histogram of norms.
 
-A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: four bins
-an octave, found by a shift instead of a logarithm. Magnitudes outside 2^-20 … 2^20 count in the outermost
-bins, and zeros (below 2^-127) in one of their own.
+Histograms have four bins an octave. Magnitudes outside 2^-20 … 2^20 count in the outermost bins, and zeros (below
+2^-127) in one of their own. `winnow.accumulate` measures rows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,17 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from winnow.contiguous import DataSet, create_contiguous
 
 LOWEST = -20  # exponents of two that the histogram resolves
 HIGHEST = 20
 PER_OCTAVE = 4
-CODE_SHIFT = 21  # of a float32's bits, from the top sign, 8 of exponent and mantissa, leaves 2 of the mantissa
-BLOCK_ROWS = 256  # a block and its square stay in the cache
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
 BINS = 2 * MAGNITUDES + 1  # negative ones from the largest down, zero, positive ones
 
@@ -81,13 +75,6 @@ class HookStatistics(NamedTuple):
             np.zeros(context, np.int64),
         )
 
-    @classmethod
-    def of(cls, x: Float[Tensor, "row d"], positions: Tensor, context: int) -> "HookStatistics":
-        """Measure rows `x`, the i-th of which stood at position `positions[i]` of its sequence."""
-        accumulator = Accumulator(x.shape[1], context)
-        accumulator.add(x, positions)
-        return accumulator.result()
-
     def merge(self, other: "HookStatistics") -> "HookStatistics":
         """Combine with the statistics of other rows of the same hook."""
         if other.rows == 0:
@@ -120,110 +107,12 @@ class HookStatistics(NamedTuple):
         return cls(int(group["rows"][0]), *(np.asarray(group[name]) for name in cls._fields[1:]))
 
 
-class Accumulator:
-    """Measures rows as they come.
-
-    Powers are summed in float32 about the mean of the first rows, in blocks that stay in the cache, and the
-    blocks' sums in float64: a tenth of the time of float64 throughout, and equal to it to 1e-5. Between two calls
-    nothing in `scratch` is needed, so several hooks may share one.
-    """
-
-    def __init__(self, width: int, context: int, scratch: "Scratch | None" = None) -> None:
-        self.width = width
-        self.context = context
-        self._scratch = scratch or Scratch.of(width)
-        self._rows = 0
-        self._centre: Tensor | None = None
-        self._powers = torch.zeros(4, width, dtype=torch.float64)
-        self._histogram = np.zeros(width * BINS, np.int64)
-        self._first_bins = np.arange(width) * BINS
-        self._norms = np.zeros(BINS, np.int64)
-        self._norm_sum = torch.zeros(context, dtype=torch.float64)
-        self._position_rows = torch.zeros(context, dtype=torch.int64)
-
-    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> None:
-        """Take rows on the CPU, the i-th of which stood at position `positions[i]` of its sequence."""
-        if not len(x):
-            return
-        if self._centre is None:
-            self._centre = x.float().mean(0)
-        norms = torch.empty(len(x))
-        for block, into in zip(x.split(BLOCK_ROWS), norms.split(BLOCK_ROWS), strict=True):
-            f, c, c2 = (flat[: block.numel()].view(block.shape) for flat in self._scratch.values)  # (row, d) each
-            values = f.copy_(block)
-            torch.linalg.vector_norm(values, dim=1, out=into)
-            torch.sub(values, self._centre, out=c)
-            torch.mul(c, c, out=c2)
-            self._powers += torch.stack([c.sum(0), c2.sum(0), c.mul_(c2).sum(0), c2.mul_(c2).sum(0)])
-            bins = self._scratch.bins_of(values)
-            bins += self._first_bins
-            self._histogram += np.bincount(bins.ravel(), minlength=len(self._histogram))
-        self._norms += np.bincount(_bins(norms), minlength=BINS)
-        where = positions.long()
-        self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
-        self._position_rows += torch.bincount(where, minlength=self.context)
-        self._rows += len(x)
-
-    def result(self) -> HookStatistics:
-        """Measure all rows taken so far."""
-        if self._centre is None:
-            return HookStatistics.zero(self.width, self.context)
-        n = self._rows
-        s1, s2, s3, s4 = (self._powers / n).numpy()  # about the centre; from here on about the mean
-        return HookStatistics(
-            n,
-            self._centre.double().numpy() + s1,
-            n * (s2 - s1**2),
-            n * (s3 - 3 * s1 * s2 + 2 * s1**3),
-            n * (s4 - 4 * s1 * s3 + 6 * s1**2 * s2 - 3 * s1**4),
-            self._histogram.reshape(self.width, BINS),
-            np.append(self._norms[MAGNITUDES] + self._norms[MAGNITUDES + 1], self._norms[MAGNITUDES + 2 :]),
-            self._norm_sum.numpy(),
-            self._position_rows.numpy(),
-        )
-
-
-class Scratch(NamedTuple):
-    """Memory that an `Accumulator` works in: fresh memory for every block would cost five times the arithmetic."""
-
-    values: Tensor  # float32 [3, value]
-    codes: np.ndarray  # uint32 [value]
-    bins: np.ndarray  # int64 [value]
-
-    @classmethod
-    def of(cls, width: int) -> "Scratch":
-        """Allocate what rows this wide, or narrower, need."""
-        count = BLOCK_ROWS * width
-        return cls(torch.empty(3, count), np.empty(count, np.uint32), np.empty(count, np.int64))
-
-    def bins_of(self, x: Tensor) -> np.ndarray:
-        """Number the bin of each value of a float32 tensor [row, d], in `bins`."""
-        codes, bins = (flat[: x.numel()].reshape(x.shape) for flat in (self.codes, self.bins))
-        np.right_shift(x.view(torch.uint32).numpy(), CODE_SHIFT, out=codes)
-        return np.take(_BIN_OF_CODE, codes, out=bins, mode="clip")  # other modes would make a copy
-
-
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:
     """Merge in the order given, so that equal parts give equal bits."""
     total = HookStatistics.zero(width, context)
     for part in parts:
         total = total.merge(part)
     return total
-
-
-def _bins(x: Tensor) -> np.ndarray:
-    """Number the bin of each value of a float32 tensor, as int64 of its shape."""
-    return _BIN_OF_CODE[x.contiguous().view(torch.uint32).numpy() >> CODE_SHIFT]
-
-
-def _bin_of_code() -> np.ndarray:
-    code = np.arange(2048)
-    magnitude = np.clip((code & 1023) - (127 + LOWEST) * PER_OCTAVE, 0, MAGNITUDES - 1) + 1
-    signed = np.where(code >= 1024, -magnitude, magnitude)
-    return np.where(code & 1023 == 0, 0, signed) + MAGNITUDES
-
-
-_BIN_OF_CODE = _bin_of_code()
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

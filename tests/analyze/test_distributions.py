@@ -3,11 +3,12 @@ import pytest
 import torch
 
 from analyze.distributions import describe, histogram, kind_of, outlier_dimensions, position_norms, share_of_small
+from winnow.accumulate import statistics_of
 from winnow.statistics import MAGNITUDES, HookStatistics
 
 
 def statistics(x, context=4):
-    return HookStatistics.of(x, torch.arange(len(x)) % context, context)
+    return statistics_of(x, torch.arange(len(x)) % context, context)
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_norms_count_every_row_within_their_edges(normal):
 
 
 def test_position_norms_are_none_where_nothing_was_kept(normal):
-    found = position_norms(HookStatistics.of(normal, torch.arange(len(normal)) % 2 + 1, 4))
+    found = position_norms(statistics_of(normal, torch.arange(len(normal)) % 2 + 1, 4))
     assert found[0] is None
     assert found[3] is None
     assert found[1] == pytest.approx(normal[::2].norm(dim=1).mean().item(), rel=1e-5)

@@ -29,6 +29,7 @@ import winnow.publish
 from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
 from tests.fork import in_child
+from winnow.accumulate import statistics_of
 from winnow.command_line import load_experiment
 
 
@@ -62,6 +63,9 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    statistics_of(
+        torch.ones(1, 1), torch.zeros(1, dtype=torch.int64), 1
+    )  # numba takes a second to load what it compiled
     base = load_experiment("doomed", ["--config", arguments.config])
     if base.toy is None:
         model = open_model(base.model)

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from winnow.errors import UserError
-from winnow.shard import RowIndex, read_sidecar, shard_path, write_shard
+from winnow.shard import RowIndex, read_sidecar, shard_path
 from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.write_shard import write_shard
 
 HOOKS = {"blocks.0.hook_resid_post": 5, "blocks.0.mlp.hook_post": 7}
 CONTEXT = 4

@@ -1,0 +1,160 @@
+"""Measure the distribution of activations as they come: what `winnow.statistics` stores.
+
+    accumulator = Accumulator(width, context)
+    accumulator.add(x, positions)        # [row, width] on the CPU, as often as rows come
+    accumulator.result()                 # HookStatistics of all of them
+
+The loops over values are numba's, since everything that is harvested passes through them: a value costs a third of what
+torch's sums and numpy's `bincount` take, and, unlike the latter, no thread keeps Python from the others meanwhile.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numba import njit
+from torch import Tensor
+
+from winnow.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
+
+BLOCK_ROWS = 256  # a block stays in the cache between its conversion and its counting
+# A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: found by a shift
+# instead of a logarithm.
+CODE_SHIFT = 21
+CODES = 2**11
+COUNTED_AT_MOST = 2**16 - 1  # rows between two sums of the counts
+
+
+class Accumulator:
+    """Measures rows as they come.
+
+    Powers are summed in float64, about the mean of the first rows. Between two calls nothing in `scratch` is needed, so
+    several hooks may share one.
+    """
+
+    def __init__(self, width: int, context: int, scratch: Tensor | None = None) -> None:
+        self.width = width
+        self.context = context
+        self._scratch = new_scratch(width) if scratch is None else scratch
+        self._rows = 0
+        self._centre: np.ndarray | None = None
+        self._powers = np.zeros((4, width))
+        self._histogram = np.zeros(width * BINS, np.int64)
+        self._recent = np.zeros(
+            width * BINS, np.uint16
+        )  # counts that are not yet in it: narrow, they stay in the cache
+        self._recent_rows = 0
+        self._norms = np.zeros(BINS, np.int64)
+        self._norm_sum = torch.zeros(context, dtype=torch.float64)
+        self._position_rows = torch.zeros(context, dtype=torch.int64)
+
+    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> None:
+        """Take rows on the CPU, the i-th of which stood at position `positions[i]` of its sequence."""
+        if not len(x):
+            return
+        if self._centre is None:
+            self._centre = x.float().mean(0).double().numpy()
+        norms = torch.empty(len(x))
+        ready = x.dtype == torch.float32 and x.is_contiguous()
+        size = COUNTED_AT_MOST if ready else BLOCK_ROWS
+        for block, into in zip(x.split(size), norms.split(size), strict=True):
+            if self._recent_rows + len(block) > COUNTED_AT_MOST:
+                self._count_recent()
+            values = block if ready else self._scratch[: block.numel()].view(block.shape).copy_(block)  # (row, d)
+            _sum_powers(values.numpy(), self._centre, self._powers, into.numpy())
+            _count(_bits(values), _BIN_OF_CODE, self._recent)
+            self._recent_rows += len(block)
+        _count(_bits(norms[:, None]), _BIN_OF_CODE, self._norms)
+        where = positions.long()
+        self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
+        self._position_rows += torch.bincount(where, minlength=self.context)
+        self._rows += len(x)
+
+    def result(self) -> HookStatistics:
+        """Measure all rows taken so far."""
+        if self._centre is None:
+            return HookStatistics.zero(self.width, self.context)
+        self._count_recent()
+        n = self._rows
+        s1, s2, s3, s4 = self._powers / n  # about the centre; from here on about the mean
+        return HookStatistics(
+            n,
+            self._centre + s1,
+            n * (s2 - s1**2),
+            n * (s3 - 3 * s1 * s2 + 2 * s1**3),
+            n * (s4 - 4 * s1 * s3 + 6 * s1**2 * s2 - 3 * s1**4),
+            self._histogram.reshape(self.width, BINS),
+            np.append(self._norms[MAGNITUDES] + self._norms[MAGNITUDES + 1], self._norms[MAGNITUDES + 2 :]),
+            self._norm_sum.numpy(),
+            self._position_rows.numpy(),
+        )
+
+    def _count_recent(self) -> None:
+        self._histogram += self._recent
+        self._recent[:] = 0
+        self._recent_rows = 0
+
+
+def new_scratch(width: int) -> Tensor:
+    """Allocate what an `Accumulator` of rows this wide, or narrower, works in."""
+    return torch.empty(BLOCK_ROWS * width)
+
+
+def statistics_of(x: Float[Tensor, "row d"], positions: Tensor, context: int) -> HookStatistics:
+    """Measure rows `x`, the i-th of which stood at position `positions[i]` of its sequence."""
+    accumulator = Accumulator(x.shape[1], context)
+    accumulator.add(x, positions)
+    return accumulator.result()
+
+
+def _bin_of_code() -> np.ndarray:
+    code = np.arange(CODES)
+    half = CODES // 2  # negative ones come behind
+    magnitude = np.clip((code % half) - (127 + LOWEST) * PER_OCTAVE, 0, MAGNITUDES - 1) + 1
+    signed = np.where(code >= half, -magnitude, magnitude)
+    return (np.where(code % half == 0, 0, signed) + MAGNITUDES).astype(np.uint64)
+
+
+_BIN_OF_CODE = _bin_of_code()
+
+
+def _bits(x: Tensor) -> np.ndarray:
+    return x.view(torch.uint32).numpy()
+
+
+# Rows are cut out before their values are gone through, and indices are unsigned: either way numba's loops are several
+# times as fast as with values[row, i] and signed ones, which it wraps around.
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # several squares of a norm are summed at a time
+@no_type_check
+def _sum_powers(values, centre, powers, norms):
+    """Add the powers of float32 `values` [row, d] less `centre`, float64 [d], to `powers`, float64 [4, d].
+
+    `norms`, float32 [row], become those of the rows themselves.
+    """
+    first, second, third, fourth = powers[0], powers[1], powers[2], powers[3]
+    for number in range(len(values)):
+        row = values[number]
+        square = 0.0
+        for i in range(len(row)):
+            value = np.float64(row[i])
+            square += value * value
+            x = value - centre[i]
+            x2 = x * x
+            first[i] += x
+            second[i] += x2
+            third[i] += x2 * x
+            fourth[i] += x2 * x2
+        norms[number] = np.sqrt(square)
+
+
+@njit(nogil=True, cache=True)
+@no_type_check
+def _count(bits, bin_of_code, histogram):
+    """Count values, given as the bits of float32, uint32 [row, d], in `histogram` [d * BINS]."""
+    shift, bins = np.uint32(CODE_SHIFT), np.uint64(BINS)
+    for number in range(len(bits)):
+        row, first = bits[number], np.uint64(0)
+        for i in range(len(row)):
+            histogram[first + bin_of_code[row[i] >> shift]] += 1
+            first += bins
