@@ -53,11 +53,12 @@ def make_missing(
 ) -> None:
     """Make the shards of these numbers that no other process makes, stored as `dtype`.
 
-    As many as the source says take turns, and one more may still be on its way to the disk.
+    As many as the source says take turns, and as many more may still be on their way to the disk: those that began
+    together end together.
     `advance` is told the units of the source that each batch comes from.
     """
     # one torch thread each: with more, they would keep the source's own from their cores
-    with thread_pool(source.shards_at_once + 1, torch_threads=1) as pool, ExitStack() as abandoned:
+    with thread_pool(2 * source.shards_at_once, torch_threads=1) as pool, ExitStack() as abandoned:
         making: deque[tuple[Iterator[BackgroundShard], BackgroundShard]] = deque()
         writing: deque[BackgroundShard] = deque()  # all computed: hashed, and put on the disk
 
@@ -71,7 +72,7 @@ def make_missing(
         for number in numbers:
             while len(making) == source.shards_at_once:
                 take_turn()
-            if len(making) + len(writing) > source.shards_at_once:
+            if len(making) + len(writing) == 2 * source.shards_at_once:
                 writing.popleft().wait()  # which may fail: before the next shard is claimed
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
