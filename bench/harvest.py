@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 from bench.table import Row, publish_rows
 from harvest.forward import forward_passes
 from harvest.harvest import make_missing
-from harvest.hooks import resolve_hooks, widths
+from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, open_model
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
@@ -87,7 +87,7 @@ def measure(
         harvest=Harvest(sequences_per_batch=batch, storage_dtype="float16" if dtype == "float32" else "bfloat16"),
     )
     names = resolve_hooks(HOOKS[hooks], model.hooks)
-    width = widths(model, names)
+    width = model.widths(names)
     plan = Plan(tokens.sequences, tokens.sequences // SHARDS, PositionPolicy())
     sequences = torch.from_numpy(tokens.read(0, tokens.sequences))
 

@@ -37,7 +37,7 @@ H100 = Machine(
     disk_rate=2e9,
     disk_reads=100_000,
     seconds_per_step=1e-3,
-    seconds_per_value=10e-9,
+    seconds_per_value=5e-9,
     on_gpu=True,
 )
 

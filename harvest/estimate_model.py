@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from harvest.hooks import resolve_hooks, widths
+from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, not_found
 from winnow.config import Model
 from winnow.dtypes import TORCH
@@ -114,7 +114,7 @@ def _bridge_widths(model: LanguageModel, hooks: Sequence[str]) -> dict[str, int]
     """Ask the bridge, which a real model's sites are compared with before they are used."""
     sites = dict(model.sites)
     model.sites.clear()
-    found = widths(model, hooks)
+    found = model.widths(hooks)
     model.sites.update(sites)
     return found
 

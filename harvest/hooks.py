@@ -6,9 +6,6 @@ python -m harvest.hooks --config configs/demo.toml      # list every name that c
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-import torch
-
-from harvest.model import LanguageModel, open_model
 from winnow.config import Experiment
 from winnow.errors import UserError, nearest
 from winnow.stage import run_stage
@@ -31,15 +28,10 @@ def resolve_hooks(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
     return [name for name in names if name in chosen]
 
 
-def widths(model: LanguageModel, hooks: Sequence[str]) -> dict[str, int]:
-    """Discover the width of each hook by running two tokens."""
-    tokens = torch.zeros(1, 2, dtype=torch.int64)
-    seen = model.activations(tokens, hooks)
-    return {name: seen[name].shape[-1] for name in hooks}
-
-
 def list_hooks(config: Experiment) -> None:
     """Print every hook name of the configured model."""
+    from harvest.model import open_model  # here, so that where its packages are missing the stage says which
+
     print("\n".join(open_model(config.model).hooks))
 
 

@@ -109,6 +109,11 @@ class LanguageModel:
             raise UserError(f"{missing}: the model computes no such value in a plain forward pass")
         return seen
 
+    def widths(self, hooks: Sequence[str]) -> dict[str, int]:
+        """Discover the width of each hook by running two tokens."""
+        seen = self.activations(torch.zeros(1, 2, dtype=torch.int64), hooks)
+        return {name: seen[name].shape[-1] for name in hooks}
+
     @torch.no_grad()
     def logits(
         self, tokens: Int[Tensor, "sequence context"], replace: Replacement | None = None

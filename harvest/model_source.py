@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harvest.forward import Forward, forward_passes
-from harvest.hooks import resolve_hooks, widths
+from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, open_model
 from harvest.plan import most_per_sequence, position_policy
 from harvest.positions import kept_positions
@@ -33,7 +33,7 @@ def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> It
         )
     compile_for = config.harvest.sequences_per_batch if config.harvest.compile else None
     with forward_passes(model, hooks, compile_for) as forward:
-        yield ModelSource(config, tokens, model, forward, widths(model, hooks))
+        yield ModelSource(config, tokens, model, forward, model.widths(hooks))
 
 
 class ModelSource:

@@ -16,7 +16,7 @@ from tests.experiments import ROOT, load, write_config
 from tests.installed import build_wheel, make_environment, run_example, write_example_run
 from winnow import stage
 
-MISSING = ("datasets", "transformer_lens", "transformers", "scipy", "plotly", "matplotlib", "harvest", "train")
+MISSING = ("datasets", "transformer_lens", "transformers", "numba", "scipy", "plotly", "matplotlib", "harvest", "train")
 
 
 @pytest.fixture(scope="module")
@@ -101,10 +101,11 @@ def test_names_that_are_loaded_later_are_listed():
 def test_a_stage_without_its_packages_says_what_to_install(python: Path, tmp_path: Path, gpt2: Path):
     config = write_config(tmp_path, gpt2, harvest={"positions": {"skip_first": 1}})
     said = (
-        f"(data|harvest|analyze): the package ({'|'.join(MISSING)}) is not installed; the stages need more than the "
-        r"library does: make setup, or pip install '\.\[stages\]' in the repository's root\n"
+        rf"(data|harvest|harvest\.hooks|analyze): the package ({'|'.join(MISSING)}) is not installed; "
+        r"the stages need more than the library does: make setup, or pip install "
+        r"'\.\[stages\]' in the repository's root\n"
     )
-    for name in ("data", "harvest", "analyze"):
+    for name in ("data", "harvest.hooks", "harvest", "analyze"):
         command = [str(python), "-m", name, "--config", str(config)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 2, done.stderr
