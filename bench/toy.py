@@ -79,9 +79,8 @@ def main() -> None:
     table = []
     for what, changed in KINDS.items():
         if arguments.only in what:
-            RUNS.mkdir(
-                exist_ok=True
-            )  # on the disk that harvests go to, which the folder for temporary files need not be
+            # on the disk that harvests go to, which the folder for temporary files need not be
+            RUNS.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=RUNS) as name:
                 settings = ToySettings(**{"rows": arguments.rows, **changed})
                 table += measure(what, settings, Path(name), arguments.repeats)

@@ -13,7 +13,7 @@ from harvest.estimate_machine import Machine
 from harvest.estimate_model import ModelShape
 from harvest.estimate_time import BLOCK_ROWS, stacks
 from harvest.plan import most_per_sequence
-from winnow.accumulate import BLOCK_ROWS as COUNTED_ROWS
+from winnow.accumulate import BLOCK_VALUES
 from winnow.config import Experiment, PositionPolicy, Train
 from winnow.statistics import BINS
 
@@ -42,8 +42,7 @@ def harvest_memory(config: Experiment, shape: ModelShape, policy: PositionPolicy
     sequences = min(asked.sequences_per_batch, max(1, asked.rows_per_shard // rows))
     batch = sequences * context * sum(shape.hooks.values()) * number
     passing = WORKING * sequences * context * shape.widest * number
-    widest = max(shape.hooks.values())
-    statistics = WRITERS * (sum(shape.hooks.values()) * BINS * (8 + 2) + widest * COUNTED_ROWS * FLOAT)
+    statistics = WRITERS * (sum(shape.hooks.values()) * BINS * (8 + 2) + BLOCK_VALUES * FLOAT)
     index = WRITERS * asked.rows_per_shard * 24
     if m.on_gpu:
         waiting = (BATCHES_IN_FLIGHT + 2) * batch  # one is written, one is copied

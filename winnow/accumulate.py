@@ -18,7 +18,7 @@ from torch import Tensor
 
 from winnow.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
 
-BLOCK_ROWS = 256  # a block stays in the cache between its conversion and its counting
+BLOCK_VALUES = 2**18  # a block stays in the cache while it is converted, summed and counted
 # A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: found by a shift
 # instead of a logarithm.
 CODE_SHIFT = 21
@@ -41,9 +41,8 @@ class Accumulator:
         self._centre: np.ndarray | None = None
         self._powers = np.zeros((4, width))
         self._histogram = np.zeros(width * BINS, np.int64)
-        self._recent = np.zeros(
-            width * BINS, np.uint16
-        )  # counts that are not yet in it: narrow, they stay in the cache
+        # counts that are not yet in the histogram: narrow, they stay in the cache
+        self._recent = np.zeros(width * BINS, np.uint16)
         self._recent_rows = 0
         self._norms = np.zeros(BINS, np.int64)
         self._norm_sum = torch.zeros(context, dtype=torch.float64)
@@ -57,7 +56,7 @@ class Accumulator:
             self._centre = x.float().mean(0).double().numpy()
         norms = torch.empty(len(x))
         ready = x.dtype == torch.float32 and x.is_contiguous()
-        size = COUNTED_AT_MOST if ready else BLOCK_ROWS
+        size = block_rows(self.width)
         for block, into in zip(x.split(size), norms.split(size), strict=True):
             if self._recent_rows + len(block) > COUNTED_AT_MOST:
                 self._count_recent()
@@ -96,9 +95,14 @@ class Accumulator:
         self._recent_rows = 0
 
 
-def new_scratch(width: int) -> Tensor:
-    """Allocate what an `Accumulator` of rows this wide, or narrower, works in."""
-    return torch.empty(BLOCK_ROWS * width)
+def block_rows(width: int) -> int:
+    """Say how many rows of this width are gone through at a time."""
+    return min(max(1, BLOCK_VALUES // width), COUNTED_AT_MOST)
+
+
+def new_scratch(width: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Allocate room for a block of rows this wide, or narrower."""
+    return torch.empty(max(BLOCK_VALUES, width), dtype=dtype)
 
 
 def statistics_of(x: Float[Tensor, "row d"], positions: Tensor, context: int) -> HookStatistics:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from winnow.accumulate import BLOCK_ROWS, Accumulator, new_scratch
+from winnow.accumulate import Accumulator, block_rows, new_scratch
 from winnow.contiguous import ContiguousFile, create_contiguous
 from winnow.dtypes import TORCH, to_disk
 from winnow.errors import UserError
@@ -36,7 +36,7 @@ class ShardFile:
         self._statistics = statistics
         self._file = file
         widest = max(accumulator.width for accumulator in statistics.values())
-        self._scratch = torch.empty(BLOCK_ROWS * widest, dtype=TORCH[dtype])
+        self._scratch = new_scratch(widest, TORCH[dtype])
 
     def append(self, batch: Mapping[str, Tensor]) -> None:
         """Append the next rows of every hook: tensors [row, width] on the CPU.
@@ -49,7 +49,7 @@ class ShardFile:
             if len(values):
                 self._refuse_infinite(hook, values)
             at = self.written
-            for block in values.split(BLOCK_ROWS):
+            for block in values.split(block_rows(values.shape[1])):
                 self._file.write(f"activations/{hook}", to_disk(block, self.dtype, self._scratch), at)
                 at += len(block)
             self._statistics[hook].add(values, self.index.position[rows])
