@@ -60,11 +60,12 @@ class Simpler:
         start = rule if architecture in SPARSE_FROM_THE_START else Rule(threshold=0.0)
         rebuilt = sparse_code(fitted, directions, rule)
         gain = (fitted * rebuilt).double().sum() / rebuilt.double().square().sum().clamp_min(1e-30)
+        random = sparse_code(measured, directions, rule)
         return Baselines(
             self.pca(active),
             self.kmeans_fvu(n_latents),
-            fvu(self.test, self.mean + float(gain) * sparse_code(measured, directions, rule)),
-            fvu(self.test, self.mean + sparse_code(measured, directions, start)),
+            fvu(self.test, self.mean + float(gain) * random),
+            fvu(self.test, self.mean + (random if start == rule else sparse_code(measured, directions, start))),
         )
 
     def pca(self, count: int) -> float:
@@ -130,10 +131,14 @@ def sparse_code(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], 
     return torch.cat(parts)
 
 
-def kmeans(rows: Float[Tensor, "row d"], n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
-    """Find `n` centres by Lloyd's algorithm from random rows; a centre that loses all its rows stays where it is."""
-    start = torch.randint(len(rows), (n,), generator=generator) if n > len(rows) else None
-    centres = rows[torch.randperm(len(rows), generator=generator)[:n] if start is None else start].clone()
+def kmeans(rows: Float[Tensor, "row d"], n: int, generator: torch.Generator) -> Float[Tensor, "centre d"]:
+    """Find `n` centres by Lloyd's algorithm from random rows; a centre that loses all its rows stays where it is.
+
+    Of as many rows or fewer, each is a centre.
+    """
+    if n >= len(rows):
+        return rows
+    centres = rows[torch.randperm(len(rows), generator=generator)[:n]].clone()
     for _ in range(ITERATIONS):
         nearest = _nearest(rows, centres)
         sums = torch.zeros_like(centres).index_add_(0, nearest, rows)

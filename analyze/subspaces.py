@@ -10,6 +10,7 @@ random subspaces of the same dimensions.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +24,11 @@ from analyze.matching import match
 from winnow.dictionary import Dictionary
 
 CORRELATED = 0.1  # correlation from which a matched pair counts as one
-MOST_PAIRS = 4096  # taken into CKA and CCA, spread evenly: their permutations cost pairs * d^2 each
+MOST_PAIRS = 4096  # taken into CKA and CCA, spread evenly: a permutation costs pairs * d^2, or pairs^2
 SPACE = 0.9  # share of the squared length of the directions that a leading subspace holds
 KEPT = 0.99  # share of the variance that SVCCA keeps (Raghu et al. 2017)
+MOST_COMPONENTS = 512  # that it keeps at most: a permutation costs their cube
+GATHERED = 256  # products that take as long as fetching one entry of a permuted Gram matrix
 PERMUTATIONS = 99
 CELLS = 2**25  # latents * rows encoded for the matching: 128 MiB
 
@@ -43,7 +46,11 @@ def principal_angles(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[
 
     Through sines where they are small, which a cosine near 1 does not resolve (Björck and Golub 1973).
     """
-    p, q = _span(a), _span(b)
+    return _angles_between(_span(a), _span(b))
+
+
+def _angles_between(p: Tensor, q: Tensor) -> Tensor:
+    """Compute the angles between two subspaces, given by orthonormal bases [k, d]."""
     if len(p) > len(q):
         p, q = q, p
     cosines = torch.linalg.svdvals(p @ q.T).clamp(0, 1)  # falling
@@ -68,7 +75,8 @@ def linear_cka(x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"]) -> float:
 def svcca(x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"], share: float = KEPT) -> float:
     """Compute the mean canonical correlation of the principal components that hold `share` of each variance.
 
-    Near 1 by itself where there are hardly more pairs than components: read it beside its null (Raghu et al. 2017).
+    Of 512 components at most. Near 1 by itself where there are hardly more pairs than components: read it beside its
+    null (Raghu et al. 2017).
     """
     return _mean_correlation(_whitened(x, share), _whitened(y, share))
 
@@ -111,12 +119,11 @@ def permuted(
     if len(x) > MOST_PAIRS:
         chosen = torch.linspace(0, len(x) - 1, MOST_PAIRS).round().long()
         x, y = x[chosen], y[chosen]
-    left, right = _centred(x), _centred(y)
-    own = torch.linalg.matrix_norm(left.T @ left) * torch.linalg.matrix_norm(right.T @ right)
+    overlap = _overlap(_centred(x), _centred(y))
     p, q = _whitened(x, KEPT), _whitened(y, KEPT)
     cka, cca = [], []
     for order in [torch.arange(len(x)), *(torch.randperm(len(x), generator=generator) for _ in range(times))]:
-        cka.append(float((left.T @ right[order]).square().sum() / own))
+        cka.append(overlap(order))
         cca.append(_mean_correlation(p, q[order]))
     return {"cka": _tested(cka)._asdict(), "svcca": _tested(cca)._asdict()}
 
@@ -130,7 +137,7 @@ def angles(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> dict[str, Any]:
     """
     p, q = leading(x), leading(y)
     d, (r, s) = p.shape[1], sorted((len(p), len(q)))
-    found = principal_angles(p, q)
+    found = _angles_between(p, q)
     score, null = float(found.cos().square().mean()), s / d
     return {
         "dimensions": [len(p), len(q)],
@@ -167,14 +174,35 @@ def _centred(x: Tensor) -> Tensor:
     return x - x.mean(0)
 
 
+def _overlap(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
+    """Give the function that computes linear CKA of centred X and of Y in another order.
+
+    |Y'X|^2 is the sum over pairs of pairs of XX' * YY' too, whose entries need only be fetched in that order. That is
+    the quicker way where directions are wide: 3072 dimensions take a fifth of the time.
+    """
+    if x.shape[1] * y.shape[1] <= GATHERED * len(x):
+        own = torch.linalg.matrix_norm(x.T @ x) * torch.linalg.matrix_norm(y.T @ y)
+        return lambda order: float((x.T @ y[order]).square().sum() / own)
+    k, m = x @ x.T, y @ y.T  # (pair, pair)
+    both = torch.linalg.matrix_norm(k) * torch.linalg.matrix_norm(m)
+    return lambda order: float(torch.vdot(k.flatten(), m[order][:, order].flatten()) / both)
+
+
 def _whitened(x: Tensor, share: float) -> Tensor:
     """Find orthonormal columns [pair, r] that span the leading principal components."""
-    left, lengths, _ = torch.linalg.svd(_centred(x), full_matrices=False)
-    return left[:, : _enough(lengths.square(), share)]
+    x = _centred(x)
+    power, basis = torch.linalg.eigh(x.T @ x)  # rising
+    kept = min(_enough(power.clamp_min(0).flip(0), share), MOST_COMPONENTS, len(x) - 1)
+    return torch.linalg.qr(x @ basis.flip(1)[:, :kept]).Q
 
 
 def _mean_correlation(p: Tensor, q: Tensor) -> float:
-    return float(torch.linalg.svdvals(p.T @ q).clamp(0, 1).mean())
+    """Average the canonical correlations of two orthonormal bases [pair, r] and [pair, s]."""
+    if p.shape[1] > q.shape[1]:
+        p, q = q, p
+    joint = p.T @ q
+    # of their squares, a tenth of the time of singular values
+    return float(torch.linalg.eigvalsh(joint @ joint.T).clamp(0, 1).sqrt().mean())
 
 
 def _enough(power: Tensor, share: float) -> int:

@@ -25,8 +25,11 @@ def test_kmeans_finds_planted_clusters():
     assert nearest.max() < 0.5
 
 
-def test_more_centres_than_rows_are_allowed():
-    assert kmeans(directions(5), 8, torch.Generator().manual_seed(0)).shape == (8, 32)
+def test_of_fewer_rows_than_centres_each_is_one():
+    rows = directions(5)
+    assert kmeans(rows, 8, torch.Generator().manual_seed(0)).equal(rows)
+    others = rows + 0.01
+    assert Simpler(rows, others).measure(n_latents=8, l0=2).kmeans == pytest.approx(fvu(others, rows))
 
 
 @pytest.mark.parametrize("architecture", ["topk", "relu", "jumprelu", "batchtopk"])

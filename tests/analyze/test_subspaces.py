@@ -129,3 +129,22 @@ def test_without_living_features_there_is_nothing_to_compare():
     a = tied(directions(4))
     none = torch.zeros(4, dtype=torch.bool)
     assert subspaces(a, a, (none, ~none), directions(10)) == {}
+
+
+@pytest.mark.parametrize("gathered", [0, 256])
+def test_permuted_cka_is_that_of_the_permuted_rows_whichever_way_it_is_computed(gathered, monkeypatch):
+    monkeypatch.setattr("analyze.subspaces.GATHERED", gathered)
+    x, y = normal(30, 20), normal(30, 12, seed=1)
+    found = permuted(x, y, torch.Generator().manual_seed(3), times=4)["cka"]
+    generator = torch.Generator().manual_seed(3)
+    chance = [linear_cka(x, y[torch.randperm(30, generator=generator)]) for _ in range(4)]
+    assert found["score"] == pytest.approx(linear_cka(x, y))
+    assert found["null"] == pytest.approx(sum(chance) / 4)
+
+
+def test_svcca_keeps_no_more_components_than_it_says(monkeypatch):
+    x, y = normal(60, 8), normal(60, 8, seed=1)
+    monkeypatch.setattr("analyze.subspaces.MOST_COMPONENTS", 3)
+    x0, y0 = (z.double() - z.double().mean(0) for z in (x, y))
+    p, q = (torch.linalg.svd(z, full_matrices=False).U[:, :3] for z in (x0, y0))
+    assert svcca(x, y, 1.0) == pytest.approx(torch.linalg.svdvals(p.T @ q).mean().item())
