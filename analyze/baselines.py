@@ -20,10 +20,12 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from analyze.cosines import unit
 
 ITERATIONS = 6  # of Lloyd's algorithm; its FVU changes by less than 0.01 afterwards
+FITTED = 4096  # rows that thresholds and gains, single numbers, are fitted on
 CELLS = 2**24  # of [row, latent] held at a time: 64 MiB
 SPARSE_FROM_THE_START = ("topk", "batchtopk", "matryoshka")
 
@@ -51,7 +53,7 @@ class Simpler:
     def measure(self, n_latents: int, l0: float | int, architecture: str = "topk") -> Baselines:
         """Give the FVU of every baseline of a dictionary of so many latents, `l0` of them active per row."""
         directions = unit(torch.randn(n_latents, self.train.shape[1], generator=self._generator()))
-        fitted, measured = ((rows - self.mean) for rows in (self.train, self.test))
+        fitted, measured = ((rows - self.mean) for rows in (self.train[:: -(-len(self.train) // FITTED)], self.test))
         active = max(0, min(round(l0), n_latents))
         if architecture == "topk":
             rule = Rule(active=active)
@@ -118,16 +120,17 @@ def threshold_for(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"]
 
 def sparse_code(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], rule: Rule) -> Float[Tensor, "row d"]:
     """Rebuild rows from those of their products with the directions that the rule keeps."""
+    if rule.active == 0:
+        return torch.zeros_like(rows)
     parts = []
     for part in rows.split(max(1, CELLS // len(directions))):
         products = part @ directions.T  # (row, n)
         if rule.active is not None:
             values, latents = products.topk(rule.active, dim=1)
-            products = torch.zeros_like(products).scatter_(1, latents, values.relu())
+            parts.append(embedding_bag(latents, directions, per_sample_weights=values.relu(), mode="sum"))
         else:
             over = products - rule.threshold
-            products = over.relu() if rule.shrinks else products * (over > 0)
-        parts.append(products @ directions)
+            parts.append((over.relu() if rule.shrinks else products * (over > 0)) @ directions)
     return torch.cat(parts)
 
 
