@@ -53,8 +53,11 @@ def _angles_between(p: Tensor, q: Tensor) -> Tensor:
     """Compute the angles between two subspaces, given by orthonormal bases [k, d]."""
     if len(p) > len(q):
         p, q = q, p
-    cosines = torch.linalg.svdvals(p @ q.T).clamp(0, 1)  # falling
-    sines = torch.linalg.svdvals(p - p @ q.T @ q).clamp(0, 1).flip(0)  # rising
+    joint = p @ q.T
+    beside = p - joint @ q
+    # eigenvalues of the squares: a tenth of the time of singular values, which takes minutes from 2000 dimensions on
+    cosines, sines = (torch.linalg.eigvalsh(x @ x.T).clamp(0, 1).sqrt() for x in (joint, beside))  # rising
+    cosines = cosines.flip(0)
     return torch.where(cosines.square() > 0.5, sines.asin(), cosines.acos())
 
 
