@@ -63,9 +63,8 @@ def main() -> None:
     parser.add_argument("--random", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    statistics_of(
-        torch.ones(1, 1), torch.zeros(1, dtype=torch.int64), 1
-    )  # numba takes a second to load what it compiled
+    # numba takes a second to load what it compiled
+    statistics_of(torch.ones(1, 1), torch.zeros(1, dtype=torch.int64), 1)
     base = load_experiment("doomed", ["--config", arguments.config])
     if base.toy is None:
         model = open_model(base.model)
