@@ -9,7 +9,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-# Triton reads this when it is first imported, which a build of torch for CUDA does long before the kernels' own tests.
+# Triton reads this when it is imported and when a kernel is defined; other tests may import it before the kernels' own.
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
