@@ -11,8 +11,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from winnow.contents import read_json
 from winnow.dictionary import TRAINING
+from winnow.formats.contents import read_json
 
 SETTINGS = {
     "rows": "activation rows",

@@ -14,11 +14,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
 from train.card import card, path_of
-from winnow import saelens
 from winnow.config import Experiment
-from winnow.contents import read_json
 from winnow.dictionary import TRAINING, load_dictionary, verify_dictionary
 from winnow.errors import UserError
+from winnow.formats import saelens
+from winnow.formats.contents import read_json
 from winnow.hub import FAILURES, quiet, why
 from winnow.run import Run
 

@@ -4,7 +4,7 @@
     f = d.encode(x)                 # [..., n_latents] >= 0
     y = d.decode(f)                 # [..., d_model], in the activations' own units
 
-On disk it is a folder in SAELens' layout (winnow/saelens.py), which SAELens opens, with `training.json` beside
+On disk it is a folder in SAELens' layout (winnow/formats/saelens.py), which SAELens opens, with `training.json` beside
 it: how it came to be. `cfg.json` is written last; a folder without it is no finished dictionary.
 """
 
@@ -19,9 +19,9 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from winnow import dictionary_learning, saelens, sparsify
-from winnow.contents import Format, read_json, section
 from winnow.errors import UserError, nearest
+from winnow.formats import dictionary_learning, saelens, sparsify
+from winnow.formats.contents import Format, read_json, section
 from winnow.hashing import hash_file
 from winnow.hub import fetch_dictionary
 from winnow.publish import publish_file, publish_text

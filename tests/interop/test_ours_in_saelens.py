@@ -18,7 +18,7 @@ from tests.train.experiments import HOOK, load, write_run
 from train.provenance import metadata
 from train.stage import train
 from winnow.dictionary import Dictionary, save_dictionary
-from winnow.saelens import describe
+from winnow.formats.saelens import describe
 
 GRID: list[dict[str, Any]] = [
     {"architecture": "relu", "n_latents": 48, "l1_coefficient": 2.0},

@@ -19,8 +19,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
+from winnow.formats.saelens import CONFIG
 from winnow.lock import claim
-from winnow.saelens import CONFIG
 from winnow.toy.codes import rates
 from winnow.toy.data import ToyData
 from winnow.toy.settings import ToySettings

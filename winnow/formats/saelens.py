@@ -15,7 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
-from winnow.contents import (
+from winnow.errors import UserError
+from winnow.formats.contents import (
     Contents,
     Format,
     active,
@@ -28,8 +29,7 @@ from winnow.contents import (
     section,
     subtract_b_dec,
 )
-from winnow.errors import UserError
-from winnow.saelens_scaling import fold_scaling
+from winnow.formats.saelens_scaling import fold_scaling
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from winnow.contents import checked, fold_decoder_norm, read_json, read_safetensors
 from winnow.errors import UserError
+from winnow.formats.contents import checked, fold_decoder_norm, read_json, read_safetensors
 
 SCALER = "activation_scaler.json"
 WHITENING = "activation_whitening.safetensors"

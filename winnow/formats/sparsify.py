@@ -6,8 +6,18 @@ sae.safetensors     encoder.weight [n, d], encoder.bias [n], W_dec [n, d], b_dec
 
 from pathlib import Path
 
-from winnow.contents import Contents, Format, active, checked, count, flag, in_float32, read_json, read_safetensors
 from winnow.errors import UserError
+from winnow.formats.contents import (
+    Contents,
+    Format,
+    active,
+    checked,
+    count,
+    flag,
+    in_float32,
+    read_json,
+    read_safetensors,
+)
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae.safetensors"

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from winnow.contents import (
+from winnow.errors import UserError
+from winnow.formats.contents import (
     Contents,
     Format,
     active,
@@ -30,7 +31,6 @@ from winnow.contents import (
     section,
     subtract_b_dec,
 )
-from winnow.errors import UserError
 
 CONFIG = "config.json"
 WEIGHTS = "ae.pt"

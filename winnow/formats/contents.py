@@ -1,7 +1,7 @@
 """What a dictionary's folder says, whichever program wrote it, and the checks that every format needs.
 
-Each format has a module (winnow/saelens.py, winnow/dictionary_learning.py, winnow/sparsify.py) whose `read` brings
-its files to one form: latents are a function of (x - b_dec) @ W_enc + b_enc, with no setting left to remember. What
+Each format has a module beside this one (saelens.py, dictionary_learning.py, sparsify.py) whose `read` brings its
+files to one form: latents are a function of (x - b_dec) @ W_enc + b_enc, with no setting left to remember. What
 cannot be brought to it is refused by name.
 """
 

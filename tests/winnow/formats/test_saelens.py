@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.winnow.test_dictionary import D, N, rows, tensors, write_saelens
 from winnow.dictionary import load_dictionary
 from winnow.errors import UserError
-from winnow.saelens import describe
+from winnow.formats.saelens import describe
 
 SCALED = {"normalize_activations": "expected_average_only_in"}
 WHITENED = {"normalize_activations": "covariance_whitening"}
