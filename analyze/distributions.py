@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from winnow.statistics import MAGNITUDES, HookStatistics, bin_edges
+from winnow.shards.statistics import MAGNITUDES, HookStatistics, bin_edges
 from winnow.toy.truth import HOOK
 
 SMALL = 1e-3  # a value below this share of its dimension's standard deviation counts as small

@@ -432,7 +432,7 @@ def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float
     from harvest.model_source import ModelSource
     from harvest.plan import Plan, position_policy
     from winnow.config import Experiment, Harvest, Model, Text
-    from winnow.contiguous import DataSet, create_contiguous
+    from winnow.shards.contiguous import DataSet, create_contiguous
     from winnow.tokens import open_tokens
 
     folder.mkdir(parents=True)

@@ -17,7 +17,7 @@ import torch
 
 from bench.harvest import ratio_of
 from bench.table import Row, publish_rows
-from winnow.shard import RowIndex, shard_path
+from winnow.shards.layout import RowIndex, shard_path
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.write_shard import write_shard
 

@@ -30,7 +30,7 @@ from train.member import Member
 from train.plan import Planned
 from train.stack import Stack, stack_members
 from train.workers import side_by_side
-from winnow.dtypes import TORCH
+from winnow.shards.dtypes import TORCH
 
 K = 32
 STILL = 1e-9  # learning rate: a step costs the same, and the density stays what it is

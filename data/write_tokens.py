@@ -22,10 +22,10 @@ from data.pack import Packer
 from data.source import documents, text_commit
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config import Experiment, Text
-from winnow.contiguous import DataSet, create_contiguous
 from winnow.errors import UserError
 from winnow.progress import progress_bar
 from winnow.publish import publish_file, publish_text
+from winnow.shards.contiguous import DataSet, create_contiguous
 
 DOCUMENTS_PER_BATCH = 512
 TOKENS_PER_PART = 4_000_000

@@ -8,9 +8,9 @@ import numpy as np
 from harvest.estimate_dictionaries import FLOAT, Size, most_rows, most_snapshots
 from harvest.plan import Plan, most_per_sequence
 from winnow.config import Experiment
-from winnow.contiguous import DataSet, layout_bytes
-from winnow.shard import shard_layout
-from winnow.statistics import HookStatistics, statistics_layout
+from winnow.shards.contiguous import DataSet, layout_bytes
+from winnow.shards.layout import shard_layout
+from winnow.shards.statistics import HookStatistics, statistics_layout
 
 HEADER = 2048  # bytes with which a safetensors file says what is in it
 BESIDE = 60_000  # bytes of cfg.json, training.json and the curve

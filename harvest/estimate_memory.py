@@ -15,7 +15,7 @@ from harvest.estimate_time import BLOCK_ROWS, stacks
 from harvest.plan import most_per_sequence
 from winnow.accumulate import BLOCK_VALUES
 from winnow.config import Experiment, PositionPolicy, Train
-from winnow.statistics import BINS
+from winnow.shards.statistics import BINS
 
 PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded
 CONTEXT = 1_000_000_000  # the driver and the libraries of a GPU, on the host and on the device each

@@ -21,8 +21,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, not_found
 from winnow.config import Model
-from winnow.dtypes import TORCH
 from winnow.errors import UserError
+from winnow.shards.dtypes import TORCH
 
 # The bridge wants a tokenizer, whose words do not matter here: the embedded model's is on every machine.
 TOKENIZER = Path(__file__).parents[1] / "data" / "tiny_gpt2"

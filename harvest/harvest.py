@@ -20,8 +20,8 @@ from winnow.lock import claim
 from winnow.progress import progress_bar
 from winnow.publish import publish_file, publish_text
 from winnow.ranks import Ranks
-from winnow.shard import read_sidecar, shard_path
-from winnow.statistics import merge_all, write_statistics
+from winnow.shards.layout import read_sidecar, shard_path
+from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.threads import thread_pool
 from winnow.tokens import TokenFile

@@ -26,11 +26,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from winnow.config import Model
 from winnow.device import ALONE, choose_device
-from winnow.dtypes import TORCH
 from winnow.errors import UserError, refuse_changed
 from winnow.hashing import hash_tensors
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 from winnow.ranks import Ranks
+from winnow.shards.dtypes import TORCH
 
 Replacement = tuple[str, Callable[[Tensor], Tensor]]
 

@@ -17,7 +17,7 @@ from harvest.positions import kept_positions
 from winnow.config import Experiment
 from winnow.errors import UserError
 from winnow.ranks import Ranks
-from winnow.shard import RowIndex
+from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harvest.background import BackgroundShard
 from harvest.source import Source
-from winnow.shard import shard_path
+from winnow.shards.layout import shard_path
 from winnow.write_shard import write_shard
 
 

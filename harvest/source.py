@@ -14,7 +14,7 @@ from torch import Tensor
 from winnow.config import Experiment
 from winnow.ranks import Ranks
 from winnow.run import Run
-from winnow.shard import RowIndex
+from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
 
 

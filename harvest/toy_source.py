@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from winnow.errors import refuse_changed
-from winnow.shard import RowIndex
+from winnow.shards.layout import RowIndex
 from winnow.threads import in_order, thread_pool
 from winnow.toy.data import CHUNK_ROWS, ToyData
 from winnow.toy.settings import ToySettings

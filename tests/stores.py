@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from winnow.publish import publish_text
-from winnow.shard import RowIndex, shard_path
-from winnow.statistics import merge_all, write_statistics
+from winnow.shards.layout import RowIndex, shard_path
+from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.write_shard import write_shard
 

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from winnow.dtypes import TORCH
+from winnow.shards.dtypes import TORCH
 from winnow.store import ActivationStore
 
 BLOCK_ROWS = 8  # a disk that is asked 20,000 times a second gives 160,000 rows

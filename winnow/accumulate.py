@@ -1,4 +1,4 @@
-"""Measure the distribution of activations as they come: what `winnow.statistics` stores.
+"""Measure the distribution of activations as they come: what `winnow.shards.statistics` stores.
 
     accumulator = Accumulator(width, context)
     accumulator.add(x, positions)        # [row, width] on the CPU, as often as rows come
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from numba import njit
 from torch import Tensor
 
-from winnow.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
+from winnow.shards.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
 
 BLOCK_VALUES = 2**18  # a block stays in the cache while it is converted, summed and counted
 # A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: found by a shift

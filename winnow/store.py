@@ -21,12 +21,12 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from winnow.contiguous import ContiguousReader
-from winnow.dtypes import TORCH
 from winnow.errors import UserError, nearest
 from winnow.hashing import hash_file
-from winnow.shard import RowIndex, Sidecar, read_sidecar, shard_path
-from winnow.statistics import HookStatistics
+from winnow.shards.contiguous import ContiguousReader
+from winnow.shards.dtypes import TORCH
+from winnow.shards.layout import RowIndex, Sidecar, read_sidecar, shard_path
+from winnow.shards.statistics import HookStatistics
 
 FORMAT_VERSION = 1
 REMEDY = "python -m harvest --repair --config FILE makes it again"

@@ -3,7 +3,7 @@
     with write_shard(path, hooks, index, sequences, dtype, context) as shard:
         shard.append({hook: rows})     # [row, width] on the CPU, in order
 
-`winnow.shard` says what a shard holds.
+`winnow.shards.layout` says what a shard holds.
 """
 
 import json
@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from winnow.accumulate import Accumulator, block_rows, new_scratch
-from winnow.contiguous import ContiguousFile, create_contiguous
-from winnow.dtypes import TORCH, to_disk
 from winnow.errors import UserError
 from winnow.hashing import hash_file
 from winnow.publish import publish_file, publish_text
-from winnow.shard import RowIndex, Sidecar, shard_layout
+from winnow.shards.contiguous import ContiguousFile, create_contiguous
+from winnow.shards.dtypes import TORCH, to_disk
+from winnow.shards.layout import RowIndex, Sidecar, shard_layout
 
 
 class ShardFile:

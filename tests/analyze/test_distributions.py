@@ -4,7 +4,7 @@ import torch
 
 from analyze.distributions import describe, histogram, kind_of, outlier_dimensions, position_norms, share_of_small
 from winnow.accumulate import statistics_of
-from winnow.statistics import MAGNITUDES, HookStatistics
+from winnow.shards.statistics import MAGNITUDES, HookStatistics
 
 
 def statistics(x, context=4):

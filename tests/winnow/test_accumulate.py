@@ -4,7 +4,7 @@ import scipy.stats
 import torch
 
 from winnow.accumulate import COUNTED_AT_MOST, Accumulator, statistics_of
-from winnow.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges
+from winnow.shards.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges
 
 CONTEXT = 4
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from winnow.errors import UserError
-from winnow.shard import RowIndex, read_sidecar, shard_path
+from winnow.shards.layout import RowIndex, read_sidecar, shard_path
 from winnow.store import FORMAT_VERSION, ActivationStore
 from winnow.write_shard import write_shard
 

@@ -11,7 +11,7 @@ from train.architectures.jumprelu import JumpRelu
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.relu import Relu
 from train.architectures.topk import TopK
-from winnow.dtypes import TORCH
+from winnow.shards.dtypes import TORCH
 
 KINDS: dict[str, type[Architecture]] = {
     "relu": Relu,

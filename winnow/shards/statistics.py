@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from winnow.contiguous import DataSet, create_contiguous
+from winnow.shards.contiguous import DataSet, create_contiguous
 
 LOWEST = -20  # exponents of two that the histogram resolves
 HIGHEST = 20

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from winnow.contiguous import DataSet
-from winnow.dtypes import ON_DISK
 from winnow.errors import UserError
-from winnow.statistics import HookStatistics, statistics_layout
+from winnow.shards.contiguous import DataSet
+from winnow.shards.dtypes import ON_DISK
+from winnow.shards.statistics import HookStatistics, statistics_layout
 
 
 class Sidecar(NamedTuple):

@@ -6,7 +6,7 @@ import pytest
 
 from tests.winnow.test_accumulate import CONTEXT, sample
 from winnow.accumulate import statistics_of
-from winnow.statistics import HookStatistics, merge_all, write_statistics
+from winnow.shards.statistics import HookStatistics, merge_all, write_statistics
 
 
 @pytest.mark.parametrize("cuts", [[1], [250], [1, 2, 3, 499], [100, 100, 300]])
