@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyze.evaluate import Measured
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.run import Run
 from winnow.store import ActivationStore

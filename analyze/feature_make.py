@@ -12,7 +12,7 @@ from analyze.feature_neighbours import nearest_latents, relatives
 from analyze.feature_tokens import token_texts
 from analyze.held_out import HeldOut
 from analyze.latents import read_latents
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
 from winnow.progress import progress_bar
 from winnow.publish import publish_directory

@@ -17,7 +17,7 @@ from typing import Any
 from analyze.feature_choice import FOLDER, choose, other_sizes
 from analyze.inputs import Inputs
 from analyze.section_ladder import ladder_of
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.publish import publish_text
 from winnow.run import Run
 from winnow.tokens import TokenFile

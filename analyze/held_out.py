@@ -18,8 +18,8 @@ from analyze.evaluation_rows import SAMPLE, EvaluationRows
 from analyze.inputs import position_policy
 from harvest.model import LanguageModel, open_model
 from harvest.positions import kept_positions
-from winnow.command_line import load_experiment
-from winnow.config import Experiment
+from winnow.config.command_line import load_experiment
+from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.progress import progress_bar
 from winnow.run import Run

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from winnow.config import Experiment, PositionPolicy
+from winnow.config.experiment import Experiment, PositionPolicy
 from winnow.errors import UserError, refuse_changed
 from winnow.run import Run
 from winnow.tokens import TokenFile, open_tokens

@@ -12,7 +12,7 @@ from analyze.inputs import Inputs, read_metrics, run_tokens
 from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.summary import print_summary
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.lock import run_lock
 from winnow.publish import publish_text
 from winnow.run import Run, write_resolved

@@ -30,7 +30,7 @@ from analyze.stopping import stopping
 from analyze.store_sample import store_sample
 from analyze.toy_assumptions import assumptions
 from analyze.toy_held_out import ToyHeldOut
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.run import Run

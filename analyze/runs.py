@@ -21,8 +21,8 @@ from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.several import Measured, why_not_paired
 from analyze.summary import print_summary
-from winnow.command_line import load_experiment
-from winnow.config import Experiment
+from winnow.config.command_line import load_experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.lock import run_lock
 from winnow.publish import publish_text

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.run import Run
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analyze.evaluate import Measured, evaluate_rows
 from analyze.evaluation_rows import SAMPLE, EvaluationRows
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.device import choose_device
 from winnow.dictionary import Dictionary, load_dictionary
 from winnow.errors import UserError, refuse_changed

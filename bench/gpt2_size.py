@@ -24,7 +24,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from harvest.estimate import estimate
 from harvest.estimate_table import duration, size
-from winnow.command_line import load_experiment
+from winnow.config.command_line import load_experiment
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

@@ -431,7 +431,7 @@ def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float
     from harvest.model import open_model
     from harvest.model_source import ModelSource
     from harvest.plan import Plan, position_policy
-    from winnow.config import Experiment, Harvest, Model, Text
+    from winnow.config.experiment import Experiment, Harvest, Model, Text
     from winnow.shards.contiguous import DataSet, create_contiguous
     from winnow.tokens import open_tokens
 

@@ -27,7 +27,7 @@ from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, open_model
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
-from winnow.config import DType, Experiment, Harvest, Model, PositionPolicy, Text
+from winnow.config.experiment import DType, Experiment, Harvest, Model, PositionPolicy, Text
 from winnow.shards.contiguous import DataSet, create_contiguous
 from winnow.tokens import TokenFile, open_tokens
 

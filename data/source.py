@@ -10,7 +10,7 @@ from datasets import IterableDataset, config, load_dataset
 from datasets.utils.logging import disable_progress_bar
 
 from data.python_docs import load_python_docs
-from winnow.config import Text
+from winnow.config.experiment import Text
 from winnow.errors import UserError, nearest
 from winnow.hub import FAILURES, keep_commit, quiet, why
 

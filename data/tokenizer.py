@@ -6,7 +6,7 @@ from typing import NamedTuple
 import transformers
 from transformers import AutoTokenizer
 
-from winnow.config import Model, Text
+from winnow.config.experiment import Model, Text
 from winnow.errors import UserError
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import h5py
 
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
 from winnow.lock import run_lock
 from winnow.run import Run, write_resolved

@@ -21,7 +21,7 @@ import numpy as np
 from data.pack import Packer
 from data.source import documents, text_commit
 from data.tokenizer import Framing, TextTokenizer, framing
-from winnow.config import Experiment, Text
+from winnow.config.experiment import Experiment, Text
 from winnow.errors import UserError
 from winnow.progress import progress_bar
 from winnow.publish import publish_file, publish_text

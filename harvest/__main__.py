@@ -1,7 +1,7 @@
 """python -m harvest --config FILE: tokens to activation shards. With --plan: what that takes, and the training too."""
 
 from harvest.stage import harvest
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.stage import run_stage
 
 

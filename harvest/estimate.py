@@ -16,10 +16,10 @@ from harvest.estimate_model import ModelShape, model_shape
 from harvest.estimate_time import HarvestTime, TrainTime, harvest_time, train_time
 from harvest.plan import Plan, bytes_per_row, most_per_sequence, plan_harvest
 from harvest.toy_plan import plan_toy
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
+from winnow.config.toy import ToySettings
 from winnow.run import Run
 from winnow.tokens import TokenFile, open_tokens
-from winnow.toy.settings import ToySettings
 
 
 class HookTraining(NamedTuple):

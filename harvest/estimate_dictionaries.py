@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from winnow.config import Architecture, Dictionaries, Experiment, Train
+from winnow.config.experiment import Architecture, Dictionaries, Experiment, Train
 from winnow.errors import UserError, nearest
 
 CEILING = 200_000_000  # rows at most, where train.rows = "converged" and no max_rows is set

@@ -7,7 +7,7 @@ import numpy as np
 
 from harvest.estimate_dictionaries import FLOAT, Size, most_rows, most_snapshots
 from harvest.plan import Plan, most_per_sequence
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.shards.contiguous import DataSet, layout_bytes
 from winnow.shards.layout import shard_layout
 from winnow.shards.statistics import HookStatistics, statistics_layout

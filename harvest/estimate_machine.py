@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from winnow.config import DType
+from winnow.config.experiment import DType
 
 
 class Machine(NamedTuple):

@@ -14,7 +14,7 @@ from harvest.estimate_model import ModelShape
 from harvest.estimate_time import BLOCK_ROWS, stacks
 from harvest.plan import most_per_sequence
 from winnow.accumulate import BLOCK_VALUES
-from winnow.config import Experiment, PositionPolicy, Train
+from winnow.config.experiment import Experiment, PositionPolicy, Train
 from winnow.shards.statistics import BINS
 
 PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded

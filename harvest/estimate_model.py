@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, not_found
-from winnow.config import Model
+from winnow.config.experiment import Model
 from winnow.errors import UserError
 from winnow.shards.dtypes import TORCH
 

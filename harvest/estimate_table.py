@@ -8,7 +8,7 @@ from rich.table import Table
 
 from harvest.estimate import Estimate, HookTraining, estimate
 from harvest.estimate_dictionaries import most_rows
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 
 WIDTH = 140
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from harvest.estimate_dictionaries import Size, most_rows
 from harvest.estimate_machine import Machine
 from harvest.estimate_model import ModelShape
-from winnow.config import Experiment, Train
+from winnow.config.experiment import Experiment, Train
 
 BLOCK_ROWS = 8  # rows that the trainer reads at a time
 LAUNCHED_LATENTS = 2**28  # rows x latents of a stack's step, at most

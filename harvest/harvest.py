@@ -15,7 +15,7 @@ from harvest.background import BackgroundShard
 from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.shard import make_shard
 from harvest.source import Source, open_source
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.lock import claim
 from winnow.progress import progress_bar
 from winnow.publish import publish_file, publish_text

@@ -6,7 +6,7 @@ python -m harvest.hooks --config configs/demo.toml      # list every name that c
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError, nearest
 from winnow.stage import run_stage
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from winnow.config import Model
+from winnow.config.experiment import Model
 from winnow.device import ALONE, choose_device
 from winnow.errors import UserError, refuse_changed
 from winnow.hashing import hash_tensors

@@ -14,7 +14,7 @@ from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, open_model
 from harvest.plan import most_per_sequence, position_policy
 from harvest.positions import kept_positions
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.ranks import Ranks
 from winnow.shards.layout import RowIndex

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from winnow.config import DType, Experiment, PositionPolicy
+from winnow.config.experiment import DType, Experiment, PositionPolicy
 from winnow.errors import UserError
 from winnow.tokens import TokenFile
 

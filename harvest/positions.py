@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from winnow.config import PositionPolicy
+from winnow.config.experiment import PositionPolicy
 
 
 def kept_positions(

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.ranks import Ranks
 from winnow.run import Run
 from winnow.shards.layout import RowIndex

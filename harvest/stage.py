@@ -5,7 +5,7 @@ from pathlib import Path
 
 from harvest.plan import Plan, harvest_settings, plan_harvest
 from harvest.toy_plan import plan_toy, toy_settings
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
 from winnow.lock import claim, run_lock
 from winnow.ranks import Ranks, this_rank

@@ -3,8 +3,8 @@
 from typing import Any
 
 from harvest.plan import Plan
-from winnow.config import Experiment, PositionPolicy
-from winnow.toy.settings import ToySettings
+from winnow.config.experiment import Experiment, PositionPolicy
+from winnow.config.toy import ToySettings
 
 
 def plan_toy(toy: ToySettings, rows_per_shard: int) -> Plan:

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from winnow.config.toy import ToySettings
 from winnow.errors import refuse_changed
 from winnow.shards.layout import RowIndex
 from winnow.threads import in_order, thread_pool
 from winnow.toy.data import CHUNK_ROWS, ToyData
-from winnow.toy.settings import ToySettings
 from winnow.toy.truth import HOOK, directions_hash, open_truth
 
 NO_TOKEN = -1

@@ -8,8 +8,8 @@ from typing import Any
 
 import tomli_w
 
-from winnow.command_line import load_experiment
-from winnow.config import Experiment
+from winnow.config.command_line import load_experiment
+from winnow.config.experiment import Experiment
 
 ROOT = Path(__file__).parents[1]
 

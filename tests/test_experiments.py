@@ -14,7 +14,7 @@ from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, write_text
 from train.stage import train
-from winnow.command_line import load_experiment
+from winnow.config.command_line import load_experiment
 
 PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
 EXPERIMENTS = (

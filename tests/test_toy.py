@@ -14,7 +14,7 @@ from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, load
 from train.stage import train
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.verify import verify
 

@@ -1,7 +1,7 @@
 """python -m train --config FILE: activation shards -> dictionaries. With --push OWNER/NAME: those to the hub."""
 
 from train.stage import train
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.stage import run_stage
 

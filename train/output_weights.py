@@ -16,7 +16,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from winnow.config import Model
+from winnow.config.experiment import Model
 from winnow.errors import UserError
 
 SERVED = (

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.schedule import CONVERGED, fewest_rows
-from winnow.config import Dictionaries, Experiment, Train
+from winnow.config.experiment import Dictionaries, Experiment, Train
 from winnow.errors import UserError, nearest, refuse_changed
 
 FAILED = "failed.json"

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
 from train.card import card, path_of
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.dictionary import TRAINING, load_dictionary, verify_dictionary
 from winnow.errors import UserError
 from winnow.formats import saelens

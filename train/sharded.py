@@ -36,7 +36,7 @@ from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
 from train.sweep import _Sweep, finished_store
 from train.workers import Each
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.device import choose_device
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError, refuse_changed

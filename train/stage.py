@@ -7,7 +7,7 @@ from typing import Any
 
 from train.assign import refuse_other_sharing, share_of
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.lock import claim, run_lock
 from winnow.ranks import Ranks, this_rank

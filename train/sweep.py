@@ -31,7 +31,7 @@ from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_due, written_behind
 from train.stack import Stack, stack_members
 from train.workers import Each, side_by_side
-from winnow.config import Experiment, Train
+from winnow.config.experiment import Experiment, Train
 from winnow.device import choose_device
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import tomli_w
 
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
+from winnow.config.toy_rules import without_meaningless
 from winnow.publish import publish_text
-from winnow.toy.beside import without_meaningless
 
 
 class Run(NamedTuple):

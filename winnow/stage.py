@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from winnow.command_line import load_experiment
-from winnow.config import Experiment
+from winnow.config.command_line import load_experiment
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 
 OWN = ("winnow", "data", "harvest", "train", "analyze")

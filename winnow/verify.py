@@ -5,7 +5,7 @@ python -m winnow.verify --config configs/demo.toml
 
 from pathlib import Path
 
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.dictionary import load_dictionaries, load_dictionary, verify_dictionary
 from winnow.progress import progress_bar
 from winnow.run import Run

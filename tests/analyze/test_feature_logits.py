@@ -4,7 +4,7 @@ import torch
 from analyze.feature_logits import SEQUENCES, Readout, promoted
 from harvest.model import LanguageModel, open_model
 from tests.models import FAMILIES, save_model
-from winnow.config import Model
+from winnow.config.experiment import Model
 
 TOKENS = torch.arange(2 * SEQUENCES * 16).view(-1, 16) * 7 % 4096
 

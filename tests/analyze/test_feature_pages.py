@@ -10,7 +10,7 @@ from analyze.feature_pages import write_features
 from analyze.inputs import Inputs
 from tests.analyze.test_feature_choice import entry
 from tests.experiments import load, write_config
-from winnow.config import Experiment
+from winnow.config.experiment import Experiment
 from winnow.publish import publish_directory
 from winnow.tokens import TokenFile
 

@@ -102,7 +102,7 @@ def test_running_again_does_nothing_and_says_so(experiment, capsys):
 def test_with_nothing_to_do_no_heavy_library_is_loaded(experiment, harvested):
     measure_run(experiment)
     code = (
-        "import sys; from analyze.measure import measure_run; from winnow.command_line import load_experiment; "
+        "import sys; from analyze.measure import measure_run; from winnow.config.command_line import load_experiment; "
         f"measure_run(load_experiment('x', ['--config', {str(harvested)!r}, '--run', {experiment.run!r}])); "
         "assert not {'torch', 'transformers', 'plotly', 'scipy'} & set(sys.modules), sys.modules"
     )

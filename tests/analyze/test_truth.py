@@ -9,8 +9,8 @@ import torch
 from analyze.chance import Chance
 from analyze.truth import against_truth, by_rate, firing, of_directions, summary
 from tests.analyze.planted import directions, orthogonal, tied
+from winnow.config.toy import ToySettings
 from winnow.toy.data import ToyData, ToyRows
-from winnow.toy.settings import ToySettings
 
 TRUTH = orthogonal(8)
 

@@ -11,7 +11,7 @@ from data.source import documents
 from data.tokens import make_tokens
 from tests.experiments import load, write_config
 from tests.models import EMBEDDED
-from winnow.config import Text
+from winnow.config.experiment import Text
 from winnow.errors import UserError
 from winnow.tokens import open_tokens
 

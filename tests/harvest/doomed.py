@@ -30,7 +30,7 @@ from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
 from tests.fork import in_child
 from winnow.accumulate import statistics_of
-from winnow.command_line import load_experiment
+from winnow.config.command_line import load_experiment
 
 
 def die_before_step(step: int) -> None:

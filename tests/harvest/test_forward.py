@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harvest.forward import AT_ONCE, Forward, forward_passes
 from harvest.model import LanguageModel, open_model
-from winnow.config import Model
+from winnow.config.experiment import Model
 from winnow.errors import UserError
 from winnow.threads import thread_pool
 

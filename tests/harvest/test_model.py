@@ -9,7 +9,7 @@ import torch
 from harvest.hooks import resolve_hooks
 from harvest.model import LanguageModel, open_model
 from tests.models import FAMILIES, save_model
-from winnow.config import Model
+from winnow.config.experiment import Model
 from winnow.errors import UserError
 
 

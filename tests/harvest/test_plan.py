@@ -26,7 +26,7 @@ from train.architectures import Moment, architecture_of
 from train.member import Member
 from train.plan import plan_dictionaries
 from train.snapshots import snapshot_due
-from winnow.config import Model, Train
+from winnow.config.experiment import Model, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
 

@@ -5,7 +5,7 @@ import pytest
 
 from harvest.plan import most_per_sequence
 from harvest.positions import kept_positions
-from winnow.config import PositionPolicy
+from winnow.config.experiment import PositionPolicy
 
 CONTEXT = 20
 TOKENS = np.arange(6 * CONTEXT, dtype=np.int32).reshape(6, CONTEXT) % 23

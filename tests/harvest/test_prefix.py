@@ -7,7 +7,7 @@ from harvest import prefix as module
 from harvest.model import LanguageModel, open_model
 from harvest.prefix import clean_pass, skip_prefix
 from tests.models import FAMILIES, save_model
-from winnow.config import Model
+from winnow.config.experiment import Model
 
 HOOKS = ("blocks.1.hook_resid_post", "blocks.2.hook_mlp_out", "blocks.2.mlp.hook_post", "blocks.1.hook_resid_pre")
 

@@ -24,7 +24,7 @@ from sae_lens.util import get_special_token_ids
 import winnow
 from analyze.evaluate import evaluate
 from harvest.model import open_model
-from winnow.config import Model
+from winnow.config.experiment import Model
 
 SEQUENCES, BATCHES = 16, 4
 

@@ -23,7 +23,7 @@ import torch
 from tests.fork import in_child
 from train import sweep
 from train.stage import train as run_train
-from winnow.command_line import load_experiment
+from winnow.config.command_line import load_experiment
 
 TELL_THE_TIME = ("rows_per_second", "finished", "activations")  # activations: their path
 

@@ -6,8 +6,8 @@ from typing import Any
 import tomli_w
 
 from tests.stores import planted, write_store
-from winnow.command_line import load_experiment
-from winnow.config import Experiment
+from winnow.config.command_line import load_experiment
+from winnow.config.experiment import Experiment
 
 HOOK = "blocks.0.hook_resid_post"
 

@@ -6,7 +6,7 @@ import pytest
 from tests.experiments import ROOT
 from tests.train.experiments import HOOK, load, write_run
 from train.stage import train
-from winnow.config import Dictionaries, Train
+from winnow.config.experiment import Dictionaries, Train
 
 TEXT = (ROOT / "docs" / "train.md").read_text(encoding="utf-8")
 

@@ -12,7 +12,7 @@ from train.centre import geometric_median
 from train.initialise import INITIALISATIONS, first_directions
 from train.output_weights import output_weights
 from train.stage import train
-from winnow.config import Dictionaries, Model
+from winnow.config.experiment import Dictionaries, Model
 from winnow.errors import UserError
 
 D = 8

@@ -10,8 +10,8 @@ import winnow
 from tests.stores import write_store
 from tests.train.experiments import HOOK, load, write_run
 from train.stage import train
+from winnow.config.toy import ToySettings
 from winnow.toy.data import ToyData
-from winnow.toy.settings import ToySettings
 
 TOY = ToySettings(d_model=64, n_features=128)
 # the best setting found for each: 800 steps of 512 rows

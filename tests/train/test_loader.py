@@ -6,7 +6,7 @@ import torch
 
 from tests.stores import write_store
 from train.loader import BLOCK_ROWS, Loader, Order
-from winnow.config import Train
+from winnow.config.experiment import Train
 from winnow.errors import UserError
 from winnow.store import ActivationStore
 

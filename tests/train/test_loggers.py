@@ -134,7 +134,7 @@ def test_finished_training_loads_no_logger(tmp_path: Path) -> None:
     path = write_run(tmp_path, [TOPK], loggers=["tensorboard"])
     train(load(path))
     code = (
-        "import sys; from train.stage import train; from winnow.command_line import load_experiment; "
+        "import sys; from train.stage import train; from winnow.config.command_line import load_experiment; "
         f"train(load_experiment('train', ['--config', {str(path)!r}])); "
         "sys.exit('tensorboard' in sys.modules or 'torch' in sys.modules)"
     )

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from winnow.config.toy import ToySettings
 from winnow.toy.power_law import draw_power_law
-from winnow.toy.settings import ToySettings
 
 CELLS_PER_FEATURE = 8  # of the table that finds the interval of a point
 

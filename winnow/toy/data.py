@@ -17,10 +17,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from winnow.config.toy import ToySettings
 from winnow.threads import one_thread
 from winnow.toy.codes import draw_codes
 from winnow.toy.directions import true_directions
-from winnow.toy.settings import ToySettings
 
 CHUNK_ROWS = 8192
 

@@ -6,8 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from winnow.config.toy import ToySettings
 from winnow.toy.learned import learned_directions
-from winnow.toy.settings import ToySettings
 
 
 def true_directions(settings: ToySettings, rng: np.random.Generator) -> Float[Tensor, "feature d_model"]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from winnow.toy.settings import ToySettings
+from winnow.config.toy import ToySettings
 
 MOST = 24 * float(np.log(2))
 CELLS = 2**18  # pairs that are held at a time: they stay in the cache

@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from winnow.config.toy import ToySettings
 from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
 from winnow.formats.saelens import CONFIG
 from winnow.lock import claim
 from winnow.toy.codes import rates
 from winnow.toy.data import ToyData
-from winnow.toy.settings import ToySettings
 
 HOOK = "toy"
 DEVIATIONS = 3

@@ -8,10 +8,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from winnow.config.toy import ToySettings
 from winnow.toy.codes import bounds
 from winnow.toy.data import CHUNK_ROWS, ToyData, ToyRows
 from winnow.toy.regime import regime
-from winnow.toy.settings import ToySettings
 
 SMALL = ToySettings(d_model=16, n_features=24, active=3.0, decay=0.9, common=0.8, causes=2)
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import winnow
+from winnow.config.toy import ToySettings
 from winnow.toy.data import ToyData
-from winnow.toy.settings import ToySettings
 from winnow.toy.truth import open_truth
 
 TOY = ToySettings(d_model=32, n_features=64, active=2.0, common=0.0)

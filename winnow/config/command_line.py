@@ -21,9 +21,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from winnow.config import Dictionaries, Experiment, PositionPolicy
+from winnow.config.experiment import Dictionaries, Experiment, PositionPolicy
+from winnow.config.toy import ToySettings
 from winnow.errors import UserError, nearest
-from winnow.toy.settings import ToySettings
 
 
 def load_experiment(

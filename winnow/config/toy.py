@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from winnow.section import Count, Natural, Positive, Section
+from winnow.config.section import Count, Natural, Positive, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

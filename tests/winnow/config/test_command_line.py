@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.experiments import ROOT
-from winnow.command_line import load_experiment
-from winnow.config import PositionPolicy
+from winnow.config.command_line import load_experiment
+from winnow.config.experiment import PositionPolicy
 from winnow.errors import UserError
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from winnow.section import Count, Natural, Positive, Section
-from winnow.toy.beside import refuse_beside_toy
-from winnow.toy.settings import ToySettings
+from winnow.config.section import Count, Natural, Positive, Section
+from winnow.config.toy import ToySettings
+from winnow.config.toy_rules import refuse_beside_toy
 
 DType = Literal["float32", "bfloat16", "float16"]
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]

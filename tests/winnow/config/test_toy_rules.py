@@ -60,6 +60,7 @@ def test_the_command_line_overrides_single_assumptions(tmp_path: Path) -> None:
 
 
 def test_settings_are_read_without_torch() -> None:
-    code = "import json, sys, winnow.config; print(json.dumps(sorted({'torch', 'numpy', 'scipy'} & set(sys.modules))))"
+    loaded = "print(json.dumps(sorted({'torch', 'numpy', 'scipy'} & set(sys.modules))))"
+    code = f"import json, sys, winnow.config.experiment; {loaded}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []

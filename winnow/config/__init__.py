@@ -1,0 +1,1 @@
+"""The settings of an experiment, from its TOML file and the command line."""
