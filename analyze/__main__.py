@@ -1,7 +1,7 @@
 """python -m analyze --config configs/demo.toml [--runs runs/other …]"""
 
 from analyze.runs import compare_runs
-from winnow.stage import run_stage
+from winnow.runtime.stage import run_stage
 
 if __name__ == "__main__":
     run_stage(

@@ -15,7 +15,7 @@ from torch import Tensor
 from analyze.evaluate import Measured
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
-from winnow.run import Run
+from winnow.runtime.run import Run
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 

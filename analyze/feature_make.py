@@ -14,9 +14,9 @@ from analyze.held_out import HeldOut
 from analyze.latents import read_latents
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
-from winnow.progress import progress_bar
-from winnow.publish import publish_directory
-from winnow.run import Run
+from winnow.runtime.progress import progress_bar
+from winnow.runtime.publish import publish_directory
+from winnow.runtime.run import Run
 from winnow.tokens import TokenFile
 
 LATENTS_AT_A_TIME = 32_768  # of all dictionaries in one pass; each is some 8 KiB

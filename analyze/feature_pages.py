@@ -18,8 +18,8 @@ from analyze.feature_choice import FOLDER, choose, other_sizes
 from analyze.inputs import Inputs
 from analyze.section_ladder import ladder_of
 from winnow.config.experiment import Experiment
-from winnow.publish import publish_text
-from winnow.run import Run
+from winnow.runtime.publish import publish_text
+from winnow.runtime.run import Run
 from winnow.tokens import TokenFile
 
 FEATURES = 2  # raise it when the content of the data files changes

@@ -9,7 +9,7 @@ from pathlib import Path
 from analyze.chart import Chart
 from analyze.chart_csv import to_csv
 from analyze.figure_paper import paper_figure, save_paper
-from winnow.publish import publish_file, publish_text
+from winnow.runtime.publish import publish_file, publish_text
 
 FORMATS = ("svg", "pdf", "csv")
 

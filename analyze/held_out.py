@@ -21,8 +21,8 @@ from harvest.positions import kept_positions
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
-from winnow.progress import progress_bar
-from winnow.run import Run
+from winnow.runtime.progress import progress_bar
+from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from winnow.config.experiment import Experiment, PositionPolicy
 from winnow.errors import UserError, refuse_changed
-from winnow.run import Run
+from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens
 
 ANALYSIS = 7  # raise it when a metric's definition changes: what was measured before is measured again

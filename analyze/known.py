@@ -16,7 +16,7 @@ from analyze.toy_assumptions import assumptions
 from analyze.toy_held_out import ToyHeldOut
 from analyze.truth import against_truth
 from winnow.dictionary import Dictionary
-from winnow.run import Run
+from winnow.runtime.run import Run
 from winnow.toy.codes import rates
 from winnow.toy.data import ToyRows
 from winnow.toy.regime import Regime, regime

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyze.quality import ALIVE_ABOVE
-from winnow.publish import publish_file
+from winnow.runtime.publish import publish_file
 
 
 class Latents(NamedTuple):

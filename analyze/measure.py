@@ -13,9 +13,9 @@ from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.summary import print_summary
 from winnow.config.experiment import Experiment
-from winnow.lock import run_lock
-from winnow.publish import publish_text
-from winnow.run import Run, write_resolved
+from winnow.runtime.lock import run_lock
+from winnow.runtime.publish import publish_text
+from winnow.runtime.run import Run, write_resolved
 
 
 def measure_run(config: Experiment) -> None:

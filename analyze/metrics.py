@@ -33,7 +33,7 @@ from analyze.toy_held_out import ToyHeldOut
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
-from winnow.run import Run
+from winnow.runtime.run import Run
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from winnow.publish import publish_text
+from winnow.runtime.publish import publish_text
 
 FOLDER = "pairs"
 NAME = 80  # characters of a file's name that either dictionary's path may take

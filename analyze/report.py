@@ -31,7 +31,7 @@ from analyze.section_seeds import seeds_section
 from analyze.section_sizes import sizes_section
 from analyze.section_training import training_section
 from analyze.section_truth import truth_section
-from winnow.publish import publish_text
+from winnow.runtime.publish import publish_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 PLOTLY = resources.files("plotly") / "package_data" / "plotly.min.js"

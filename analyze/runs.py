@@ -24,9 +24,9 @@ from analyze.summary import print_summary
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
-from winnow.lock import run_lock
-from winnow.publish import publish_text
-from winnow.run import Run
+from winnow.runtime.lock import run_lock
+from winnow.runtime.publish import publish_text
+from winnow.runtime.run import Run
 
 FOLDER = "comparison"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from winnow.config.experiment import Experiment
-from winnow.run import Run
+from winnow.runtime.run import Run
 
 
 class Measured(NamedTuple):

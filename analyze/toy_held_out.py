@@ -11,11 +11,11 @@ from torch import Tensor
 from analyze.evaluate import Measured, evaluate_rows
 from analyze.evaluation_rows import SAMPLE, EvaluationRows
 from winnow.config.experiment import Experiment
-from winnow.device import choose_device
 from winnow.dictionary import Dictionary, load_dictionary
 from winnow.errors import UserError, refuse_changed
-from winnow.progress import progress_bar
-from winnow.run import Run
+from winnow.runtime.device import choose_device
+from winnow.runtime.progress import progress_bar
+from winnow.runtime.run import Run
 from winnow.toy.data import ToyData, ToyRows
 from winnow.toy.truth import directions_hash
 

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from winnow.publish import publish_text
+from winnow.runtime.publish import publish_text
 
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -20,7 +20,7 @@ from harvest.plan import Plan, bytes_per_row
 from harvest.toy_plan import plan_toy
 from harvest.toy_source import open_toy_source
 from winnow.config.toy import ToySettings
-from winnow.publish import publish_file
+from winnow.runtime.publish import publish_file
 
 TARGET = 0.8
 DTYPE = "float16"

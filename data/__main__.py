@@ -1,7 +1,7 @@
 """python -m data --config FILE: text to tokens."""
 
 from data.tokens import make_tokens
-from winnow.stage import run_stage
+from winnow.runtime.stage import run_stage
 
 if __name__ == "__main__":
     run_stage("data", make_tokens)

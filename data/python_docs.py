@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from datasets import Dataset, DatasetDict, load_from_disk
 
-from winnow.publish import publish_directory
+from winnow.runtime.publish import publish_directory
 
 LIBRARIES = ("numpy", "torch", "transformers")
 CACHE = Path(__file__).parents[1] / ".cache"

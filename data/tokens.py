@@ -13,8 +13,8 @@ import h5py
 
 from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
-from winnow.lock import run_lock
-from winnow.run import Run, write_resolved
+from winnow.runtime.lock import run_lock
+from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens
 
 

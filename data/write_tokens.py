@@ -23,8 +23,8 @@ from data.source import documents, text_commit
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config.experiment import Experiment, Text
 from winnow.errors import UserError
-from winnow.progress import progress_bar
-from winnow.publish import publish_file, publish_text
+from winnow.runtime.progress import progress_bar
+from winnow.runtime.publish import publish_file, publish_text
 from winnow.shards.contiguous import DataSet, create_contiguous
 
 DOCUMENTS_PER_BATCH = 512

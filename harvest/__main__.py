@@ -2,7 +2,7 @@
 
 from harvest.stage import harvest
 from winnow.config.experiment import Experiment
-from winnow.stage import run_stage
+from winnow.runtime.stage import run_stage
 
 
 def main(config: Experiment) -> None:

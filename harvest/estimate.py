@@ -18,7 +18,7 @@ from harvest.plan import Plan, bytes_per_row, most_per_sequence, plan_harvest
 from harvest.toy_plan import plan_toy
 from winnow.config.experiment import Experiment
 from winnow.config.toy import ToySettings
-from winnow.run import Run
+from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens
 
 

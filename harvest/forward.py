@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harvest.compiled import CompiledModel
 from harvest.model import LanguageModel
-from winnow.threads import in_order, thread_pool
+from winnow.runtime.threads import in_order, thread_pool
 
 Model = LanguageModel | CompiledModel
 

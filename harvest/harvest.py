@@ -16,14 +16,14 @@ from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.shard import make_shard
 from harvest.source import Source, open_source
 from winnow.config.experiment import Experiment
-from winnow.lock import claim
-from winnow.progress import progress_bar
-from winnow.publish import publish_file, publish_text
-from winnow.ranks import Ranks
+from winnow.runtime.lock import claim
+from winnow.runtime.progress import progress_bar
+from winnow.runtime.publish import publish_file, publish_text
+from winnow.runtime.ranks import Ranks
+from winnow.runtime.threads import thread_pool
 from winnow.shards.layout import read_sidecar, shard_path
 from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
-from winnow.threads import thread_pool
 from winnow.tokens import TokenFile
 
 

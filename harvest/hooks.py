@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, nearest
-from winnow.stage import run_stage
+from winnow.runtime.stage import run_stage
 
 
 def resolve_hooks(patterns: Iterable[str], names: Sequence[str]) -> list[str]:

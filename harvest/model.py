@@ -25,11 +25,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from winnow.config.experiment import Model
-from winnow.device import ALONE, choose_device
 from winnow.errors import UserError, refuse_changed
-from winnow.hashing import hash_tensors
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
-from winnow.ranks import Ranks
+from winnow.runtime.device import ALONE, choose_device
+from winnow.runtime.hashing import hash_tensors
+from winnow.runtime.ranks import Ranks
 from winnow.shards.dtypes import TORCH
 
 Replacement = tuple[str, Callable[[Tensor], Tensor]]

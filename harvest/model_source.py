@@ -16,7 +16,7 @@ from harvest.plan import most_per_sequence, position_policy
 from harvest.positions import kept_positions
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
-from winnow.ranks import Ranks
+from winnow.runtime.ranks import Ranks
 from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from winnow.config.experiment import Experiment
-from winnow.ranks import Ranks
-from winnow.run import Run
+from winnow.runtime.ranks import Ranks
+from winnow.runtime.run import Run
 from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
 

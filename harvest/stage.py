@@ -7,9 +7,9 @@ from harvest.plan import Plan, harvest_settings, plan_harvest
 from harvest.toy_plan import plan_toy, toy_settings
 from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
-from winnow.lock import claim, run_lock
-from winnow.ranks import Ranks, this_rank
-from winnow.run import Run, write_resolved
+from winnow.runtime.lock import claim, run_lock
+from winnow.runtime.ranks import Ranks, this_rank
+from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from winnow.config.toy import ToySettings
 from winnow.errors import refuse_changed
+from winnow.runtime.threads import in_order, thread_pool
 from winnow.shards.layout import RowIndex
-from winnow.threads import in_order, thread_pool
 from winnow.toy.data import CHUNK_ROWS, ToyData
 from winnow.toy.truth import HOOK, directions_hash, open_truth
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from winnow.publish import publish_text
+from winnow.runtime.publish import publish_text
 from winnow.shards.layout import RowIndex, shard_path
 from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore

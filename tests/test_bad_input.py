@@ -62,7 +62,7 @@ def test_a_stage_whose_input_is_not_made_yet(stage: str, said: str, tmp_path: Pa
 
 
 def test_a_run_in_use(tmp_path: Path, gpt2: Path):
-    from winnow.lock import run_lock
+    from winnow.runtime.lock import run_lock
 
     config = write_config(tmp_path, gpt2)
     with run_lock(tmp_path / "run"):

@@ -14,7 +14,7 @@ from harvest.stage import harvest
 from tests.analyze.miniature import add_dictionary
 from tests.experiments import ROOT, load, write_config
 from tests.installed import build_wheel, make_environment, run_example, write_example_run
-from winnow import stage
+from winnow.runtime import stage
 
 MISSING = ("datasets", "transformer_lens", "transformers", "numba", "scipy", "plotly", "matplotlib", "harvest", "train")
 

@@ -3,7 +3,7 @@
 from train.stage import train
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
-from winnow.stage import run_stage
+from winnow.runtime.stage import run_stage
 
 
 def main(config: Experiment) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from train.plan import Planned
 from winnow.errors import UserError
-from winnow.ranks import Ranks
+from winnow.runtime.ranks import Ranks
 
 SHARDS = "shards"  # folder of the unfinished that several processes share: 0-of-2, 1-of-2 (train/sharded.py)
 

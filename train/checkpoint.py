@@ -22,7 +22,7 @@ from torch import Tensor
 
 from train.plan import Planned
 from winnow.errors import UserError
-from winnow.publish import publish_directory
+from winnow.runtime.publish import publish_directory
 
 CHECKPOINTS = "checkpoints"
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from winnow.publish import publish_text
+from winnow.runtime.publish import publish_text
 
 CURVE = "metrics.jsonl"
 

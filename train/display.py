@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from train.member import Member
-from winnow.progress import bar_columns
+from winnow.runtime.progress import bar_columns
 
 PAGE_SECONDS = 5
 OTHER_LINES = 6  # of the screen: bar, frame, heading, caption

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError
-from winnow.ranks import Ranks
-from winnow.stage import Interrupted
+from winnow.runtime.ranks import Ranks
+from winnow.runtime.stage import Interrupted
 
 PATIENCE = timedelta(minutes=30)  # the others may read, evaluate or save that long
 

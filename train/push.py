@@ -20,7 +20,7 @@ from winnow.errors import UserError
 from winnow.formats import saelens
 from winnow.formats.contents import read_json
 from winnow.hub import FAILURES, quiet, why
-from winnow.run import Run
+from winnow.runtime.run import Run
 
 FILES = (saelens.CONFIG, saelens.WEIGHTS, TRAINING, "metrics.jsonl")
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"

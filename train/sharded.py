@@ -37,10 +37,10 @@ from train.snapshots import snapshot_path
 from train.sweep import _Sweep, finished_store
 from train.workers import Each
 from winnow.config.experiment import Experiment
-from winnow.device import choose_device
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError, refuse_changed
-from winnow.ranks import Ranks
+from winnow.runtime.device import choose_device
+from winnow.runtime.ranks import Ranks
 from winnow.store import ActivationStore
 
 WHOLE = ("b_dec",)  # held by every rank; of the other parameters, those with a dimension are sliced by latents

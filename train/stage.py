@@ -9,9 +9,9 @@ from train.assign import refuse_other_sharing, share_of
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
-from winnow.lock import claim, run_lock
-from winnow.ranks import Ranks, this_rank
-from winnow.run import Run, write_resolved
+from winnow.runtime.lock import claim, run_lock
+from winnow.runtime.ranks import Ranks, this_rank
+from winnow.runtime.run import Run, write_resolved
 
 
 def train(config: Experiment, ranks: Ranks | None = None) -> None:

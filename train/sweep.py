@@ -32,12 +32,12 @@ from train.snapshots import snapshot_due, written_behind
 from train.stack import Stack, stack_members
 from train.workers import Each, side_by_side
 from winnow.config.experiment import Experiment, Train
-from winnow.device import choose_device
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
-from winnow.publish import publish_text
-from winnow.ranks import Ranks
-from winnow.stage import Interrupted
+from winnow.runtime.device import choose_device
+from winnow.runtime.publish import publish_text
+from winnow.runtime.ranks import Ranks
+from winnow.runtime.stage import Interrupted
 from winnow.store import ActivationStore
 
 

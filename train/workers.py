@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from winnow.threads import thread_pool
+from winnow.runtime.threads import thread_pool
 
 Item = TypeVar("Item")
 

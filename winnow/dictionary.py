@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from winnow.errors import UserError, nearest
 from winnow.formats import dictionary_learning, saelens, sparsify
 from winnow.formats.contents import Format, read_json, section
-from winnow.hashing import hash_file
 from winnow.hub import fetch_dictionary
-from winnow.publish import publish_file, publish_text
+from winnow.runtime.hashing import hash_file
+from winnow.runtime.publish import publish_file, publish_text
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"

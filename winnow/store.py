@@ -22,7 +22,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError, nearest
-from winnow.hashing import hash_file
+from winnow.runtime.hashing import hash_file
 from winnow.shards.contiguous import ContiguousReader
 from winnow.shards.dtypes import TORCH
 from winnow.shards.layout import RowIndex, Sidecar, read_sidecar, shard_path

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from winnow.config.experiment import Experiment
 from winnow.dictionary import load_dictionaries, load_dictionary, verify_dictionary
-from winnow.progress import progress_bar
-from winnow.run import Run
-from winnow.stage import run_stage
+from winnow.runtime.progress import progress_bar
+from winnow.runtime.run import Run
+from winnow.runtime.stage import run_stage
 from winnow.store import ActivationStore
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from winnow.accumulate import Accumulator, block_rows, new_scratch
 from winnow.errors import UserError
-from winnow.hashing import hash_file
-from winnow.publish import publish_file, publish_text
+from winnow.runtime.hashing import hash_file
+from winnow.runtime.publish import publish_file, publish_text
 from winnow.shards.contiguous import ContiguousFile, create_contiguous
 from winnow.shards.dtypes import TORCH, to_disk
 from winnow.shards.layout import RowIndex, Sidecar, shard_layout

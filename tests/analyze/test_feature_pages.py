@@ -11,7 +11,7 @@ from analyze.inputs import Inputs
 from tests.analyze.test_feature_choice import entry
 from tests.experiments import load, write_config
 from winnow.config.experiment import Experiment
-from winnow.publish import publish_directory
+from winnow.runtime.publish import publish_directory
 from winnow.tokens import TokenFile
 
 TOKENS = TokenFile(Path("tokens.h5"), 40, 16, "fingerprint", "tokenizer", "text", -1)

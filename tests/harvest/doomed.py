@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import harvest.model_source
-import winnow.publish
+import winnow.runtime.publish
 from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
 from tests.fork import in_child
@@ -47,7 +47,7 @@ def die_before_step(step: int) -> None:
 
         return call
 
-    winnow.publish.sync = counted(winnow.publish.sync)
+    winnow.runtime.publish.sync = counted(winnow.runtime.publish.sync)
     Path.replace = counted(Path.replace)
 
 

@@ -11,7 +11,7 @@ from harvest.forward import AT_ONCE, Forward, forward_passes
 from harvest.model import LanguageModel, open_model
 from winnow.config.experiment import Model
 from winnow.errors import UserError
-from winnow.threads import thread_pool
+from winnow.runtime.threads import thread_pool
 
 HOOKS = ["blocks.1.hook_resid_post", "blocks.1.mlp.hook_post"]
 

@@ -16,7 +16,7 @@ from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, load
 from winnow.errors import UserError
-from winnow.ranks import Ranks
+from winnow.runtime.ranks import Ranks
 from winnow.toy.data import CHUNK_ROWS, ToyData
 
 ROWS = CHUNK_ROWS + 800  # a shard begins within a chunk

@@ -23,7 +23,7 @@ from train.sharded import SharedStop, slice_of
 from train.signals import Stop
 from train.stage import train
 from winnow.errors import UserError
-from winnow.ranks import Ranks
+from winnow.runtime.ranks import Ranks
 
 N = 48
 FAST = {"learning_rate": 5e-3}

@@ -20,7 +20,7 @@ from train.resample import ENCODER_NORM, resample, resample_due, rows_between
 from train.schedule import schedule_of
 from train.stack import Stack
 from train.stage import train
-from winnow.stage import Interrupted
+from winnow.runtime.stage import Interrupted
 
 D, N, ROWS, DEAD = 16, 24, 4000, 7
 SETTINGS: dict[str, Any] = {

@@ -18,7 +18,7 @@ from train.checkpoint import checkpoint_rows, group_by_start, write_checkpoint
 from train.plan import Planned
 from train.stage import train
 from winnow.errors import UserError
-from winnow.stage import INTERRUPTED, Interrupted
+from winnow.runtime.stage import INTERRUPTED, Interrupted
 
 GRIDS: list[dict[str, Any]] = [
     {"architecture": "topk", "n_latents": [32, 64], "k": 4},

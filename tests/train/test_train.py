@@ -114,7 +114,7 @@ def test_finished_training_says_so_without_torch(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 dictionaries are there; nothing to do" in done.stdout
     assert weights(tmp_path / "run") == before
-    code = "import sys, train.stage, winnow.stage; sys.exit('torch' in sys.modules)"
+    code = "import sys, train.stage, winnow.runtime.stage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from winnow.config.toy import ToySettings
-from winnow.threads import one_thread
+from winnow.runtime.threads import one_thread
 from winnow.toy.codes import draw_codes
 from winnow.toy.directions import true_directions
 

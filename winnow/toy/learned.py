@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from winnow.threads import one_thread, thread_pool
+from winnow.runtime.threads import one_thread, thread_pool
 
 STEPS = 500
 RATE = 0.005

@@ -21,7 +21,7 @@ from torch import Tensor
 from winnow.config.toy import ToySettings
 from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
 from winnow.formats.saelens import CONFIG
-from winnow.lock import claim
+from winnow.runtime.lock import claim
 from winnow.toy.codes import rates
 from winnow.toy.data import ToyData
 

@@ -11,7 +11,7 @@ import tomli_w
 
 from tests.experiments import ROOT, load
 from winnow.errors import UserError
-from winnow.run import write_resolved
+from winnow.runtime.run import write_resolved
 
 
 def write(folder: Path, **sections: Any) -> Path:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from winnow.publish import publish_directory, publish_file, publish_text
+from winnow.runtime.publish import publish_directory, publish_file, publish_text
 
 
 def write_half(path: Path) -> None:

@@ -7,7 +7,7 @@ import tomli_w
 
 from winnow.config.experiment import Experiment
 from winnow.config.toy_rules import without_meaningless
-from winnow.publish import publish_text
+from winnow.runtime.publish import publish_text
 
 
 class Run(NamedTuple):

@@ -3,7 +3,7 @@
 import pytest
 
 from winnow.errors import UserError
-from winnow.ranks import Ranks, this_rank
+from winnow.runtime.ranks import Ranks, this_rank
 
 ARRAY = {"COUNT": "4", "MIN": "0", "MAX": "3", "STEP": "1"}
 

@@ -3,7 +3,7 @@
 import torch
 
 from winnow.errors import UserError
-from winnow.ranks import Ranks
+from winnow.runtime.ranks import Ranks
 
 ALONE = Ranks()
 

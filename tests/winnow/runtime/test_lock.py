@@ -11,12 +11,12 @@ import pytest
 
 from tests.experiments import ROOT
 from winnow.errors import UserError
-from winnow.lock import claim, run_lock
+from winnow.runtime.lock import claim, run_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from winnow.lock import claim, run_lock
+from winnow.runtime.lock import claim, run_lock
 with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from winnow.device import choose_device
 from winnow.errors import UserError
-from winnow.ranks import Ranks
+from winnow.runtime.device import choose_device
+from winnow.runtime.ranks import Ranks
 
 
 @pytest.fixture

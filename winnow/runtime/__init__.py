@@ -1,0 +1,1 @@
+"""What every stage needs to run: locks, publishing, ranks, devices, threads, progress."""
