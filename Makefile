@@ -57,7 +57,7 @@ $(PEERS)/.ready: bench/peers-constraints.txt
 
 # Files exchanged with the peers' own programs, and the harvester on the TransformerLens that they use
 interop: $(PEERS)/.ready
-	$(PEERS)/bin/pytest tests/interop tests/harvest/test_model.py tests/harvest/test_forward.py tests/harvest/test_prefix.py
+	$(PEERS)/bin/pytest tests/interop tests/winnow/model/test_language_model.py tests/winnow/model/test_forward.py tests/winnow/model/test_prefix.py
 
 # winnow as a library, installed from git into fresh environments of these Pythons
 PYTHONS ?= $(PYTHON)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from analyze.loss import Clean, Sums, loss_metrics, substitute
 from analyze.quality import Quality
-from harvest.model import LanguageModel
-from harvest.prefix import clean_pass, skip_prefix
 from winnow.dictionary import Dictionary
+from winnow.model.language_model import LanguageModel
+from winnow.model.prefix import clean_pass, skip_prefix
 
 Change = Callable[[Tensor], Tensor]
 
@@ -26,7 +26,7 @@ FEWEST = 8  # sequences of a batch, however many logits they have
 
 @runtime_checkable
 class Model(Protocol):
-    """What is asked of a language model; `harvest.model.LanguageModel` is one."""
+    """What is asked of a language model; `winnow.model.language_model.LanguageModel` is one."""
 
     device: torch.device
     d_vocab: int

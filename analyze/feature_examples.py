@@ -1,6 +1,6 @@
 """What makes latents fire: top examples, a sample spread over the quantiles, histograms; one pass for all latents.
 
-    from harvest.model import open_model
+    from winnow.model.language_model import open_model
 
     model = open_model(config.model)
     [found] = top_examples(model, tokens, kept, [dictionary])

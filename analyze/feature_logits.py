@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from harvest.model import LanguageModel
+from winnow.model.language_model import LanguageModel
 
 SHOWN = 10  # tokens at either end
 SEQUENCES = 8  # from which the scale of the final normalisation is taken

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from analyze.evaluate import Measured, evaluate
 from analyze.evaluation_rows import SAMPLE, EvaluationRows
-from analyze.inputs import position_policy
-from harvest.model import LanguageModel, open_model
-from harvest.positions import kept_positions
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
+from winnow.model.language_model import LanguageModel, open_model
+from winnow.positions import kept_positions, position_policy
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens

@@ -8,8 +8,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from winnow.config.experiment import Experiment, PositionPolicy
+from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
+from winnow.positions import position_policy
 from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens
 
@@ -88,11 +89,6 @@ def harvest_manifest(run: Run) -> dict[str, Any]:
         raise UserError(f"{path}: no such file; run make harvest first") from None
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
-
-
-def position_policy(config: Experiment) -> PositionPolicy:
-    """Give the configured policy, in which `all` is the one that leaves nothing out."""
-    return PositionPolicy() if config.harvest.positions == "all" else config.harvest.positions
 
 
 def finished_dictionaries(run: Run) -> list[Path]:

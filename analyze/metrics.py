@@ -17,7 +17,7 @@ from analyze.evaluate import Measured
 from analyze.evaluation_rows import EvaluationRows, open_evaluation
 from analyze.fits import fit_laws
 from analyze.groups import differences, groups
-from analyze.inputs import Inputs, position_policy
+from analyze.inputs import Inputs
 from analyze.known import KnownTruth
 from analyze.latents import Latents, read_latents, write_latents
 from analyze.lineages import follow
@@ -33,6 +33,7 @@ from analyze.toy_held_out import ToyHeldOut
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
+from winnow.positions import position_policy
 from winnow.runtime.run import Run
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile

@@ -425,13 +425,14 @@ def reading(quick):
 
 def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float32", stored="float16", positions=None):
     """Harvest random tokens into two shards; give seconds and the sha256 of each."""
-    from harvest.forward import forward_passes
     from harvest.harvest import make_missing
-    from harvest.hooks import resolve_hooks
-    from harvest.model import open_model
     from harvest.model_source import ModelSource
-    from harvest.plan import Plan, position_policy
+    from harvest.plan import Plan
     from winnow.config.experiment import Experiment, Harvest, Model, Text
+    from winnow.model.forward import forward_passes
+    from winnow.model.hooks import resolve_hooks
+    from winnow.model.language_model import open_model
+    from winnow.positions import position_policy
     from winnow.shards.contiguous import DataSet, create_contiguous
     from winnow.tokens import open_tokens
 

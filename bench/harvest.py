@@ -21,13 +21,13 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from bench.table import Row, publish_rows
-from harvest.forward import forward_passes
 from harvest.harvest import make_missing
-from harvest.hooks import resolve_hooks
-from harvest.model import LanguageModel, open_model
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
 from winnow.config.experiment import DType, Experiment, Harvest, Model, PositionPolicy, Text
+from winnow.model.forward import forward_passes
+from winnow.model.hooks import resolve_hooks
+from winnow.model.language_model import LanguageModel, open_model
 from winnow.shards.contiguous import DataSet, create_contiguous
 from winnow.tokens import TokenFile, open_tokens
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from harvest.estimate_dictionaries import FLOAT, Size, most_rows, most_snapshots
-from harvest.plan import Plan, most_per_sequence
+from harvest.plan import Plan
 from winnow.config.experiment import Experiment
+from winnow.positions import most_per_sequence
 from winnow.shards.contiguous import DataSet, layout_bytes
 from winnow.shards.layout import shard_layout
 from winnow.shards.statistics import HookStatistics, statistics_layout

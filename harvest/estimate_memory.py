@@ -12,9 +12,9 @@ from harvest.estimate_dictionaries import FLOAT, Size
 from harvest.estimate_machine import Machine
 from harvest.estimate_model import ModelShape
 from harvest.estimate_time import BLOCK_ROWS, stacks
-from harvest.plan import most_per_sequence
 from winnow.accumulate import BLOCK_VALUES
 from winnow.config.experiment import Experiment, PositionPolicy, Train
+from winnow.positions import most_per_sequence
 from winnow.shards.statistics import BINS
 
 PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded
@@ -57,7 +57,7 @@ def cpu_batches() -> int:
     """Count the batches that a CPU runs side by side."""
     import torch
 
-    from harvest.forward import AT_ONCE
+    from winnow.model.forward import AT_ONCE
 
     return min(torch.get_num_threads(), AT_ONCE)
 

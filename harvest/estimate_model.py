@@ -18,10 +18,10 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from harvest.hooks import resolve_hooks
-from harvest.model import LanguageModel, not_found
 from winnow.config.experiment import Model
 from winnow.errors import UserError
+from winnow.model.hooks import resolve_hooks
+from winnow.model.language_model import LanguageModel, not_found
 from winnow.shards.dtypes import TORCH
 
 # The bridge wants a tokenizer, whose words do not matter here: the embedded model's is on every machine.

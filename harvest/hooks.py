@@ -1,39 +1,6 @@
-"""Which hook points a pattern names.
+"""python -m harvest.hooks is now python -m winnow.model.hooks."""
 
-python -m harvest.hooks --config configs/demo.toml      # list every name that can be harvested
-"""
-
-from collections.abc import Iterable, Sequence
-from fnmatch import fnmatchcase
-
-from winnow.config.experiment import Experiment
-from winnow.errors import UserError, nearest
-from winnow.runtime.stage import run_stage
-
-
-def resolve_hooks(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Expand names and globs, in the order of `names`, each once.
-
-    Raises `UserError` with the nearest names for a pattern that matches none.
-    """
-    chosen: set[str] = set()
-    for pattern in patterns:
-        matching = [name for name in names if fnmatchcase(name, pattern)]
-        if not matching:
-            raise UserError(
-                f"harvest.hooks: no hook {pattern}{nearest(pattern, names)}; "
-                "python -m harvest.hooks --config FILE lists all"
-            )
-        chosen.update(matching)
-    return [name for name in names if name in chosen]
-
-
-def list_hooks(config: Experiment) -> None:
-    """Print every hook name of the configured model."""
-    from harvest.model import open_model  # here, so that where its packages are missing the stage says which
-
-    print("\n".join(open_model(config.model).hooks))
-
+import sys
 
 if __name__ == "__main__":
-    run_stage("harvest.hooks", list_hooks)
+    sys.exit("python -m harvest.hooks has moved: python -m winnow.model.hooks --config FILE lists every hook")

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harvest.forward import Forward, forward_passes
-from harvest.hooks import resolve_hooks
-from harvest.model import LanguageModel, open_model
-from harvest.plan import most_per_sequence, position_policy
-from harvest.positions import kept_positions
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.model.forward import Forward, forward_passes
+from winnow.model.hooks import resolve_hooks
+from winnow.model.language_model import LanguageModel, open_model
+from winnow.positions import kept_positions, most_per_sequence, position_policy
 from winnow.runtime.ranks import Ranks
 from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from winnow.config.experiment import DType, Experiment, PositionPolicy
 from winnow.errors import UserError
+from winnow.positions import most_per_sequence, position_policy
 from winnow.tokens import TokenFile
 
 
@@ -43,11 +44,6 @@ def plan_harvest(config: Experiment, tokens: TokenFile) -> Plan:
     return Plan(sequences, max(1, config.harvest.rows_per_shard // per_sequence), policy)
 
 
-def position_policy(config: Experiment) -> PositionPolicy:
-    """Give the configured policy, in which `all` is the one that leaves nothing out."""
-    return PositionPolicy() if config.harvest.positions == "all" else config.harvest.positions
-
-
 def harvest_settings(config: Experiment, tokens: TokenFile, plan: Plan) -> dict[str, Any]:
     """Collect what the bytes of a shard depend on, by name in the configuration, but for the weights."""
     harvest = {f"harvest.{key}": value for key, value in config.harvest.model_dump(mode="json").items()}
@@ -77,8 +73,3 @@ def refuse_without_space(folder: Path, bytes_per_row: int, rows: int) -> None:
 def bytes_per_row(widths: Mapping[str, int], dtype: DType) -> int:
     """Count the bytes of one row of all hooks."""
     return sum(widths.values()) * (4 if dtype == "float32" else 2)
-
-
-def most_per_sequence(policy: PositionPolicy, context: int) -> int:
-    """Count the positions that a sequence can keep at most."""
-    return policy.evenly or policy.random or context - policy.skip_first

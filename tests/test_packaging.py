@@ -101,11 +101,11 @@ def test_names_that_are_loaded_later_are_listed():
 def test_a_stage_without_its_packages_says_what_to_install(python: Path, tmp_path: Path, gpt2: Path):
     config = write_config(tmp_path, gpt2, harvest={"positions": {"skip_first": 1}})
     said = (
-        rf"(data|harvest|harvest\.hooks|analyze): the package ({'|'.join(MISSING)}) is not installed; "
+        rf"(data|harvest|winnow\.model\.hooks|analyze): the package ({'|'.join(MISSING)}) is not installed; "
         r"the stages need more than the library does: make setup, or pip install "
         r"'\.\[stages\]' in the repository's root\n"
     )
-    for name in ("data", "harvest.hooks", "harvest", "analyze"):
+    for name in ("data", "winnow.model.hooks", "harvest", "analyze"):
         command = [str(python), "-m", name, "--config", str(config)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode == 2, done.stderr

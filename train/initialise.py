@@ -29,7 +29,8 @@ class Source:
     generator: torch.Generator
     sample: Callable[[], Tensor]  # scaled activations [row, d] less their mean, the same rows at every call
     d_model: int
-    weights: Callable[[], Tensor]  # [d, input]: the matrix whose product the activations are (train/output_weights.py)
+    # [d, input]: the matrix whose product the activations are (winnow/model/output_weights.py)
+    weights: Callable[[], Tensor]
 
     def randn(self, *shape: int) -> Tensor:
         return torch.randn(*shape, generator=self.generator)

@@ -21,7 +21,6 @@ from train.initialise import SAMPLE_ROWS, first_parameters
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
 from train.member import Member
-from train.output_weights import output_weights
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
 from train.resample import resample, resample_due
@@ -34,6 +33,7 @@ from train.workers import Each, side_by_side
 from winnow.config.experiment import Experiment, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
+from winnow.model.output_weights import output_weights
 from winnow.runtime.device import choose_device
 from winnow.runtime.publish import publish_text
 from winnow.runtime.ranks import Ranks

@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 
-from harvest.model import open_model
 from tests.analyze.miniature import add_dictionary
 from tests.experiments import load, run_stage, write_config
+from winnow.model.language_model import open_model
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from analyze.feature_logits import SEQUENCES, Readout, promoted
-from harvest.model import LanguageModel, open_model
 from tests.models import FAMILIES, save_model
 from winnow.config.experiment import Model
+from winnow.model.language_model import LanguageModel, open_model
 
 TOKENS = torch.arange(2 * SEQUENCES * 16).view(-1, 16) * 7 % 4096
 

@@ -26,11 +26,11 @@ import torch
 
 import harvest.model_source
 import winnow.runtime.publish
-from harvest.model import open_model
 from harvest.stage import harvest as run_harvest
 from tests.fork import in_child
 from winnow.accumulate import statistics_of
 from winnow.config.command_line import load_experiment
+from winnow.model.language_model import open_model
 
 
 def die_before_step(step: int) -> None:

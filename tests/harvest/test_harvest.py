@@ -17,10 +17,10 @@ import torch
 import winnow
 import winnow.runtime.stage as winnow_stage
 from data.tokens import make_tokens
-from harvest.model import open_model
 from harvest.stage import harvest
 from tests.experiments import ROOT, load, run_stage, write_config
 from winnow.errors import UserError
+from winnow.model.language_model import open_model
 from winnow.runtime.ranks import Ranks, this_rank
 
 

@@ -19,7 +19,6 @@ from harvest.estimate_machine import H100
 from harvest.estimate_model import count_flops, model_shape
 from harvest.estimate_table import duration, print_plan, size, summary
 from harvest.estimate_time import stack_seconds, step_flops
-from harvest.model import open_model
 from harvest.stage import harvest
 from tests.experiments import ROOT, load, write_config
 from train.architectures import Moment, architecture_of
@@ -29,6 +28,7 @@ from train.snapshots import snapshot_due
 from winnow.config.experiment import Model, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
+from winnow.model.language_model import open_model
 
 TOPK = {"architecture": "topk", "n_latents": [48, 96], "k": 4, "seed": [0, 1]}
 KINDS: list[dict[str, Any]] = [

@@ -23,8 +23,8 @@ from sae_lens.util import get_special_token_ids
 
 import winnow
 from analyze.evaluate import evaluate
-from harvest.model import open_model
 from winnow.config.experiment import Model
+from winnow.model.language_model import open_model
 
 SEQUENCES, BATCHES = 16, 4
 

@@ -5,15 +5,15 @@ import torch
 from torch import Tensor
 
 import winnow
-from harvest.model import open_model
 from tests.models import save_model
 from tests.train.experiments import HOOK, load, write_run
 from train.centre import geometric_median
 from train.initialise import INITIALISATIONS, first_directions
-from train.output_weights import output_weights
 from train.stage import train
 from winnow.config.experiment import Dictionaries, Model
 from winnow.errors import UserError
+from winnow.model.language_model import open_model
+from winnow.model.output_weights import output_weights
 
 D = 8
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from harvest.model import LanguageModel
+from winnow.model.language_model import LanguageModel
 
 _checked: WeakKeyDictionary[LanguageModel, dict[str, bool]] = WeakKeyDictionary()
 

@@ -14,8 +14,8 @@ from queue import SimpleQueue
 import torch
 from torch import Tensor
 
-from harvest.compiled import CompiledModel
-from harvest.model import LanguageModel
+from winnow.model.compiled import CompiledModel
+from winnow.model.language_model import LanguageModel
 from winnow.runtime.threads import in_order, thread_pool
 
 Model = LanguageModel | CompiledModel

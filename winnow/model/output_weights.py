@@ -52,7 +52,7 @@ def output_weights(
             f"initialisation = singular: {hook} is the output of no weight matrix; it works at {', '.join(SERVED)}; "
             "choose another initialisation here"
         )
-    from harvest.model import open_model  # takes seconds, and is needed for this initialisation alone
+    from winnow.model.language_model import open_model  # takes seconds, and is needed for this initialisation alone
 
     model = open_model(settings, begun_with=made_by)
     model.refuse_other_weights(activations, made_by)

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from harvest.model import LanguageModel, watch
 from winnow.errors import UserError
+from winnow.model.language_model import LanguageModel, watch
 
 
 class CompiledModel:

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from harvest.forward import AT_ONCE, Forward, forward_passes
-from harvest.model import LanguageModel, open_model
 from winnow.config.experiment import Model
 from winnow.errors import UserError
+from winnow.model.forward import AT_ONCE, Forward, forward_passes
+from winnow.model.language_model import LanguageModel, open_model
 from winnow.runtime.threads import thread_pool
 
 HOOKS = ["blocks.1.hook_resid_post", "blocks.1.mlp.hook_post"]

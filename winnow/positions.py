@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from winnow.config.experiment import PositionPolicy
+from winnow.config.experiment import Experiment, PositionPolicy
 
 
 def kept_positions(
@@ -32,3 +32,13 @@ def kept_positions(
                 places = np.random.default_rng([seed, first_sequence + row]).choice(places, wanted, replace=False)
         kept[row, places] = True
     return kept
+
+
+def position_policy(config: Experiment) -> PositionPolicy:
+    """Give the configured policy, in which `all` is the one that leaves nothing out."""
+    return PositionPolicy() if config.harvest.positions == "all" else config.harvest.positions
+
+
+def most_per_sequence(policy: PositionPolicy, context: int) -> int:
+    """Count the positions that a sequence can keep at most."""
+    return policy.evenly or policy.random or context - policy.skip_first

@@ -6,11 +6,11 @@ from typing import Literal
 import pytest
 import torch
 
-from harvest.hooks import resolve_hooks
-from harvest.model import LanguageModel, open_model
 from tests.models import FAMILIES, save_model
 from winnow.config.experiment import Model
 from winnow.errors import UserError
+from winnow.model.hooks import resolve_hooks
+from winnow.model.language_model import LanguageModel, open_model
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -95,7 +95,7 @@ def test_a_wrong_name_suggests_the_nearest_and_how_to_list_all(model: LanguageMo
     with pytest.raises(UserError) as refused:
         resolve_hooks(["blocks.1.hook_mlp_oot"], model.hooks)
     assert str(refused.value).startswith("harvest.hooks: no hook blocks.1.hook_mlp_oot; did you mean blocks.1.hook_mlp")
-    assert str(refused.value).endswith("python -m harvest.hooks --config FILE lists all")
+    assert str(refused.value).endswith("python -m winnow.model.hooks --config FILE lists all")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

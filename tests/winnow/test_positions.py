@@ -3,9 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harvest.plan import most_per_sequence
-from harvest.positions import kept_positions
 from winnow.config.experiment import PositionPolicy
+from winnow.positions import kept_positions, most_per_sequence
 
 CONTEXT = 20
 TOKENS = np.arange(6 * CONTEXT, dtype=np.int32).reshape(6, CONTEXT) % 23

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from harvest import prefix as module
-from harvest.model import LanguageModel, open_model
-from harvest.prefix import clean_pass, skip_prefix
 from tests.models import FAMILIES, save_model
 from winnow.config.experiment import Model
+from winnow.model import prefix as module
+from winnow.model.language_model import LanguageModel, open_model
+from winnow.model.prefix import clean_pass, skip_prefix
 
 HOOKS = ("blocks.1.hook_resid_post", "blocks.2.hook_mlp_out", "blocks.2.mlp.hook_post", "blocks.1.hook_resid_pre")
 
