@@ -152,7 +152,7 @@ def machine(quick):
         file.flush()
         os.fsync(file.fileno())
         note("disk written and synced, GB/s", (1 if quick else 16) * len(block) / (time.perf_counter() - began) / 1e9)
-    from winnow.accumulate import Accumulator
+    from harvest.accumulate import Accumulator
 
     x = drawn(512, 3072)
     counting = Accumulator(3072, 512)
@@ -425,7 +425,7 @@ def reading(quick):
 
 def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float32", stored="float16", positions=None):
     """Harvest random tokens into two shards; give seconds and the sha256 of each."""
-    from harvest.harvest import make_missing
+    from harvest.make_shards import make_missing
     from harvest.model_source import ModelSource
     from harvest.plan import Plan
     from winnow.config.experiment import Experiment, Harvest, Model, Text

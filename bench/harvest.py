@@ -21,7 +21,7 @@ import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from bench.table import Row, publish_rows
-from harvest.harvest import make_missing
+from harvest.make_shards import make_missing
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
 from winnow.config.experiment import DType, Experiment, Harvest, Model, PositionPolicy, Text

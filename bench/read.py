@@ -17,9 +17,9 @@ import torch
 
 from bench.harvest import ratio_of
 from bench.table import Row, publish_rows
+from harvest.write_shard import write_shard
 from winnow.shards.layout import RowIndex, shard_path
 from winnow.store import FORMAT_VERSION, ActivationStore
-from winnow.write_shard import write_shard
 
 HOOK = "blocks.6.hook_resid_pre"
 WIDTH = 768

@@ -15,9 +15,8 @@ import numpy as np
 
 from bench.harvest import ratio_of
 from bench.table import Row, publish_rows
-from harvest.harvest import make_missing
-from harvest.plan import Plan, bytes_per_row
-from harvest.toy_plan import plan_toy
+from harvest.make_shards import make_missing
+from harvest.plan import Plan, bytes_per_row, plan_toy
 from harvest.toy_source import open_toy_source
 from winnow.config.toy import ToySettings
 from winnow.runtime.publish import publish_file

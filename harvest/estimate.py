@@ -14,8 +14,7 @@ from harvest.estimate_machine import Machine, machine_for
 from harvest.estimate_memory import Memory, harvest_memory, train_memory
 from harvest.estimate_model import ModelShape, model_shape
 from harvest.estimate_time import HarvestTime, TrainTime, harvest_time, train_time
-from harvest.plan import Plan, bytes_per_row, plan_harvest
-from harvest.toy_plan import plan_toy
+from harvest.plan import Plan, bytes_per_row, plan_harvest, plan_toy
 from winnow.config.experiment import Experiment
 from winnow.config.toy import ToySettings
 from winnow.positions import most_per_sequence

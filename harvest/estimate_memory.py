@@ -7,12 +7,12 @@ harvest the most, since batches wait only where the disk is slower than the mode
 
 from typing import NamedTuple
 
-from harvest.background import BATCHES_IN_FLIGHT
+from harvest.accumulate import BLOCK_VALUES
+from harvest.background_writer import BATCHES_IN_FLIGHT
 from harvest.estimate_dictionaries import FLOAT, Size
 from harvest.estimate_machine import Machine
 from harvest.estimate_model import ModelShape
 from harvest.estimate_time import BLOCK_ROWS, stacks
-from winnow.accumulate import BLOCK_VALUES
 from winnow.config.experiment import Experiment, PositionPolicy, Train
 from winnow.positions import most_per_sequence
 from winnow.shards.statistics import BINS

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from winnow.config.experiment import DType, Experiment, PositionPolicy
+from winnow.config.toy import ToySettings
 from winnow.errors import UserError
 from winnow.positions import most_per_sequence, position_policy
 from winnow.tokens import TokenFile
@@ -73,3 +74,17 @@ def refuse_without_space(folder: Path, bytes_per_row: int, rows: int) -> None:
 def bytes_per_row(widths: Mapping[str, int], dtype: DType) -> int:
     """Count the bytes of one row of all hooks."""
     return sum(widths.values()) * (4 if dtype == "float32" else 2)
+
+
+def plan_toy(toy: ToySettings, rows_per_shard: int) -> Plan:
+    """Cut the rows into shards; a sequence is one row."""
+    return Plan(toy.rows, rows_per_shard, PositionPolicy())
+
+
+def toy_settings(config: Experiment, toy: ToySettings) -> dict[str, Any]:
+    """Collect what the bytes of a shard depend on, by name in the configuration."""
+    return {
+        **{f"toy.{key}": value for key, value in toy.model_dump(mode="json").items()},
+        "harvest.storage_dtype": config.harvest.storage_dtype,
+        "harvest.rows_per_shard": config.harvest.rows_per_shard,
+    }

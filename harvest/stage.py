@@ -1,12 +1,12 @@
 """Decide whether there is anything to harvest, without waiting for torch where there is not."""
 
 import json
+import sys
 from pathlib import Path
 
-from harvest.plan import Plan, harvest_settings, plan_harvest
-from harvest.toy_plan import plan_toy, toy_settings
+from harvest.plan import Plan, harvest_settings, plan_harvest, plan_toy, toy_settings
 from winnow.config.experiment import Experiment
-from winnow.errors import refuse_changed
+from winnow.errors import UserError, refuse_changed
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
@@ -37,13 +37,11 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         if manifest.exists():
             refuse_changed(folder, json.loads(manifest.read_text(encoding="utf-8"))["settings"], settings)
         if repair:
-            from harvest.repair import drop_damaged
-
-            drop_damaged(folder)
+            _drop_damaged(folder)
         if _complete(folder, plan) and all(path.exists() for path in besides):
             print(f"{folder}: all {plan.shards} shards are there; nothing to do")
             return
-        from harvest.harvest import make_shards
+        from harvest.make_shards import make_shards
 
         folder.mkdir(exist_ok=True)
         with claim(run.path / "config.toml", wait=True):
@@ -52,6 +50,19 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         there = len(_sidecars(folder, plan))
         rest = "" if there == plan.shards else "; the others are for other ranks"
         print(f"{folder}: {there} of {plan.shards} shards are there{rest}")
+
+
+def _drop_damaged(folder: Path) -> None:
+    """Delete each shard whose bytes are not those that its sidecar says; an unreadable sidecar counts as none."""
+    from winnow.store import finished_shards, read_manifest, verify_shard
+
+    for path, sidecar in finished_shards(folder, read_manifest(folder)["shards"]):
+        try:
+            verify_shard(path, sidecar)
+        except UserError as damage:
+            print(f"{str(damage).split(';')[0]}; made again", file=sys.stderr)
+            path.with_suffix(".json").unlink()
+            path.unlink(missing_ok=True)
 
 
 def _complete(folder: Path, plan: Plan) -> bool:

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harvest.write_shard import write_shard
 from winnow.runtime.publish import publish_text
 from winnow.shards.layout import RowIndex, shard_path
 from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import FORMAT_VERSION, ActivationStore
-from winnow.write_shard import write_shard
 
 
 def write_store(

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from analyze.distributions import describe, histogram, kind_of, outlier_dimensions, position_norms, share_of_small
-from winnow.accumulate import statistics_of
+from harvest.accumulate import statistics_of
 from winnow.shards.statistics import MAGNITUDES, HookStatistics
 
 

@@ -26,9 +26,9 @@ import torch
 
 import harvest.model_source
 import winnow.runtime.publish
+from harvest.accumulate import statistics_of
 from harvest.stage import harvest as run_harvest
 from tests.fork import in_child
-from winnow.accumulate import statistics_of
 from winnow.config.command_line import load_experiment
 from winnow.model.language_model import open_model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-import harvest.harvest
+import harvest.make_shards
 import harvest.model_source  # noqa: F401
 import train.sweep  # noqa: F401
 from harvest.stage import harvest as run_harvest

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from harvest.write_shard import write_shard
 from winnow.errors import UserError
 from winnow.shards.layout import RowIndex, read_sidecar, shard_path
 from winnow.store import FORMAT_VERSION, ActivationStore
-from winnow.write_shard import write_shard
 
 HOOKS = {"blocks.0.hook_resid_post": 5, "blocks.0.mlp.hook_post": 7}
 CONTEXT = 4

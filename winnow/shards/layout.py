@@ -5,7 +5,7 @@ shard-00000.h5      /activations/<hook> [row, width]   contiguous, no filter
                     /statistics/<hook>/…               this shard's share of statistics.h5
 shard-00000.json    rows, sequences [start, stop), bytes, sha256; the shard counts once this is there
 
-`winnow.write_shard` writes one.
+`harvest.write_shard` writes one.
 """
 
 import json

@@ -5,7 +5,7 @@ LeVeque 1979, extended to higher moments by Pebay 2008) and a histogram of signe
 rows and the sum of norms. Per hook: a histogram of norms.
 
 Histograms have four bins an octave. Magnitudes outside 2^-20 … 2^20 count in the outermost bins, and zeros (below
-2^-127) in one of their own. `winnow.accumulate` measures rows.
+2^-127) in one of their own. `harvest.accumulate` measures rows.
 """
 
 from collections.abc import Iterable, Mapping

@@ -23,7 +23,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clie
     fill(root)
     with (
         serve(root, tmp_path_factory.mktemp("cache")) as hub,
-        connect(hub, "data.write_tokens", "harvest.harvest") as client,
+        connect(hub, "data.write_tokens", "harvest.make_shards") as client,
     ):
         yield hub, client
 

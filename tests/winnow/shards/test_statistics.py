@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.winnow.test_accumulate import CONTEXT, sample
-from winnow.accumulate import statistics_of
+from harvest.accumulate import statistics_of
+from tests.harvest.test_accumulate import CONTEXT, sample
 from winnow.shards.statistics import HookStatistics, merge_all, write_statistics
 
 

@@ -6,15 +6,16 @@ stays.
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harvest.background import BackgroundShard
+from harvest.background_writer import BackgroundShard
 from harvest.plan import Plan, bytes_per_row, refuse_without_space
-from harvest.shard import make_shard
 from harvest.source import Source, open_source
+from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
@@ -113,3 +114,29 @@ def _merge_statistics(folder: Path) -> None:
     }
     with publish_file(folder / "statistics.h5") as partial:
         write_statistics(partial, merged)
+
+
+def make_shard(
+    source: Source,
+    number: int,
+    span: tuple[int, int],
+    storage_dtype: str,
+    folder: Path,
+    pool: Executor,
+    held: ExitStack,
+    advance: Callable[[int], None],
+) -> Generator[BackgroundShard, None, None]:
+    """Compute shard `number`, of sequences `span`, and have it written into `folder` by a thread of `pool`.
+
+    Yields the shard once it is open, and after each batch that it was handed. At the end, everything is computed, not
+    yet published; where the iteration is closed before, the shard is given up. `held` is closed when the shard is
+    published or given up; `advance` is told the units of the source that each batch comes from.
+    """
+    index = source.index(*span)
+    opened = write_shard(shard_path(folder, number), source.width, index, span, storage_dtype, source.context)
+    with BackgroundShard(pool, opened, held, source.device) as shard:
+        yield shard
+        for units, rows in source.rows(*span, index):
+            shard.append(rows)
+            advance(units)
+            yield shard

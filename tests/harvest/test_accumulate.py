@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 import torch
 
-from winnow.accumulate import COUNTED_AT_MOST, Accumulator, statistics_of
+from harvest.accumulate import COUNTED_AT_MOST, Accumulator, statistics_of
 from winnow.shards.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges
 
 CONTEXT = 4

@@ -12,7 +12,7 @@ from queue import Full, Queue
 import torch
 from torch import Tensor
 
-from winnow.write_shard import ShardFile
+from harvest.write_shard import ShardFile
 
 BATCHES_IN_FLIGHT = 2
 

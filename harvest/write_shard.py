@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from winnow.accumulate import Accumulator, block_rows, new_scratch
+from harvest.accumulate import Accumulator, block_rows, new_scratch
 from winnow.errors import UserError
 from winnow.runtime.hashing import hash_file
 from winnow.runtime.publish import publish_file, publish_text
