@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from harvest.estimate import estimate
-from harvest.estimate_table import duration, size
+from plan.estimate import estimate
+from plan.table import duration, size
 from winnow.config.command_line import load_experiment
 
 ROOT = Path(__file__).parents[1]

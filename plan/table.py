@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from harvest.estimate import Estimate, HookTraining, estimate
-from harvest.estimate_dictionaries import most_rows
+from plan.dictionaries import most_rows
+from plan.estimate import Estimate, HookTraining, estimate
 from winnow.config.experiment import Experiment
 
 WIDTH = 140

@@ -1,4 +1,4 @@
-"""What a configuration takes of disk, memory and time: `python -m harvest --plan --config FILE`, without running it.
+"""What a configuration takes of disk, memory and time: `python -m plan --config FILE`, without running it.
 
 Of the model its configuration is read, nothing else; nothing is written. Where the tokens are there already, their
 number is taken from them.
@@ -8,13 +8,12 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-from harvest.estimate_dictionaries import Size, asked_sizes
-from harvest.estimate_disk import Disk, disk
-from harvest.estimate_machine import Machine, machine_for
-from harvest.estimate_memory import Memory, harvest_memory, train_memory
-from harvest.estimate_model import ModelShape, model_shape
-from harvest.estimate_time import HarvestTime, TrainTime, harvest_time, train_time
 from harvest.plan import Plan, bytes_per_row, plan_harvest, plan_toy
+from plan.dictionaries import Size, asked_sizes
+from plan.duration import HarvestTime, TrainTime, harvest_time, train_time
+from plan.machine import Machine, machine_for
+from plan.model_shape import ModelShape, model_shape
+from plan.space import Disk, Memory, disk, harvest_memory, train_memory
 from winnow.config.experiment import Experiment
 from winnow.config.toy import ToySettings
 from winnow.positions import most_per_sequence

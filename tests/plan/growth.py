@@ -1,6 +1,6 @@
 """Measure by how much a process grows over its size before a stage, in a process of its own.
 
-python -m tests.harvest.growth harvest|train CONFIG [--key value …]    prints bytes
+python -m tests.plan.growth harvest|train CONFIG [--key value …]    prints bytes
 """
 
 import sys

@@ -7,9 +7,9 @@ while a step runs; its bytes are the passes over weights, latents and rows that 
 from collections import Counter
 from typing import NamedTuple
 
-from harvest.estimate_dictionaries import Size, most_rows
-from harvest.estimate_machine import Machine
-from harvest.estimate_model import ModelShape
+from plan.dictionaries import Size, most_rows
+from plan.machine import Machine
+from plan.model_shape import ModelShape
 from winnow.config.experiment import Experiment, Train
 
 BLOCK_ROWS = 8  # rows that the trainer reads at a time

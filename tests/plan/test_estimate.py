@@ -12,14 +12,14 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.tokens import make_tokens
-from harvest.estimate import estimate
-from harvest.estimate_dictionaries import Size, asked_sizes, most_snapshots
-from harvest.estimate_disk import BESIDE, HEADER
-from harvest.estimate_machine import H100
-from harvest.estimate_model import count_flops, model_shape
-from harvest.estimate_table import duration, print_plan, size, summary
-from harvest.estimate_time import stack_seconds, step_flops
 from harvest.stage import harvest
+from plan.dictionaries import Size, asked_sizes, most_snapshots
+from plan.duration import stack_seconds, step_flops
+from plan.estimate import estimate
+from plan.machine import H100
+from plan.model_shape import count_flops, model_shape
+from plan.space import BESIDE, HEADER
+from plan.table import duration, print_plan, size, summary
 from tests.experiments import ROOT, load, write_config
 from train.architectures import Moment, architecture_of
 from train.member import Member
@@ -217,7 +217,7 @@ def test_numbers_are_said_in_units_that_people_use():
 
 def plan(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "harvest", "--plan", "--config", str(config), *arguments],
+        [sys.executable, "-m", "plan", "--config", str(config), *arguments],
         cwd=ROOT,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         capture_output=True,

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from data.tokens import make_tokens
-from harvest.estimate import estimate
-from harvest.estimate_dictionaries import asked_sizes
-from harvest.estimate_machine import H100
-from harvest.estimate_memory import PROCESS, train_memory
+from plan.dictionaries import asked_sizes
+from plan.estimate import estimate
+from plan.machine import H100
+from plan.space import PROCESS, train_memory
 from tests.experiments import ROOT, load, write_config
 from tests.stores import write_store
 
@@ -23,7 +23,7 @@ CPU = H100._replace(on_gpu=False)  # speed has no part in it
 def growth(stage: str, config: Path) -> int:
     """Run a stage on one core, and give the bytes by which it grew."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.harvest.growth", stage, str(config)],
+        [sys.executable, "-m", "tests.plan.growth", stage, str(config)],
         cwd=ROOT,
         env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -1,0 +1,1 @@
+"""What an experiment will take of disk, memory and time."""
