@@ -78,7 +78,7 @@ test: $(READY)
 # Triton's kernels, interpreted and compiled without a GPU; in a folder of its own, for it takes a gigabyte
 kernels: $(READY)
 	$(BIN)/pip install --quiet --upgrade --target .triton triton==3.9.0
-	PYTHONPATH=.triton $(BIN)/pytest tests/train/test_kernels.py
+	PYTHONPATH=.triton $(BIN)/pytest tests/train/kernels/test_kernels.py
 
 check: format lint types test
 

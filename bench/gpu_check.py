@@ -82,9 +82,9 @@ def relative(found, wanted):
 
 
 def member(kind, d, n, rows, dtype="float32", rate=1e-3, device=DEVICE, seed=0, **own):
-    from train.initialise import first_directions, initial_parameters
-    from train.member import Member
+    from train.learner import Member
     from train.plan import Planned
+    from train.start.initialise import first_directions, initial_parameters
 
     given = {**SETTINGS, "architecture": kind, **KINDS[kind], "compute_dtype": dtype, "learning_rate": rate}
     given |= {"batch_rows": rows, "n_latents": n, "seed": seed, **own}
@@ -162,8 +162,8 @@ def machine(quick):
 
 @part
 def kernels(quick):
-    from train import kernels as chosen
-    from train import sparse
+    from train.kernels import dispatch as chosen
+    from train.kernels import sparse
 
     if not GPU or not chosen.available(torch.zeros(1, device=DEVICE)):
         note("kernels", "none are used here")
@@ -344,9 +344,9 @@ def speed(quick):
 @part
 def pieces(quick):
     """What a topk step is made of, and what a latent that fires in every row costs."""
-    from train import sparse
-    from train.ranking import top_k
-    from train.sparse import Active
+    from train.kernels import sparse
+    from train.kernels.ranking import top_k
+    from train.kernels.sparse import Active
 
     rows, d, n, k = (256, 64, 512, 8) if quick else (16_384, 768, 24_576, 32)
     for dtype in (torch.bfloat16, torch.float32) if GPU else (torch.float32,):
@@ -602,7 +602,7 @@ def main():
     parser.add_argument("--no-triton", action="store_true", help="the way of a machine without it")
     asked = parser.parse_args()
     if asked.no_triton:
-        from train import kernels as chosen
+        from train.kernels import dispatch as chosen
 
         chosen.available = lambda tensor: False
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -22,10 +22,10 @@ STEPS = 1_000_000  # that schedules believe in
 
 def winnow(kind: str, x: torch.Tensor, n: int, k: int, dtype: str) -> Step:
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from train.initialise import first_directions, initial_parameters
-    from train.member import Member
+    from train.learner import Member
     from train.plan import Planned
     from train.stack import Stack
+    from train.start.initialise import first_directions, initial_parameters
 
     rows, d = x.shape
     sparsity = {"l1_coefficient": 1.0} if kind == "relu" else {"k": k, "auxk_coefficient": 1 / 32}

@@ -24,12 +24,12 @@ from torch import Tensor
 from bench.harvest import ratio_of
 from bench.read import HOOK, write_store
 from bench.table import Row, publish_rows
-from train.initialise import first_directions, initial_parameters
+from train.cores import side_by_side
+from train.learner import Member
 from train.loader import Loader
-from train.member import Member
 from train.plan import Planned
 from train.stack import Stack, stack_members
-from train.workers import side_by_side
+from train.start.initialise import first_directions, initial_parameters
 from winnow.shards.dtypes import TORCH
 
 K = 32

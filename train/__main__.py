@@ -12,7 +12,7 @@ def main(config: Experiment) -> None:
     if len(repositories) > 1:
         raise UserError(f"--push {' '.join(repositories)}: name one repository, OWNER/NAME")
     if repositories:
-        from train.push import push
+        from train.hub.push import push
 
         push(config, repositories[0])
     else:

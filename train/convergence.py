@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from train.exchange import ALONE, Exchange
+from train.collectives import ALONE, Exchange
 from train.schedule import CONVERGED, OCTAVES, most_rows
 
 WORTH_ROWS = 64  # an evaluation costs its rows about a step each: not before so many times as many were trained on

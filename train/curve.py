@@ -3,7 +3,7 @@
 rows, loss (of the scaled activations, penalties included), mse (mean over rows of ‖x − x̂‖², in the activations' own
 units), fvu, l0, rows_per_second: each over the rows since the line before. dead: share of latents that have not
 fired for 10 M rows, or a tenth of the training if that is less. At some points eval_loss, eval_fvu, eval_l0: of the
-dictionary as it would be saved, on held-out rows (train/held_out.py).
+dictionary as it would be saved, on held-out rows (train/evaluation.py).
 """
 
 import json

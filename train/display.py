@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import Progress
 from rich.table import Table
 
-from train.member import Member
+from train.learner import Member
 from winnow.runtime.progress import bar_columns
 
 PAGE_SECONDS = 5

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from train.member import Member
+from train.learner import Member
 from winnow.store import ActivationStore
 
 

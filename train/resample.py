@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.member import Member
+from train.learner import Member
 from train.plan import AUTO
 from train.schedule import Schedule, fewest_rows
 

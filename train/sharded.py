@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 8 -m train --config FILE --train.shard_latents true
 
 Rank r of R holds latents [r·n/R, (r + 1)·n/R): their encoder and decoder rows, their share of Adam, their counters.
-Every rank reads the same rows in the same order. What is exchanged in a step (train/exchange.py): the partial
+Every rank reads the same rows in the same order. What is exchanged in a step (train/collectives.py): the partial
 reconstructions, added up; for topk and batchtopk the candidates for the largest values; and b_dec's gradient, so that
 it stays the same everywhere. Decisions are made from numbers that are equal on all ranks, so all make the same.
 
@@ -22,20 +22,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from train.assign import SHARDS
 from train.checkpoint import checkpoint_rows, drop_checkpoints, drop_leftovers, read_checkpoint, write_checkpoint
+from train.collectives import Exchange, joined
+from train.cores import Each
 from train.curve import cut_curve
-from train.exchange import Exchange, joined
-from train.held_out import Evaluation
-from train.initialise import first_parameters
+from train.evaluation import Evaluation
+from train.learner import Member
 from train.loggers import check_loggers
-from train.member import Member
 from train.plan import Planned
 from train.provenance import metadata
+from train.share import SHARDS
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
+from train.start.initialise import first_parameters
 from train.sweep import _Sweep, finished_store
-from train.workers import Each
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError, refuse_changed

@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.adam import adam
 
-from train import sparse
 from train.architectures import Moment, Parameters, architecture_of, kind_of
-from train.member import Member
+from train.kernels import sparse
+from train.learner import Member
 from train.schedule import dead_after
 
 BETAS = (0.9, 0.999)
@@ -104,7 +104,7 @@ def stack_members(members: Sequence[Member]) -> list[Stack]:
     """Stack members of one shape, the largest first, so that no core waits for one that started late.
 
     On a GPU, where small steps cost their launches, up to 1 GiB of float32 pre-activations are one stack. On a CPU,
-    whose cores take the steps of several stacks side by side (train/workers.py), only so many members as stay in its
+    whose cores take the steps of several stacks side by side (train/cores.py), only so many members as stay in its
     caches. Measured, eight of them on one core against one after the other, by architecture: 256 rows x 128 latents
     take 0.55 to 1.1 of the time, 256 x 512 0.7 to 1, 1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
     """

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from train.assign import refuse_other_sharing, share_of
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
+from train.share import refuse_other_sharing, share_of
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.runtime.lock import claim, run_lock

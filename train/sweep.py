@@ -14,22 +14,21 @@ import torch
 from torch import Tensor
 
 from train.checkpoint import begin, drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
+from train.cores import Each, side_by_side
 from train.curve import append_point, cut_curve
 from train.display import display
-from train.held_out import Evaluation, HeldOut, evaluate, evaluated_rows, first_held_out
-from train.initialise import SAMPLE_ROWS, first_parameters
+from train.evaluation import Evaluation, HeldOut, evaluate, evaluated_rows, first_held_out
+from train.learner import Member, scaling_of
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
-from train.member import Member
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
 from train.resample import resample, resample_due
-from train.scaling import scaling_of
 from train.schedule import rows_at_end
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_due, written_behind
 from train.stack import Stack, stack_members
-from train.workers import Each, side_by_side
+from train.start.initialise import SAMPLE_ROWS, first_parameters
 from winnow.config.experiment import Experiment, Train
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError

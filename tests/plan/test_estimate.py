@@ -22,7 +22,7 @@ from plan.space import BESIDE, HEADER
 from plan.table import duration, print_plan, size, summary
 from tests.experiments import ROOT, load, write_config
 from train.architectures import Moment, architecture_of
-from train.member import Member
+from train.learner import Member
 from train.plan import plan_dictionaries
 from train.snapshots import snapshot_due
 from winnow.config.experiment import Model, Train

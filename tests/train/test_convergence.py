@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from tests.train.experiments import HOOK, load, write_run
 from train.convergence import Convergence, Look, self_similarity, slope
-from train.held_out import evaluated_rows
-from train.member import Member
+from train.evaluation import evaluated_rows
+from train.learner import Member
 from train.schedule import dead_after, fewest_rows, most_rows, rows_at_end, schedule_of
 from train.stage import train
 from winnow import load_dictionary

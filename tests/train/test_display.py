@@ -10,10 +10,10 @@ from rich.console import Console
 from tests.train.experiments import HOOK, load, write_run
 from train import display
 from train.display import Lines, Screen, visible
-from train.initialise import first_directions, initial_parameters
-from train.member import Member
+from train.learner import Member
 from train.plan import plan_dictionaries
 from train.stage import train
+from train.start.initialise import first_directions, initial_parameters
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 import winnow
 from tests.stores import planted, write_store
 from tests.train.experiments import HOOK, load, write_run
-from train.member import Member
+from train.learner import Member
 from train.stage import train
 
 GRIDS: list[dict[str, Any]] = [

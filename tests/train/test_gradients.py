@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from train import sparse
 from train.architectures import Architecture, Moment, Parameters, Step, architecture_of, base
 from train.architectures.auxk import k_aux
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.registry import SPARSITY
+from train.kernels import sparse
 
 B, D, N, K = 40, 12, 96, 5
 WARM = 0.5

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.train.test_stack import GRIDS, ROWS, D, N, member
-from train import sparse
 from train import stack as stack_module
+from train.kernels import sparse
 from train.stack import Stack, stack_members
 
 META = torch.device("meta")

@@ -13,10 +13,10 @@ import winnow
 from tests.stores import planted, write_store
 from tests.train.experiments import HOOK, load, weights, write_run
 from train.architectures import Moment, architecture_of
-from train.initialise import first_directions
+from train.architectures.registry import in_training_units
 from train.loader import Loader
-from train.penalty import in_training_units
 from train.stage import train
+from train.start.initialise import first_directions
 from winnow.errors import UserError
 
 D, N, ALPHA = 16, 48, 0.8

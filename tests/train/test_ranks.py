@@ -16,10 +16,10 @@ import torch
 import winnow
 from tests.experiments import ROOT
 from tests.train.experiments import load, write_run
-from train.assign import share_of
-from train.exchange import Exchange
+from train.collectives import Exchange
 from train.plan import Planned
 from train.sharded import SharedStop, slice_of
+from train.share import share_of
 from train.signals import Stop
 from train.stage import train
 from winnow.errors import UserError

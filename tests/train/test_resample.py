@@ -13,13 +13,13 @@ from torch import Tensor
 from tests.stores import planted
 from tests.train.experiments import HOOK, load, weights, write_run
 from train import sweep
-from train.initialise import first_directions, initial_parameters
-from train.member import Member
+from train.learner import Member
 from train.plan import Planned
 from train.resample import ENCODER_NORM, resample, resample_due, rows_between
 from train.schedule import schedule_of
 from train.stack import Stack
 from train.stage import train
+from train.start.initialise import first_directions, initial_parameters
 from winnow.runtime.stage import Interrupted
 
 D, N, ROWS, DEAD = 16, 24, 4000, 7

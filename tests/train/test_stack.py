@@ -8,10 +8,10 @@ import torch
 
 from tests.stores import planted
 from train import stack as stack_module
-from train.initialise import first_directions, initial_parameters
-from train.member import Member
+from train.learner import Member
 from train.plan import Planned
 from train.stack import Stack, stack_members
+from train.start.initialise import first_directions, initial_parameters
 
 CPU = torch.device("cpu")
 D, N, ROWS, STEPS = 16, 48, 64, 12

@@ -12,7 +12,7 @@ import winnow
 from tests.experiments import ROOT, run_stage
 from tests.stores import planted, write_store
 from tests.train.experiments import HOOK, load, weights, write_run
-from train.member import Member
+from train.learner import Member
 from train.stage import train
 from winnow.errors import UserError
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from train import sparse
 from train.architectures.base import Architecture, Moment, Parameters, Step
-from train.sparse import Active
+from train.kernels import sparse
+from train.kernels.sparse import Active
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from train import sparse
-from train.exchange import ALONE, Exchange
-from train.sparse import Active
+from train.collectives import ALONE, Exchange
+from train.kernels import sparse
+from train.kernels.sparse import Active
 
 Parameters = dict[str, Tensor]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from train.architectures.auxk import AuxK
 from train.architectures.base import Architecture, Moment, Parameters, Step
-from train.sparse import Active
+from train.kernels.sparse import Active
 
 THRESHOLD_RATE = 0.01
 

@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train import sparse
 from train.architectures.base import (
     Architecture,
     Moment,
@@ -21,7 +20,8 @@ from train.architectures.base import (
     of_entries,
     zero_where_zero,
 )
-from train.ranking import exceeds
+from train.kernels import sparse
+from train.kernels.ranking import exceeds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train import sparse
 from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries
+from train.kernels import sparse
 
 
 @dataclass(frozen=True, kw_only=True)

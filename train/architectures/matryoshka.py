@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from train import sparse
 from train.architectures.base import Moment, Parameters, Step
 from train.architectures.batchtopk import BatchTopK
+from train.kernels import sparse
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from train import sparse
 from train.architectures.base import Architecture, Moment, Parameters, Step
-from train.ranking import exceeds
+from train.kernels import sparse
+from train.kernels.ranking import exceeds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from train import kernels
-from train.ranking import exceeds, top_k
+from train.kernels import dispatch
+from train.kernels.ranking import exceeds, top_k
 
 with warnings.catch_warnings():  # torch says once a process that CSR tensors are in beta
     warnings.simplefilter("ignore")
@@ -138,8 +138,8 @@ def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 def decode(active: Active, W_dec: Float[Tensor, "n d"]) -> Float[Tensor, "row d"]:
     """Sum the decoder rows of each row's latents, weighed by their values; float32, or in the dtype of `W_dec`."""
-    if kernels.available(W_dec):
-        return kernels.weighted_sums(active.offsets, active.latents, active.values, W_dec)
+    if dispatch.available(W_dec):
+        return dispatch.weighted_sums(active.offsets, active.latents, active.values, W_dec)
     return F.embedding_bag(
         active.latents,
         W_dec,
@@ -154,8 +154,8 @@ def gradient_of_values(
     active: Active, W_dec: Float[Tensor, "n d"], gradient: Float[Tensor, "row d"]
 ) -> Float[Tensor, " active"]:
     """Multiply the reconstruction's gradient with the decoder, at the active entries only."""
-    if kernels.available(gradient):
-        return kernels.products(active.offsets, active.latents, gradient, W_dec)
+    if dispatch.available(gradient):
+        return dispatch.products(active.offsets, active.latents, gradient, W_dec)
     if asynchronous(gradient):
         rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(active.latents))
         return torch.ops.aten._embedding_bag_per_sample_weights_backward(
@@ -182,8 +182,8 @@ def weight_gradient(
 ) -> Float[Tensor, "n d"]:
     """Sum, for each latent, the rows in which it is active, weighed by `values` (in the order by rows)."""
     weights = values[groups.order]
-    if kernels.available(x):
-        return kernels.weighted_sums(groups.offsets, groups.rows, weights, x)
+    if dispatch.available(x):
+        return dispatch.weighted_sums(groups.offsets, groups.rows, weights, x)
     summed = F.embedding_bag(
         groups.rows, x, groups.offsets, per_sample_weights=weights.to(x.dtype), mode="sum", include_last_offset=True
     )

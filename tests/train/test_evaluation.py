@@ -12,7 +12,7 @@ from torch import Tensor
 import winnow
 from tests.stores import planted, write_store
 from tests.train.experiments import load, write_run
-from train.held_out import evaluated_rows, first_held_out
+from train.evaluation import evaluated_rows, first_held_out
 from train.loader import Loader
 from train.stage import train
 from winnow.errors import UserError

@@ -17,9 +17,8 @@ if torch.cuda.is_available():
 
 from tests.experiments import ROOT
 from tests.train.test_gradients import check
-from train import kernels, sparse
-from train.kernels import rows, selection
-from train.sparse import Active
+from train.kernels import dispatch, rows, selection, sparse
+from train.kernels.sparse import Active
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -79,7 +78,7 @@ def test_entries_of_no_row_have_no_product() -> None:
 @pytest.mark.parametrize("case", ["auxk", "batchtopk"])
 def test_step_by_kernels_equals_autograd(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse, "asynchronous", lambda tensor: True)
-    monkeypatch.setattr(kernels, "available", lambda tensor: True)
+    monkeypatch.setattr(dispatch, "available", lambda tensor: True)
     check(case, torch.float32, 1e-4)
 
 
@@ -87,7 +86,7 @@ def test_kernels_are_compiled_for_a_gpu() -> None:
     """In a process without the interpreter, which replaces the compiler."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.train.compiled"],
+        [sys.executable, "-m", "tests.train.kernels.compiled"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

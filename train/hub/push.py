@@ -1,7 +1,7 @@
 """Push a run's finished dictionaries to the Hugging Face Hub: `python -m train --config FILE --push OWNER/NAME`.
 
     OWNER/NAME/HOOK/DICTIONARY/     cfg.json, sae_weights.safetensors, training.json, metrics.jsonl
-    OWNER/NAME/README.md            the model card (train/card.py)
+    OWNER/NAME/README.md            the model card (train/hub/card.py)
 
 Nothing is trained, and nothing there is deleted; what is unchanged is not sent again. A repository that is not there is
 made, public as the hub's default is; one that exists stays as private as it is.
@@ -13,7 +13,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants, ge
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
-from train.card import card, path_of
+from train.hub.card import card, path_of
 from winnow.config.experiment import Experiment
 from winnow.dictionary import TRAINING, load_dictionary, verify_dictionary
 from winnow.errors import UserError

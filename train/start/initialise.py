@@ -1,5 +1,5 @@
 """The first parameters of a dictionary: unit decoder directions by name, encoder = decoder transposed, b_dec = the
-middle of the activations (train/centre.py).
+middle of the activations (train/start/centre.py).
 
 Register one function to add an initialisation: it gets a `Source` and gives directions [n, d] of any norm but zero.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.architectures.base import Parameters
-from train.centre import geometric_median
+from train.start.centre import geometric_median
 
 SAMPLE_ROWS = 16_384  # that directions may be computed from
 KMEANS_ROUNDS = 10

@@ -28,7 +28,7 @@ MODEL = {"name": "openai-community/gpt2", "revision": "main", "commit": "a" * 40
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Client]]:
     with (
         serve(tmp_path_factory.mktemp("nothing"), tmp_path_factory.mktemp("cache")) as hub,
-        connect(hub, "train.push") as client,
+        connect(hub, "train.hub.push") as client,
     ):
         yield hub, client
 

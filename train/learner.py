@@ -4,6 +4,7 @@ Steps are taken by a stack (train/stack.py), of this dictionary alone or of seve
 into the stack's.
 """
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -12,11 +13,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from train.architectures import Parameters, architecture_of
+from train.architectures.registry import in_training_units
 from train.convergence import Convergence
-from train.penalty import in_training_units
 from train.plan import Planned
 from train.schedule import dead_after, schedule_of
 from winnow.dictionary import Dictionary
+from winnow.errors import UserError
+from winnow.store import ActivationStore
 
 
 class Sums(NamedTuple):
@@ -139,3 +142,25 @@ class Member:
             hook=self.planned.hook,
             path=self.planned.folder,
         )
+
+
+class Scaling(NamedTuple):
+    """x * scale is what dictionaries are trained on: of mean norm sqrt(d_model), or x as it is where scale = 1.
+
+    A coefficient then means the same at every hook. The scale is folded into the weights before they are saved.
+    """
+
+    scale: float
+    mean: Tensor  # [d] of the scaled activations
+
+
+def scaling_of(store: ActivationStore, hook: str, scales: bool = True) -> Scaling:
+    """Take scale and mean from the harvest's statistics; a scale of 1 where `scales` is false.
+
+    Raises `UserError` where the activations are zero throughout.
+    """
+    statistics = store.statistics(hook)
+    if statistics.mean_norm == 0:
+        raise UserError(f"{store.path}: the activations at {hook} are all zero; choose another hook")
+    scale = math.sqrt(store.hooks[hook]) / statistics.mean_norm if scales else 1.0
+    return Scaling(scale, torch.from_numpy(statistics.mean * scale).float())

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from train import kernels
+from train.kernels import dispatch
 
 
 def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
@@ -20,8 +20,8 @@ def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], 
     The latents are those of `torch.topk`, but for equal values, and for those below zero, where any may be chosen. The
     values may be those of `pre`, not yet ReLU'd.
     """
-    if kernels.available(pre):
-        return kernels.top_k(pre, k)
+    if dispatch.available(pre):
+        return dispatch.top_k(pre, k)
     if pre.device.type == "cpu":
         latents = torch.from_numpy(np.sort(_largest(comparable(pre), k).numpy(), axis=1))
     else:

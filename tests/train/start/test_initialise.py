@@ -7,9 +7,9 @@ from torch import Tensor
 import winnow
 from tests.models import save_model
 from tests.train.experiments import HOOK, load, write_run
-from train.centre import geometric_median
-from train.initialise import INITIALISATIONS, first_directions
 from train.stage import train
+from train.start.centre import geometric_median
+from train.start.initialise import INITIALISATIONS, first_directions
 from winnow.config.experiment import Dictionaries, Model
 from winnow.errors import UserError
 from winnow.model.language_model import open_model

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from train.ranking import top_k
-from train.sparse import active_largest, active_top_k, by_latent, decode, keep, weight_gradient, where
+from train.kernels.ranking import top_k
+from train.kernels.sparse import active_largest, active_top_k, by_latent, decode, keep, weight_gradient, where
 
 
 @pytest.mark.parametrize("n", [40, 37, 512, 1024])

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train import sparse
-from train.member import Member
+from train.cores import Each
+from train.kernels import sparse
+from train.learner import Member
 from train.schedule import fewest_rows
-from train.workers import Each
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.store import ActivationStore
@@ -103,7 +103,7 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure dictionaries as they would be saved, in one pass over the held-out rows.
 
-    mean: of everything harvested, scaled. each: see train/workers.py.
+    mean: of everything harvested, scaled. each: see train/cores.py.
     """
     if not members:
         return []

@@ -1,0 +1,41 @@
+"""What a step does with active latents on a GPU, in Triton: chosen by `available`, with torch as the fallback.
+
+Triton is imported only when it is used. Its interpreter compares the kernels with torch on the CPU, and its compiler
+builds them without a GPU: `make kernels`, which installs Triton in a place of its own, since it takes a gigabyte.
+"""
+
+from functools import cache
+from importlib.util import find_spec
+
+from torch import Tensor
+
+
+def available(tensor: Tensor) -> bool:
+    """Tell whether Triton computes with this tensor: on a GPU, where it is installed, but for float64."""
+    return tensor.is_cuda and tensor.itemsize <= 4 and _installed()
+
+
+def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k largest of ReLU(pre) in each row, float32, and their latents."""
+    from train.kernels.selection import top_k
+
+    return top_k(pre, k)
+
+
+def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    """Sum rows of a table for each list of them, weighed; float32."""
+    from train.kernels.rows import weighted_sums
+
+    return weighted_sums(offsets, index, weights, table)
+
+
+def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Tensor:
+    """Multiply each list's row with the rows of a table that the list names; float32."""
+    from train.kernels.rows import products
+
+    return products(offsets, index, rows, table)
+
+
+@cache
+def _installed() -> bool:
+    return find_spec("triton") is not None

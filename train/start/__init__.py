@@ -1,0 +1,1 @@
+"""Where a dictionary starts: its first directions, and its bias."""
