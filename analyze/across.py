@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analyze.evaluation_rows import open_evaluation
+from analyze.evaluation.latents import read_latents
+from analyze.evaluation.rows import open_evaluation
 from analyze.inputs import run_tokens
-from analyze.latents import read_latents
 from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.several import Measured, counterparts, why_not_paired

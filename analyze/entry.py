@@ -8,13 +8,13 @@ import numpy as np
 
 from analyze.baselines import Simpler
 from analyze.convergence import convergence
-from analyze.evaluate import Measured
-from analyze.evaluation_rows import EvaluationRows
+from analyze.evaluation.evaluate import Measured
+from analyze.evaluation.quality import QUANTILES, quantile
+from analyze.evaluation.rows import EvaluationRows
+from analyze.evaluation.sample import store_sample
 from analyze.known import KnownTruth
-from analyze.quality import QUANTILES, quantile
 from analyze.snapshots import development
 from analyze.stitching import shrinkage
-from analyze.store_sample import store_sample
 from analyze.toy_assumptions import assumptions
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore

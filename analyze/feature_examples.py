@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.evaluate import Model
+from analyze.evaluation.evaluate import Model
 from analyze.feature_best import Batch, Best, Events, activation_keys, best_per_sequence, pack, random_keys
 from analyze.feature_histogram import FoldingHistogram
 from winnow.dictionary import Dictionary

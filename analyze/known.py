@@ -9,11 +9,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analyze.chance import Chance
+from analyze.evaluation.quality import QUANTILES, quantile
+from analyze.evaluation.toy import ToyHeldOut
 from analyze.learning import learning
-from analyze.quality import QUANTILES, quantile
 from analyze.stages import Stages
 from analyze.toy_assumptions import assumptions
-from analyze.toy_held_out import ToyHeldOut
 from analyze.truth import against_truth
 from winnow.dictionary import Dictionary
 from winnow.runtime.run import Run

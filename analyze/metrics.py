@@ -13,13 +13,15 @@ from torch import Tensor
 from analyze.choosing import grids
 from analyze.distributions import describe
 from analyze.entry import Entries
-from analyze.evaluate import Measured
-from analyze.evaluation_rows import EvaluationRows, open_evaluation
+from analyze.evaluation.evaluate import Measured
+from analyze.evaluation.latents import Latents, read_latents, write_latents
+from analyze.evaluation.rows import EvaluationRows, open_evaluation
+from analyze.evaluation.sample import store_sample
+from analyze.evaluation.toy import ToyHeldOut
 from analyze.fits import fit_laws
 from analyze.groups import differences, groups
 from analyze.inputs import Inputs
 from analyze.known import KnownTruth
-from analyze.latents import Latents, read_latents, write_latents
 from analyze.lineages import follow
 from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
@@ -27,9 +29,7 @@ from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
 from analyze.stages import Stages
 from analyze.stopping import stopping
-from analyze.store_sample import store_sample
 from analyze.toy_assumptions import assumptions
-from analyze.toy_held_out import ToyHeldOut
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from analyze.convergence import both_converged
 from analyze.covariance_null import root_of
-from analyze.evaluation_rows import EvaluationRows
+from analyze.evaluation.latents import Latents
+from analyze.evaluation.rows import EvaluationRows
+from analyze.evaluation.sample import store_sample
 from analyze.families import relate, summary
-from analyze.latents import Latents
 from analyze.learning import agreement
 from analyze.pair_features import file_of, has_features, write_features_of_pair
 from analyze.pair_rows import compare_on_rows
 from analyze.pairs import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.spectrum import covariance
 from analyze.stages import Stages
-from analyze.store_sample import store_sample
 from analyze.subspaces import subspaces
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore

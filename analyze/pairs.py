@@ -18,7 +18,7 @@ from torch import Tensor
 
 from analyze.chance import Chance
 from analyze.cosines import max_cosines
-from analyze.latents import Latents
+from analyze.evaluation.latents import Latents
 from analyze.matching import Matching, match, shared_fraction
 from analyze.pair_features import NONE, PairFeatures
 from analyze.presence import by_firing_rate, recovery_curve, scale_aware

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from analyze.chance import Chance
 from analyze.cosines import nearest_cosines
+from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.matching import match
 from analyze.presence import recovery_curve
-from analyze.quality import QUANTILES, quantile
 from winnow.dictionary import Dictionary
 from winnow.toy.data import ToyRows
 

@@ -45,7 +45,7 @@ def opened():
 @pytest.fixture
 def bare_page(monkeypatch, opened):
     """Instead of the report with all its figures, an empty page: the report has tests of its own."""
-    monkeypatch.setattr("analyze.held_out.open_model", opened)
+    monkeypatch.setattr("analyze.evaluation.text.open_model", opened)
 
     def write(metrics, folder):
         (folder / "index.html").write_text("")

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 import torch
 
+from analyze.evaluation.text import HeldOut
 from analyze.feature_logits import Readout
 from analyze.feature_tokens import token_texts
-from analyze.held_out import HeldOut
 from analyze.labels import Label, label_latents, visible
 from tests.analyze.miniature import HOOK
 from tests.experiments import ROOT
@@ -18,7 +18,7 @@ from winnow.tokens import open_tokens
 
 @pytest.fixture
 def held_out(experiment, monkeypatch, opened):
-    monkeypatch.setattr("analyze.held_out.open_model", opened)
+    monkeypatch.setattr("analyze.evaluation.text.open_model", opened)
     return HeldOut.open(ROOT / experiment.run)
 
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from analyze import held_out
 from analyze import metrics as module
+from analyze.evaluation import text
 from analyze.measure import measure_run
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from tests.experiments import ROOT, load
@@ -117,8 +117,8 @@ def test_a_new_dictionary_is_added_and_the_others_are_not_measured_again(experim
     first = read(experiment)
     add_dictionary(ROOT / experiment.run, 192)
     asked = []
-    evaluate = held_out.evaluate
-    monkeypatch.setattr(held_out, "evaluate", lambda *a: asked.append([d.n_latents for d in a[3]]) or evaluate(*a))
+    evaluate = text.evaluate
+    monkeypatch.setattr(text, "evaluate", lambda *a: asked.append([d.n_latents for d in a[3]]) or evaluate(*a))
     measure_run(experiment)
     metrics = read(experiment)
     assert asked == [[192]]

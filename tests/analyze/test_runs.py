@@ -7,7 +7,8 @@ from pathlib import Path
 import h5py
 import pytest
 
-from analyze import held_out, pair_metrics
+from analyze import pair_metrics
+from analyze.evaluation import text
 from analyze.runs import compare_runs
 from analyze.section_overview import overview_section
 from analyze.several import counterparts
@@ -30,8 +31,8 @@ def other(experiment, harvested):
 def counted(monkeypatch):
     """Lists of what is measured and compared from now on: sizes of dictionaries, and of pairs."""
     measured, pairs = [], []
-    evaluate, compare = held_out.evaluate, pair_metrics.compare
-    monkeypatch.setattr(held_out, "evaluate", lambda *a: measured.extend(d.n_latents for d in a[3]) or evaluate(*a))
+    evaluate, compare = text.evaluate, pair_metrics.compare
+    monkeypatch.setattr(text, "evaluate", lambda *a: measured.extend(d.n_latents for d in a[3]) or evaluate(*a))
     monkeypatch.setattr(
         pair_metrics, "compare", lambda a, b: pairs.append((len(a.decoder), len(b.decoder))) or compare(a, b)
     )

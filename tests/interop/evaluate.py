@@ -22,7 +22,7 @@ from sae_lens.training.activations_store import ActivationsStore
 from sae_lens.util import get_special_token_ids
 
 import winnow
-from analyze.evaluate import evaluate
+from analyze.evaluation.evaluate import evaluate
 from winnow.config.experiment import Model
 from winnow.model.language_model import open_model
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.quality import ALIVE_ABOVE
+from analyze.evaluation.quality import ALIVE_ABOVE
 from winnow.runtime.publish import publish_file
 
 

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.evaluate import Measured, evaluate
-from analyze.evaluation_rows import SAMPLE, EvaluationRows
+from analyze.evaluation.evaluate import Measured, evaluate
+from analyze.evaluation.rows import SAMPLE, EvaluationRows
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, kl_div
 
-from analyze.loss import Clean, Sums, loss_metrics, recovered, substitute
+from analyze.evaluation.loss import Clean, Sums, loss_metrics, recovered, substitute
 
 
 @pytest.fixture

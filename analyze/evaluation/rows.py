@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.evaluate import Measured
+from analyze.evaluation.evaluate import Measured
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.runtime.run import Run
@@ -59,9 +59,9 @@ class EvaluationRows(ABC):
 def open_evaluation(config: Experiment, tokens: TokenFile | None) -> EvaluationRows:
     """Open the evaluation rows of a run; toy data have no tokens."""
     if tokens is None:
-        from analyze.toy_held_out import ToyHeldOut
+        from analyze.evaluation.toy import ToyHeldOut
 
         return ToyHeldOut(config)
-    from analyze.held_out import HeldOut
+    from analyze.evaluation.text import HeldOut
 
     return HeldOut(config, tokens)

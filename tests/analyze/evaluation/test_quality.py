@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from analyze.quality import Quality
+from analyze.evaluation.quality import Quality
 
 Rows = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

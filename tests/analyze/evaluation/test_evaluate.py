@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from analyze.evaluate import evaluate
+from analyze.evaluation.evaluate import evaluate
 from winnow.dictionary import Dictionary
 
 WIDTH, VOCAB = 6, 9

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.evaluate import Measured, evaluate_rows
-from analyze.evaluation_rows import SAMPLE, EvaluationRows
+from analyze.evaluation.evaluate import Measured, evaluate_rows
+from analyze.evaluation.rows import SAMPLE, EvaluationRows
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
 from winnow.errors import UserError, refuse_changed

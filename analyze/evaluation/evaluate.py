@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.loss import Clean, Sums, loss_metrics, substitute
-from analyze.quality import Quality
+from analyze.evaluation.loss import Clean, Sums, loss_metrics, substitute
+from analyze.evaluation.quality import Quality
 from winnow.dictionary import Dictionary
 from winnow.model.language_model import LanguageModel
 from winnow.model.prefix import clean_pass, skip_prefix

@@ -1,0 +1,1 @@
+"""Held-out rows, and how well dictionaries do on them."""
