@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analyze.dictionary.opened import Loaded
+from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.rows import open_evaluation
 from analyze.inputs import run_tokens
-from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.several import Measured, counterparts, why_not_paired
-from analyze.stages import Stages
 from winnow.store import ActivationStore
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from analyze.baselines import Simpler
-from analyze.convergence import convergence
+from analyze.dictionary.baselines import Simpler
+from analyze.dictionary.convergence import convergence
+from analyze.dictionary.snapshots import development
 from analyze.evaluation.evaluate import Measured
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
 from analyze.known import KnownTruth
-from analyze.snapshots import development
 from analyze.stitching import shrinkage
 from analyze.toy_assumptions import assumptions
 from winnow.dictionary import Dictionary

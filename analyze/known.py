@@ -9,10 +9,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analyze.chance import Chance
+from analyze.dictionary.stages import Stages
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.toy import ToyHeldOut
 from analyze.learning import learning
-from analyze.stages import Stages
 from analyze.toy_assumptions import assumptions
 from analyze.truth import against_truth
 from winnow.dictionary import Dictionary

@@ -19,7 +19,7 @@ from torch import Tensor
 from analyze.chance import Chance
 from analyze.chart import Number, Values
 from analyze.cosines import max_cosines
-from analyze.stages import Stages
+from analyze.dictionary.stages import Stages
 from analyze.truth import recovered
 from winnow.dictionary import Dictionary
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from analyze.choosing import grids
+from analyze.dictionary.opened import Loaded
+from analyze.dictionary.stages import Stages
 from analyze.distributions import describe
 from analyze.entry import Entries
 from analyze.evaluation.evaluate import Measured
@@ -23,11 +25,9 @@ from analyze.groups import differences, groups
 from analyze.inputs import Inputs
 from analyze.known import KnownTruth
 from analyze.lineages import follow
-from analyze.loaded import Loaded
 from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
-from analyze.stages import Stages
 from analyze.stopping import stopping
 from analyze.toy_assumptions import assumptions
 from winnow.config.experiment import Experiment

@@ -11,8 +11,9 @@ from typing import Any
 
 from torch import Tensor
 
-from analyze.convergence import both_converged
 from analyze.covariance_null import root_of
+from analyze.dictionary.convergence import both_converged
+from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
@@ -22,7 +23,6 @@ from analyze.pair_features import file_of, has_features, write_features_of_pair
 from analyze.pair_rows import compare_on_rows
 from analyze.pairs import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.spectrum import covariance
-from analyze.stages import Stages
 from analyze.subspaces import subspaces
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from analyze.cosines import max_cosines
-from analyze.snapshots import snapshot_folders
+from analyze.dictionary.snapshots import snapshot_folders
 from winnow.dictionary import Dictionary, load_dictionary
 
 TAIL = 0.5  # share of the rows, the last, over which the slope is taken

@@ -14,8 +14,8 @@ from pathlib import Path
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from analyze.dictionary.snapshots import snapshot_folders
 from analyze.pairs import Features
-from analyze.snapshots import snapshot_folders
 from winnow.dictionary import Dictionary, load_dictionary
 
 

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from analyze.convergence import Bounds, both_converged, convergence, half_trained, self_similarity, slope, verdict
+from analyze.dictionary.convergence import (
+    Bounds,
+    both_converged,
+    convergence,
+    half_trained,
+    self_similarity,
+    slope,
+    verdict,
+)
 from tests.analyze.planted import directions, orthogonal, tied
 from winnow.dictionary import save_dictionary
 

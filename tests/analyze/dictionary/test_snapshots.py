@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analyze.snapshots import development, snapshot_folders
+from analyze.dictionary.snapshots import development, snapshot_folders
 from tests.analyze.planted import orthogonal, tied
 from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analyze.baselines import Rule, Simpler, components, fvu, kmeans, sparse_code, threshold_for
+from analyze.dictionary.baselines import Rule, Simpler, components, fvu, kmeans, sparse_code, threshold_for
 from tests.analyze.planted import directions, orthogonal
 
 

@@ -1,0 +1,1 @@
+"""One dictionary by itself: its baselines, its snapshots, whether it had converged."""
