@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analyze.families import COSINE, MASKED
+from analyze.compare.families import COSINE, MASKED
 from analyze.feature_best import AFTER, BEFORE, Events
 from analyze.feature_examples import FeatureExamples
 from analyze.feature_logits import Promoted

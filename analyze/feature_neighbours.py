@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.chance import Chance
-from analyze.cosines import nearest_cosines
+from analyze.compare.chance import Chance
+from analyze.compare.cosines import nearest_cosines
 
 SHOWN = 3  # nearest latents of each other size
 
@@ -21,7 +21,7 @@ class Nearest(NamedTuple):
 
 
 class Relative(NamedTuple):
-    """A latent of a neighbouring size that fires or points alike, as `analyze.families` found it."""
+    """A latent of a neighbouring size that fires or points alike, as `analyze.compare.families` found it."""
 
     path: str
     latent: int

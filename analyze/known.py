@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from analyze.chance import Chance
+from analyze.compare.chance import Chance
 from analyze.dictionary.stages import Stages
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.toy import ToyHeldOut

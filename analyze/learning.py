@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.chance import Chance
 from analyze.chart import Number, Values
-from analyze.cosines import max_cosines
+from analyze.compare.chance import Chance
+from analyze.compare.cosines import max_cosines
 from analyze.dictionary.stages import Stages
 from analyze.truth import recovered
 from winnow.dictionary import Dictionary

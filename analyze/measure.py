@@ -6,10 +6,10 @@ What earlier runs of the stage measured stays, as long as its inputs are the sam
 import json
 from pathlib import Path
 
+from analyze.compare.latent_table import is_complete, remove_others
 from analyze.feature_choice import choose, refuse_unknown
 from analyze.feature_pages import write_features
 from analyze.inputs import Inputs, read_metrics, run_tokens
-from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.summary import print_summary
 from winnow.config.experiment import Experiment

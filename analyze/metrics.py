@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from analyze.choosing import grids
+from analyze.compare.lineages import follow
 from analyze.dictionary.opened import Loaded
 from analyze.dictionary.stages import Stages
 from analyze.distributions import describe
@@ -24,7 +25,6 @@ from analyze.fits import fit_laws
 from analyze.groups import differences, groups
 from analyze.inputs import Inputs
 from analyze.known import KnownTruth
-from analyze.lineages import follow
 from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum

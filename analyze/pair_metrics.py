@@ -11,19 +11,19 @@ from typing import Any
 
 from torch import Tensor
 
-from analyze.covariance_null import root_of
+from analyze.compare.covariance_null import root_of
+from analyze.compare.directions import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
+from analyze.compare.families import relate, summary
+from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
+from analyze.compare.rows import compare_on_rows
+from analyze.compare.subspaces import subspaces
 from analyze.dictionary.convergence import both_converged
 from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
-from analyze.families import relate, summary
 from analyze.learning import agreement
-from analyze.pair_features import file_of, has_features, write_features_of_pair
-from analyze.pair_rows import compare_on_rows
-from analyze.pairs import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.spectrum import covariance
-from analyze.subspaces import subspaces
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 

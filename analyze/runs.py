@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analyze.compare.latent_table import is_complete, remove_others
 from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
 from analyze.measure import measure_run
-from analyze.pair_features import is_complete, remove_others
 from analyze.plain import plain
 from analyze.several import Measured, why_not_paired
 from analyze.summary import print_summary

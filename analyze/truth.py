@@ -15,11 +15,11 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analyze.chance import Chance
-from analyze.cosines import nearest_cosines
+from analyze.compare.chance import Chance
+from analyze.compare.cosines import nearest_cosines
+from analyze.compare.matching import match
+from analyze.compare.presence import recovery_curve
 from analyze.evaluation.quality import QUANTILES, quantile
-from analyze.matching import match
-from analyze.presence import recovery_curve
 from winnow.dictionary import Dictionary
 from winnow.toy.data import ToyRows
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analyze.cosines import BLOCK, max_cosines
-from analyze.pairs import Features, compare
+from analyze.compare.cosines import BLOCK, max_cosines
+from analyze.compare.directions import Features, compare
 from bench.harvest import ratio_of
 from bench.table import Row, publish_rows
 

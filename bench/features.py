@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from analyze.cosines import unit
+from analyze.compare.cosines import unit
 from analyze.feature_best import Batch
 from analyze.feature_data import Feature, write_feature, write_text
 from analyze.feature_examples import DENSE, FeaturePass

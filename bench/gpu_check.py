@@ -536,7 +536,7 @@ def gpt2(quick):
 
 @part
 def cosines(quick):
-    from analyze.cosines import BLOCK, max_cosines
+    from analyze.compare.cosines import BLOCK, max_cosines
 
     n = 1024 if quick else 24_576
     a, b = drawn(n, 768), drawn(n, 768, seed=1)

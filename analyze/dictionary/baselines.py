@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from analyze.cosines import unit
+from analyze.compare.cosines import unit
 
 ITERATIONS = 6  # of Lloyd's algorithm; its FVU changes by less than 0.01 afterwards
 FITTED = 4096  # rows that thresholds and gains, single numbers, are fitted on

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from analyze.cosines import max_cosines
+from analyze.compare.cosines import max_cosines
 from analyze.dictionary.snapshots import snapshot_folders
 from winnow.dictionary import Dictionary, load_dictionary
 

@@ -10,7 +10,7 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor
 
-from analyze.cosines import max_cosines
+from analyze.compare.cosines import max_cosines
 from winnow.dictionary import Dictionary, load_dictionary
 
 FOUND = 0.9  # cosine from which a final feature counts as there already

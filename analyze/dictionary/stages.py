@@ -14,8 +14,8 @@ from pathlib import Path
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from analyze.compare.directions import Features
 from analyze.dictionary.snapshots import snapshot_folders
-from analyze.pairs import Features
 from winnow.dictionary import Dictionary, load_dictionary
 
 

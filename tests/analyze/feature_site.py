@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analyze.cosines import unit
+from analyze.compare.cosines import unit
 from analyze.feature_data import Feature, write_feature, write_text
 from analyze.feature_examples import FeatureExamples, top_examples
 from analyze.feature_logits import Readout, promoted

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from analyze.cosines import unit
+from analyze.compare.cosines import unit
 from tests.experiments import ROOT
 from winnow.dictionary import Dictionary, save_dictionary
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from analyze.cosines import unit
+from analyze.compare.cosines import unit
 from winnow.dictionary import Dictionary
 
 

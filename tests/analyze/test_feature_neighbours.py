@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from analyze.chance import Chance
-from analyze.cosines import unit
+from analyze.compare.chance import Chance
+from analyze.compare.cosines import unit
 from analyze.feature_neighbours import Relative, nearest_latents, relatives
 from tests.analyze.planted import directions, orthogonal
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analyze.chance import Chance
+from analyze.compare.chance import Chance
 from analyze.dictionary.stages import Stages
 from analyze.learning import agreement, improved_until, learning, rows_to, steepest, value_at
 from tests.analyze.planted import orthogonal, sparse_rows, tied

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.chance import Chance
+from analyze.compare.chance import Chance
 from analyze.truth import against_truth, by_rate, firing, of_directions, summary
 from tests.analyze.planted import directions, orthogonal, tied
 from winnow.config.toy import ToySettings

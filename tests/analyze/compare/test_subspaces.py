@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from analyze.subspaces import angles, leading, linear_cka, permuted, principal_angles, subspaces, svcca
+from analyze.compare.subspaces import angles, leading, linear_cka, permuted, principal_angles, subspaces, svcca
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 
@@ -133,7 +133,7 @@ def test_without_living_features_there_is_nothing_to_compare():
 
 @pytest.mark.parametrize("gathered", [0, 256])
 def test_permuted_cka_is_that_of_the_permuted_rows_whichever_way_it_is_computed(gathered, monkeypatch):
-    monkeypatch.setattr("analyze.subspaces.GATHERED", gathered)
+    monkeypatch.setattr("analyze.compare.subspaces.GATHERED", gathered)
     x, y = normal(30, 20), normal(30, 12, seed=1)
     found = permuted(x, y, torch.Generator().manual_seed(3), times=4)["cka"]
     generator = torch.Generator().manual_seed(3)
@@ -144,7 +144,7 @@ def test_permuted_cka_is_that_of_the_permuted_rows_whichever_way_it_is_computed(
 
 def test_svcca_keeps_no_more_components_than_it_says(monkeypatch):
     x, y = normal(60, 8), normal(60, 8, seed=1)
-    monkeypatch.setattr("analyze.subspaces.MOST_COMPONENTS", 3)
+    monkeypatch.setattr("analyze.compare.subspaces.MOST_COMPONENTS", 3)
     x0, y0 = (z.double() - z.double().mean(0) for z in (x, y))
     p, q = (torch.linalg.svd(z, full_matrices=False).U[:, :3] for z in (x0, y0))
     assert svcca(x, y, 1.0) == pytest.approx(torch.linalg.svdvals(p.T @ q).mean().item())

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from analyze.cosines import unit
-from analyze.pairs import ROWS, Features, compare, neighbouring_sizes
+from analyze.compare.cosines import unit
+from analyze.compare.directions import ROWS, Features, compare, neighbouring_sizes
 from winnow.dictionary import Dictionary
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analyze.cosines import max_cosines, nearest_cosines, unit
+from analyze.compare.cosines import max_cosines, nearest_cosines, unit
 
 
 @pytest.fixture

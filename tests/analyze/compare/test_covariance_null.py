@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from analyze.chance import Chance
-from analyze.covariance_null import covariance_null, root_of
+from analyze.compare.chance import Chance
+from analyze.compare.covariance_null import covariance_null, root_of
 
 
 def generator():

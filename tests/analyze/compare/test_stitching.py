@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.stitching import auc, insert, shrinkage
+from analyze.compare.stitching import auc, insert, shrinkage
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.functional import agreement
+from analyze.compare.functional import agreement
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 

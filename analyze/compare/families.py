@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.cosines import nearest_cosines
-from analyze.functional import Agreement, agreement
+from analyze.compare.cosines import nearest_cosines
+from analyze.compare.functional import Agreement, agreement
 from winnow.dictionary import Dictionary
 
 COSINE = 0.7

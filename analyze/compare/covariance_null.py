@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.cosines import max_cosines
+from analyze.compare.cosines import max_cosines
 
 SAMPLE = 2048  # vectors whose maxima are averaged; the mean's standard error is below 0.005
 

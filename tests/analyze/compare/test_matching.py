@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.cosines import unit
-from analyze.matching import match, shared_fraction
+from analyze.compare.cosines import unit
+from analyze.compare.matching import match, shared_fraction
 
 
 def directions(n, d=16, seed=0):

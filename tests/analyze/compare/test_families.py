@@ -1,7 +1,7 @@
 import torch
 
-from analyze.cosines import unit
-from analyze.families import relate, summary
+from analyze.compare.cosines import unit
+from analyze.compare.families import relate, summary
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 
 

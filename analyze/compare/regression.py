@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.cosines import nearest_cosines, unit
+from analyze.compare.cosines import nearest_cosines, unit
 
 TERMS = 4
 HIGH = 0.8  # explained share from which a feature counts as explained: a cosine of 0.89

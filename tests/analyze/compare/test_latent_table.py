@@ -12,9 +12,9 @@ import torch
 from scipy import stats
 
 from analyze import pair_metrics
+from analyze.compare.directions import Features, compare
+from analyze.compare.latent_table import file_of
 from analyze.measure import measure_run
-from analyze.pair_features import file_of
-from analyze.pairs import Features, compare
 from analyze.report import render_page, report_sections
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from tests.analyze.planted import directions, orthogonal

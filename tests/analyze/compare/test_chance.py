@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analyze.chance import Chance
+from analyze.compare.chance import Chance
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy.optimize import nnls
 
-from analyze.cosines import max_cosines, unit
-from analyze.regression import decompose, diagnosis, explained_variance
+from analyze.compare.cosines import max_cosines, unit
+from analyze.compare.regression import decompose, diagnosis, explained_variance
 
 
 def directions(n, d=64, seed=0):

@@ -3,8 +3,8 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from analyze.families import relate
-from analyze.lineages import follow, ladders, lineages, summary
+from analyze.compare.families import relate
+from analyze.compare.lineages import follow, ladders, lineages, summary
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 
 

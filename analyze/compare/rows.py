@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyze.covariance_null import covariance_null
-from analyze.families import Candidates, Relations, candidates, related
-from analyze.functional import Agreement, agreement
-from analyze.stitching import auc, insert
+from analyze.compare.covariance_null import covariance_null
+from analyze.compare.families import Candidates, Relations, candidates, related
+from analyze.compare.functional import Agreement, agreement
+from analyze.compare.stitching import auc, insert
 from winnow.dictionary import Dictionary
 
 

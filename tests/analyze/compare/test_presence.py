@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from analyze.presence import by_firing_rate, recovery_curve, scale_aware
+from analyze.compare.presence import by_firing_rate, recovery_curve, scale_aware
 
 
 def test_recovery_is_the_share_strictly_above_each_threshold():

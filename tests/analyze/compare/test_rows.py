@@ -3,10 +3,10 @@ import math
 import pytest
 import torch
 
-from analyze.cosines import nearest_cosines
-from analyze.families import relate
-from analyze.functional import agreement
-from analyze.pair_rows import compare_on_rows
+from analyze.compare.cosines import nearest_cosines
+from analyze.compare.families import relate
+from analyze.compare.functional import agreement
+from analyze.compare.rows import compare_on_rows
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 

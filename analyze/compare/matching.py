@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 from torch import Tensor
 
-from analyze.cosines import nearest_cosines, unit
+from analyze.compare.cosines import nearest_cosines, unit
 
 DENSE = 4096 * 4096  # cosines of an assignment that is computed exactly: 128 MiB in float64
 CANDIDATES = 32

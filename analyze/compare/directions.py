@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analyze.chance import Chance
-from analyze.cosines import max_cosines
+from analyze.compare.chance import Chance
+from analyze.compare.cosines import max_cosines
+from analyze.compare.latent_table import NONE, PairFeatures
+from analyze.compare.matching import Matching, match, shared_fraction
+from analyze.compare.presence import by_firing_rate, recovery_curve, scale_aware
+from analyze.compare.regression import Decomposition, decompose, diagnosis, explained_variance
 from analyze.evaluation.latents import Latents
-from analyze.matching import Matching, match, shared_fraction
-from analyze.pair_features import NONE, PairFeatures
-from analyze.presence import by_firing_rate, recovery_curve, scale_aware
-from analyze.regression import Decomposition, decompose, diagnosis, explained_variance
 from winnow.dictionary import Dictionary
 
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)

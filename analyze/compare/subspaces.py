@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float
 from scipy import stats
 from torch import Tensor
 
-from analyze.cosines import unit
-from analyze.matching import match
+from analyze.compare.cosines import unit
+from analyze.compare.matching import match
 from winnow.dictionary import Dictionary
 
 CORRELATED = 0.1  # correlation from which a matched pair counts as one

@@ -1,0 +1,1 @@
+"""Two dictionaries of the same activations, compared."""
