@@ -14,8 +14,8 @@ from analyze.evaluation.evaluate import Measured
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
-from analyze.known import KnownTruth
 from analyze.toy_assumptions import assumptions
+from analyze.truth.known_truth import KnownTruth
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 

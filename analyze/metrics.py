@@ -24,12 +24,12 @@ from analyze.evaluation.toy import ToyHeldOut
 from analyze.fits import fit_laws
 from analyze.groups import differences, groups
 from analyze.inputs import Inputs
-from analyze.known import KnownTruth
 from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
 from analyze.stopping import stopping
 from analyze.toy_assumptions import assumptions
+from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError

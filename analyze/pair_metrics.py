@@ -22,8 +22,8 @@ from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
-from analyze.learning import agreement
 from analyze.spectrum import covariance
+from analyze.truth.learning import agreement
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 

@@ -8,7 +8,7 @@ would have brought.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.learning import improved_until, value_at
+from analyze.truth.learning import improved_until, value_at
 
 Entry = Mapping[str, Any]
 ALIKE = ("hook", "architecture", "n_latents", "sparsity", "seed", "learning_rate")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.known import looks_like
+from analyze.truth.known_truth import looks_like
 from winnow.toy.directions import antipodal_directions, sphere_directions
 from winnow.toy.learned import learned_directions
 from winnow.toy.regime import regime

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyze.compare.chance import Chance
-from analyze.truth import against_truth, by_rate, firing, of_directions, summary
+from analyze.truth.scores import against_truth, by_rate, firing, of_directions, summary
 from tests.analyze.planted import directions, orthogonal, tied
 from winnow.config.toy import ToySettings
 from winnow.toy.data import ToyData, ToyRows
@@ -106,7 +106,7 @@ def test_the_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = toy.rows(100, 400)
     dictionary = tied(directions(20, 16))
     whole = firing(dictionary, torch.arange(24) % 20, rows)
-    monkeypatch.setattr("analyze.truth.CELLS", 7 * 20)
+    monkeypatch.setattr("analyze.truth.scores.CELLS", 7 * 20)
     for a, b in zip(whole, firing(dictionary, torch.arange(24) % 20, rows), strict=True):
         np.testing.assert_array_equal(a, b)
     fires, true = dictionary.encode(rows.activations)[:, torch.arange(24) % 20] > 0, rows.codes(24) > 0

@@ -12,9 +12,9 @@ from analyze.compare.chance import Chance
 from analyze.dictionary.stages import Stages
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.toy import ToyHeldOut
-from analyze.learning import learning
 from analyze.toy_assumptions import assumptions
-from analyze.truth import against_truth
+from analyze.truth.learning import learning
+from analyze.truth.scores import against_truth
 from winnow.dictionary import Dictionary
 from winnow.runtime.run import Run
 from winnow.toy.codes import rates

@@ -20,7 +20,7 @@ from analyze.chart import Number, Values
 from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
 from analyze.dictionary.stages import Stages
-from analyze.truth import recovered
+from analyze.truth.scores import recovered
 from winnow.dictionary import Dictionary
 
 HALF = 0.5

@@ -1,0 +1,1 @@
+"""How much of a known truth dictionaries found, and how fast."""
