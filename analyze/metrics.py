@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analyze.choosing import grids
 from analyze.compare.lineages import follow
 from analyze.dictionary.opened import Loaded
 from analyze.dictionary.stages import Stages
@@ -22,12 +21,13 @@ from analyze.evaluation.rows import EvaluationRows, open_evaluation
 from analyze.evaluation.sample import store_sample
 from analyze.evaluation.toy import ToyHeldOut
 from analyze.fits import fit_laws
-from analyze.groups import differences, groups
+from analyze.groups.grid import grids
+from analyze.groups.seeds import differences, groups
+from analyze.groups.stopping import stopping
 from analyze.inputs import Inputs
 from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.spectrum import covariance, privileged_basis, spectrum
-from analyze.stopping import stopping
 from analyze.toy_assumptions import assumptions
 from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment

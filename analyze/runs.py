@@ -87,7 +87,7 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
     """
     # imported here: a stage that has nothing to do need not wait for torch and transformers
     from analyze.across import compare_across
-    from analyze.choosing import grids
+    from analyze.groups.grid import grids
     from analyze.metrics import over_entries
 
     entries = [entry for run in runs for entry in run.dictionaries()]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analyze.choosing import grids
+from analyze.groups.grid import grids
 from analyze.metrics import over_entries
 from analyze.plain import plain
 from tests.analyze.sample import sample_metrics

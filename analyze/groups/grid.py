@@ -6,7 +6,7 @@
 
 A dictionary that is too large has dead latents, and finds in the next larger one little of what it found itself; at
 the right size and sparsity the agreement between sizes is highest: or so it is hoped. Where the truth is known, the
-`verdict` of analyze/criteria.py says whether it is so.
+`verdict` of analyze/groups/criteria.py says whether it is so.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analyze.criteria import verdict
+from analyze.groups.criteria import verdict
 
 Entry = Mapping[str, Any]
 LOSS_TERMS = ("mse", "l1")

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from analyze.stopping import stopping
+from analyze.groups.stopping import stopping
 
 
 def entry(path: str, rows: int, recovered: list[float], reason: str = "rows", **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analyze.groups import differences, geometric, groups, holm, student, welch
+from analyze.groups.seeds import differences, geometric, groups, holm, student, welch
 
 
 def entry(seed: int, initialisation: str = "random", n: int = 64, rows: float | None = 1000.0) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analyze.choosing import grids, stickiness
+from analyze.groups.grid import grids, stickiness
 
 
 def entry(n, sparsity, name="l1_coefficient", **values):

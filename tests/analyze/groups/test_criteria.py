@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyze.choosing import grids
-from analyze.criteria import criteria, elbow, rank_correlation, verdict
+from analyze.groups.criteria import criteria, elbow, rank_correlation, verdict
+from analyze.groups.grid import grids
 
 NAN = math.nan
 

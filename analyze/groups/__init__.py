@@ -1,0 +1,1 @@
+"""Dictionaries of a kind: their seeds, the grid of sizes and sparsities, where training stopped."""
