@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from analyze.activations.toy_assumptions import assumptions
 from analyze.compare.stitching import shrinkage
 from analyze.dictionary.baselines import Simpler
 from analyze.dictionary.convergence import convergence
@@ -14,7 +15,6 @@ from analyze.evaluation.evaluate import Measured
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
-from analyze.toy_assumptions import assumptions
 from analyze.truth.known_truth import KnownTruth
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore

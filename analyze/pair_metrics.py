@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from analyze.activations.spectrum import covariance
 from analyze.compare.covariance_null import root_of
 from analyze.compare.directions import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
 from analyze.compare.families import relate, summary
@@ -22,7 +23,6 @@ from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
-from analyze.spectrum import covariance
 from analyze.truth.learning import agreement
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore

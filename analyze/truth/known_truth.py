@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
+from analyze.activations.toy_assumptions import assumptions
 from analyze.compare.chance import Chance
 from analyze.dictionary.stages import Stages
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.toy import ToyHeldOut
-from analyze.toy_assumptions import assumptions
 from analyze.truth.learning import learning
 from analyze.truth.scores import against_truth
 from winnow.dictionary import Dictionary

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analyze.fits import LAWS
+from analyze.activations.laws import LAWS
 from analyze.section_laws import density
 
 PARAMETERS = {

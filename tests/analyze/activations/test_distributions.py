@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.distributions import describe, histogram, kind_of, outlier_dimensions, position_norms, share_of_small
+from analyze.activations.distributions import (
+    describe,
+    histogram,
+    kind_of,
+    outlier_dimensions,
+    position_norms,
+    share_of_small,
+)
 from harvest.accumulate import statistics_of
 from winnow.shards.statistics import MAGNITUDES, HookStatistics
 

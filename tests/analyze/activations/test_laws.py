@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from analyze.fits import fit_laws
+from analyze.activations.laws import fit_laws
 
 DRAW = {
     "normal": lambda random, shape: random.normal(size=shape),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.toy_assumptions import assumptions, dependence, geometric_decay, magnitudes
+from analyze.activations.toy_assumptions import assumptions, dependence, geometric_decay, magnitudes
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analyze.spectrum import covariance, excess_kurtosis, privileged_basis, spectrum
+from analyze.activations.spectrum import covariance, excess_kurtosis, privileged_basis, spectrum
 
 
 def generator(seed=0):

@@ -1,0 +1,1 @@
+"""How the activations themselves are distributed."""
