@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analyze.collect.comparisons import Comparisons
 from analyze.dictionary.opened import Loaded
 from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.rows import open_evaluation
 from analyze.inputs import run_tokens
-from analyze.pair_metrics import Comparisons
 from analyze.several import Measured, counterparts, why_not_paired
 from winnow.store import ActivationStore
 

@@ -32,7 +32,7 @@ def measure_run(config: Experiment) -> None:
         metrics = read_metrics(path)
         if metrics is None or metrics["inputs"] != inputs._asdict() or not is_complete(metrics, run.report):
             # imported here: a stage that has nothing to do need not wait for torch and transformers
-            from analyze.metrics import measure
+            from analyze.collect.metrics import measure
 
             run.report.mkdir(exist_ok=True)
             write_resolved(config)

@@ -87,8 +87,8 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
     """
     # imported here: a stage that has nothing to do need not wait for torch and transformers
     from analyze.across import compare_across
+    from analyze.collect.metrics import over_entries
     from analyze.groups.grid import grids
-    from analyze.metrics import over_entries
 
     entries = [entry for run in runs for entry in run.dictionaries()]
     joined = {

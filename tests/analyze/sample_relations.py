@@ -13,7 +13,7 @@ TERMS = 4
 
 
 def with_relations(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Add every key that sample_metrics leaves out, as `analyze.metrics` would write them."""
+    """Add every key that sample_metrics leaves out, as `analyze.collect.metrics` would write them."""
     rng = np.random.default_rng(1)
     for d in metrics["dictionaries"]:
         d |= _of_dictionary(d)

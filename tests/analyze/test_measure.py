@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from analyze import metrics as module
+from analyze.collect import metrics as module
 from analyze.evaluation import text
 from analyze.measure import measure_run
 from tests.analyze.miniature import HOOK, add_dictionary, read

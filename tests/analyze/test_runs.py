@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from analyze import pair_metrics
+from analyze.collect import comparisons
 from analyze.evaluation import text
 from analyze.runs import compare_runs
 from analyze.section_overview import overview_section
@@ -31,7 +31,7 @@ def other(experiment, harvested):
 def counted(monkeypatch):
     """Lists of what is measured and compared from now on: sizes of dictionaries, and of pairs."""
     measured, pairs = [], []
-    evaluate, compare = text.evaluate, pair_metrics.compare
+    evaluate, compare = text.evaluate, comparisons.compare
     monkeypatch.setattr(text, "evaluate", lambda *a: measured.extend(d.n_latents for d in a[3]) or evaluate(*a))
     monkeypatch.setattr(
         pair_metrics, "compare", lambda a, b: pairs.append((len(a.decoder), len(b.decoder))) or compare(a, b)

@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy import stats
 
-from analyze import pair_metrics
 from analyze.compare.directions import Features, compare
 from analyze.compare.latent_table import file_of
 from analyze.measure import measure_run

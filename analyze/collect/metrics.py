@@ -14,10 +14,11 @@ from analyze.activations.distributions import describe
 from analyze.activations.laws import fit_laws
 from analyze.activations.spectrum import covariance, privileged_basis, spectrum
 from analyze.activations.toy_assumptions import assumptions
+from analyze.collect.comparisons import Comparisons
+from analyze.collect.dictionaries import Entries
 from analyze.compare.lineages import follow
 from analyze.dictionary.opened import Loaded
 from analyze.dictionary.stages import Stages
-from analyze.entry import Entries
 from analyze.evaluation.evaluate import Measured
 from analyze.evaluation.latents import Latents, read_latents, write_latents
 from analyze.evaluation.rows import EvaluationRows, open_evaluation
@@ -27,7 +28,6 @@ from analyze.groups.grid import grids
 from analyze.groups.seeds import differences, groups
 from analyze.groups.stopping import stopping
 from analyze.inputs import Inputs
-from analyze.pair_metrics import Comparisons
 from analyze.plain import plain
 from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment

@@ -1,0 +1,1 @@
+"""Gather everything that metrics.json holds."""
