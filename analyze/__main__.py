@@ -1,6 +1,6 @@
 """python -m analyze --config configs/demo.toml [--runs runs/other …]"""
 
-from analyze.runs import compare_runs
+from analyze.runs.compare_runs import compare_runs
 from winnow.runtime.stage import run_stage
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 from analyze import report
-from analyze.runs import compare_runs
+from analyze.runs.compare_runs import compare_runs
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, write_text

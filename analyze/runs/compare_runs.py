@@ -19,7 +19,7 @@ from analyze.compare.latent_table import is_complete, remove_others
 from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
 from analyze.measure import measure_run
 from analyze.plain import plain
-from analyze.several import Measured, why_not_paired
+from analyze.runs.paired_runs import Measured, why_not_paired
 from analyze.summary import print_summary
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
@@ -86,9 +86,9 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
     `folder` is that of the joint report.
     """
     # imported here: a stage that has nothing to do need not wait for torch and transformers
-    from analyze.across import compare_across
     from analyze.collect.metrics import over_entries
     from analyze.groups.grid import grids
+    from analyze.runs.across_runs import compare_across
 
     entries = [entry for run in runs for entry in run.dictionaries()]
     joined = {

@@ -10,7 +10,7 @@ from analyze.dictionary.stages import Stages
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.rows import open_evaluation
 from analyze.inputs import run_tokens
-from analyze.several import Measured, counterparts, why_not_paired
+from analyze.runs.paired_runs import Measured, counterparts, why_not_paired
 from winnow.store import ActivationStore
 
 
