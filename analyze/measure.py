@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 from analyze.compare.latent_table import is_complete, remove_others
-from analyze.feature_choice import choose, refuse_unknown
-from analyze.feature_pages import write_features
+from analyze.features.choice import choose, refuse_unknown
+from analyze.features.pages import write_features
 from analyze.inputs import Inputs, read_metrics, run_tokens
 from analyze.plain import plain
 from analyze.summary import print_summary

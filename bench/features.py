@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from analyze.compare.cosines import unit
-from analyze.feature_best import Batch
-from analyze.feature_data import Feature, write_feature, write_text
-from analyze.feature_examples import DENSE, FeaturePass
-from analyze.feature_logits import Readout, promoted
-from analyze.feature_neighbours import nearest_latents
+from analyze.features.best import Batch
+from analyze.features.data import Feature, write_feature, write_text
+from analyze.features.examples import DENSE, FeaturePass
+from analyze.features.logits import Readout, promoted
+from analyze.features.neighbours import nearest_latents
 from bench.table import Row, publish_rows
 from winnow.dictionary import Dictionary
 

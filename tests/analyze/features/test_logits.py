@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from analyze.feature_logits import SEQUENCES, Readout, promoted
+from analyze.features.logits import SEQUENCES, Readout, promoted
 from tests.models import FAMILIES, save_model
 from winnow.config.experiment import Model
 from winnow.model.language_model import LanguageModel, open_model

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from analyze.evaluation.text import HeldOut
-from analyze.feature_examples import FeatureExamples, top_examples
-from analyze.feature_logits import Promoted, Readout, promoted
-from analyze.feature_tokens import token_texts
+from analyze.features.examples import FeatureExamples, top_examples
+from analyze.features.logits import Promoted, Readout, promoted
+from analyze.features.tokens import token_texts
 from winnow.dictionary import Dictionary
 
 FIRES, PROMOTES = 2, 3  # tokens that a label names at most

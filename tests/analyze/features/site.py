@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from analyze.compare.cosines import unit
-from analyze.feature_data import Feature, write_feature, write_text
-from analyze.feature_examples import FeatureExamples, top_examples
-from analyze.feature_logits import Readout, promoted
-from analyze.feature_neighbours import Relative, nearest_latents
-from analyze.feature_pages import render_page
+from analyze.features.data import Feature, write_feature, write_text
+from analyze.features.examples import FeatureExamples, top_examples
+from analyze.features.logits import Readout, promoted
+from analyze.features.neighbours import Relative, nearest_latents
+from analyze.features.pages import render_page
 from tests.analyze.planted import orthogonal, tied
 from winnow.dictionary import Dictionary
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analyze import feature_make
-from analyze.feature_pages import write_features
+from analyze.features import make
+from analyze.features.pages import write_features
 from analyze.inputs import Inputs
-from tests.analyze.test_feature_choice import entry
+from tests.analyze.features.test_choice import entry
 from tests.experiments import load, write_config
 from winnow.config.experiment import Experiment
 from winnow.runtime.publish import publish_directory
@@ -60,7 +60,7 @@ class Run:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     run = Run(tmp_path)
-    monkeypatch.setattr(feature_make, "make_data", run.make_data)
+    monkeypatch.setattr(make, "make_data", run.make_data)
     return run
 
 
@@ -108,7 +108,7 @@ def test_a_kill_leaves_the_old_pages_whole_and_the_next_run_makes_the_rest(run: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(feature_make, "make_data", die_half_way)
+        patched.setattr(make, "make_data", die_half_way)
         with pytest.raises(KeyboardInterrupt):
             run.write("all")
     assert run.page.read_text() == old

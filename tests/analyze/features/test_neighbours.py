@@ -3,7 +3,7 @@ import torch
 
 from analyze.compare.chance import Chance
 from analyze.compare.cosines import unit
-from analyze.feature_neighbours import Relative, nearest_latents, relatives
+from analyze.features.neighbours import Relative, nearest_latents, relatives
 from tests.analyze.planted import directions, orthogonal
 
 

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyze.evaluation.evaluate import Model
-from analyze.feature_best import Batch, Best, Events, activation_keys, best_per_sequence, pack, random_keys
-from analyze.feature_histogram import FoldingHistogram
+from analyze.features.best import Batch, Best, Events, activation_keys, best_per_sequence, pack, random_keys
+from analyze.features.histogram import FoldingHistogram
 from winnow.dictionary import Dictionary
 
 TOP = 16  # strongest examples of each latent

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from analyze.feature_choice import choose, other_sizes, refuse_unknown
+from analyze.features.choice import choose, other_sizes, refuse_unknown
 from tests.experiments import load, write_config
 from winnow.errors import UserError
 

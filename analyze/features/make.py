@@ -6,12 +6,12 @@ from typing import Any
 
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.text import HeldOut
-from analyze.feature_choice import other_sizes
-from analyze.feature_data import Feature, write_feature, write_text
-from analyze.feature_examples import top_examples
-from analyze.feature_logits import Readout, promoted
-from analyze.feature_neighbours import nearest_latents, relatives
-from analyze.feature_tokens import token_texts
+from analyze.features.choice import other_sizes
+from analyze.features.data import Feature, write_feature, write_text
+from analyze.features.examples import top_examples
+from analyze.features.logits import Readout, promoted
+from analyze.features.neighbours import nearest_latents, relatives
+from analyze.features.tokens import token_texts
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
 from winnow.runtime.progress import progress_bar

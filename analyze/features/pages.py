@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analyze.feature_choice import FOLDER, choose, other_sizes
+from analyze.features.choice import FOLDER, choose, other_sizes
 from analyze.inputs import Inputs
 from analyze.section_ladder import ladder_of
 from winnow.config.experiment import Experiment
@@ -46,7 +46,7 @@ def write_features(config: Experiment, tokens: TokenFile, inputs: Inputs, metric
     data = folder / "data"
     if not all((data / name).is_dir() for name in [text, *names.values()]):
         # imported here: a stage that has nothing to do need not wait for torch and transformers
-        from analyze.feature_make import make_data
+        from analyze.features.make import make_data
 
         data.mkdir(parents=True, exist_ok=True)
         missing = [entry for entry in chosen if not (data / names[entry["path"]]).is_dir()]

@@ -8,7 +8,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.analyze.feature_site import HOSTILE, LARGE, TEXTS, write_site
+from tests.analyze.features.site import HOSTILE, LARGE, TEXTS, write_site
 from tests.browser import PATIENCE, console_errors, open_browser, set_width
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from analyze.feature_best import AFTER, BEFORE, Events, random_keys
-from analyze.feature_examples import SPREAD, FeatureExamples, spread_out, top_examples
+from analyze.features.best import AFTER, BEFORE, Events, random_keys
+from analyze.features.examples import SPREAD, FeatureExamples, spread_out, top_examples
 from tests.analyze.planted import directions, tied
 from winnow.dictionary import Dictionary
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from analyze.evaluation.text import HeldOut
-from analyze.feature_logits import Readout
-from analyze.feature_tokens import token_texts
-from analyze.labels import Label, label_latents, visible
+from analyze.features.labels import Label, label_latents, visible
+from analyze.features.logits import Readout
+from analyze.features.tokens import token_texts
 from tests.analyze.miniature import HOOK
 from tests.experiments import ROOT
 from winnow.dictionary import load_dictionaries

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyze.feature_data import CHUNK, significant_digits
-from tests.analyze.feature_site import CONTEXT, HOSTILE, LARGE, SMALL, TEXTS, write_site
+from analyze.features.data import CHUNK, significant_digits
+from tests.analyze.features.site import CONTEXT, HOSTILE, LARGE, SMALL, TEXTS, write_site
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyze.compare.families import COSINE, MASKED
-from analyze.feature_best import AFTER, BEFORE, Events
-from analyze.feature_examples import FeatureExamples
-from analyze.feature_logits import Promoted
-from analyze.feature_neighbours import Nearest, Relative
+from analyze.features.best import AFTER, BEFORE, Events
+from analyze.features.examples import FeatureExamples
+from analyze.features.logits import Promoted
+from analyze.features.neighbours import Nearest, Relative
 
 CHUNK = 128
 PEAKS = 5  # tokens that a latent is listed and found by

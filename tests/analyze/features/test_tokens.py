@@ -3,7 +3,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from analyze.feature_tokens import BYTES, token_texts
+from analyze.features.tokens import BYTES, token_texts
 from tests.models import EMBEDDED
 
 TEXT = "def café(x):\n    return '→' \t# 日本"

@@ -1,0 +1,1 @@
+"""Feature pages: a browser for latents, made of files that open from disk."""
