@@ -24,7 +24,7 @@ from winnow.tokens import TokenFile
 
 FEATURES = 2  # raise it when the content of the data files changes
 TEMPLATES = Path(__file__).with_name("templates")
-SCRIPTS = ("features_tokens.js", "features_data.js", "features_list.js", "features_latent.js", "features.js")
+SCRIPTS = ("tokens.js", "data.js", "list.js", "latent.js", "features.js")
 
 Entry = Mapping[str, Any]
 

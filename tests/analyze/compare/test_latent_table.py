@@ -136,7 +136,7 @@ def test_tables_are_kept_made_anew_where_they_are_missing_and_removed_with_their
     first, content = read(experiment), {path: path.read_bytes() for path in there}
     asked = []
     monkeypatch.setattr(
-        pair_metrics, "compare", lambda a, b: asked.append((len(a.decoder), len(b.decoder))) or compare(a, b)
+        comparisons, "compare", lambda a, b: asked.append((len(a.decoder), len(b.decoder))) or compare(a, b)
     )
 
     capsys.readouterr()

@@ -34,7 +34,7 @@ def counted(monkeypatch):
     evaluate, compare = text.evaluate, comparisons.compare
     monkeypatch.setattr(text, "evaluate", lambda *a: measured.extend(d.n_latents for d in a[3]) or evaluate(*a))
     monkeypatch.setattr(
-        pair_metrics, "compare", lambda a, b: pairs.append((len(a.decoder), len(b.decoder))) or compare(a, b)
+        comparisons, "compare", lambda a, b: pairs.append((len(a.decoder), len(b.decoder))) or compare(a, b)
     )
     return measured, pairs
 
