@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from analyze import report
+from analyze.report import page
 from analyze.runs.compare_runs import compare_runs
 from data.tokens import make_tokens
 from harvest.stage import harvest
@@ -56,7 +56,7 @@ def miniature(name: str, folder: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_miniature_runs_through_all_stages(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # figures as files for a paper take half of the time
-    monkeypatch.setattr(report, "write_figures", lambda charts, folder: folder.mkdir(parents=True))
+    monkeypatch.setattr(page, "write_figures", lambda charts, folder: folder.mkdir(parents=True))
     config = miniature(name, tmp_path)
     path = tmp_path / f"{name}.toml"
     path.write_text(tomli_w.dumps(config))

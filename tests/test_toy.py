@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from analyze.report import render_page, report_sections
+from analyze.report.page import render_page, report_sections
 from analyze.runs.compare_runs import compare_runs
 from data.tokens import make_tokens
 from harvest.stage import harvest
@@ -49,7 +49,7 @@ def write_page(metrics: dict[str, Any], folder: Path) -> Path:
 def test_the_miniature_goes_through_all_stages_and_then_has_nothing_to_do(
     config: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("analyze.report.write_report", write_page)
+    monkeypatch.setattr("analyze.report.page.write_report", write_page)
     for stage in (make_tokens, harvest, train, lambda c: compare_runs(c, [])):
         stage(config)
     metrics = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())

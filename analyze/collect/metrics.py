@@ -28,7 +28,7 @@ from analyze.groups.grid import grids
 from analyze.groups.seeds import differences, groups
 from analyze.groups.stopping import stopping
 from analyze.inputs import Inputs
-from analyze.plain import plain
+from analyze.to_json import plain
 from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from analyze.section_ladder import ladder_of, ladders
+from analyze.ladders import ladder_of, ladders
 from winnow.errors import UserError, nearest
 
 FOLDER = "dictionaries/"

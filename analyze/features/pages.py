@@ -16,7 +16,7 @@ from typing import Any
 
 from analyze.features.choice import FOLDER, choose, other_sizes
 from analyze.inputs import Inputs
-from analyze.section_ladder import ladder_of
+from analyze.ladders import ladder_of
 from winnow.config.experiment import Experiment
 from winnow.runtime.publish import publish_text
 from winnow.runtime.run import Run

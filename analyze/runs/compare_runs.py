@@ -17,10 +17,10 @@ from typing import Any
 
 from analyze.compare.latent_table import is_complete, remove_others
 from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
-from analyze.measure import measure_run
-from analyze.plain import plain
+from analyze.report.terminal import print_summary
 from analyze.runs.paired_runs import Measured, why_not_paired
-from analyze.summary import print_summary
+from analyze.stage import measure_run
+from analyze.to_json import plain
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
@@ -62,7 +62,7 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
             print(f"{path}: these {len(runs)} runs are compared; nothing to do")
         remove_others(metrics, folder)
         if not page.exists():
-            from analyze.report import write_report
+            from analyze.report.page import write_report
 
             write_report(metrics, folder)
         print_summary(metrics, page)

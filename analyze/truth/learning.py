@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.chart import Number, Values
 from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
 from analyze.dictionary.stages import Stages
+from analyze.report.draw.chart import Number, Values
 from analyze.truth.scores import recovered
 from winnow.dictionary import Dictionary
 

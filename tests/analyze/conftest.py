@@ -51,4 +51,4 @@ def bare_page(monkeypatch, opened):
         (folder / "index.html").write_text("")
         return folder / "index.html"
 
-    monkeypatch.setattr("analyze.report.write_report", write)
+    monkeypatch.setattr("analyze.report.page.write_report", write)

@@ -4,7 +4,7 @@ from typing import Any
 
 from analyze.collect.metrics import over_entries
 from analyze.groups.grid import grids
-from analyze.plain import plain
+from analyze.to_json import plain
 from tests.analyze.sample import sample_metrics
 from tests.analyze.sample_relations import with_relations
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from scipy import stats
 
+from analyze.collect import comparisons
 from analyze.compare.directions import Features, compare
 from analyze.compare.latent_table import file_of
-from analyze.measure import measure_run
-from analyze.report import render_page, report_sections
+from analyze.report.page import render_page, report_sections
+from analyze.stage import measure_run
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from tests.analyze.planted import directions, orthogonal
 from tests.analyze.sample import RESIDUAL, TOPK, sample_metrics

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analyze.measure import measure_run
+from analyze.stage import measure_run
 from tests.experiments import ROOT, load
 from winnow.errors import UserError
 

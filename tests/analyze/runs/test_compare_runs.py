@@ -9,9 +9,9 @@ import pytest
 
 from analyze.collect import comparisons
 from analyze.evaluation import text
+from analyze.report.sections.overview import overview_section
 from analyze.runs.compare_runs import compare_runs
 from analyze.runs.paired_runs import counterparts
-from analyze.section_overview import overview_section
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from winnow.errors import UserError
 

@@ -1,0 +1,180 @@
+"""Choosing size and sparsity: heat maps over the grid of both, with the axes' real values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analyze.ladders import ladder_of
+from analyze.report.draw.chart import Chart, HeatMap, Number
+from analyze.report.section import count, percent, significant
+
+Grid = Mapping[str, Any]
+MAPS = (  # key, title, whether a share, the highest value (None: the highest in the grid)
+    ("mmcs_next_corrected", "Corrected MMCS with the next larger size", False, 1),
+    ("fvu", "FVU", False, 1),
+    ("l0", "L0 (latents active per row)", False, None),
+    ("dead_fraction", "Dead latents", True, 1),
+)
+TRUE = (
+    ("mmcs_corrected", "Corrected MMCS of the true features", False, 1),
+    ("learned", "Corrected MMCS of the latents with the true features", False, 1),
+    ("mmcs", "MMCS of the true features, as it is", False, 1),
+    ("recovered", "True features found (cosine above 0.9)", True, 1),
+)
+LOSSES = (
+    ("mse", "Squared error per row", False, None),
+    ("l1", "L1 of the latents per row", False, None),
+)
+CROWDED = 9  # columns from which a cell has room for two digits only
+UNFINISHED = "*"
+STICKY = (
+    ("mse_by_size", "|∂ log squared error / ∂ log size|"),
+    ("mse_by_sparsity", "|∂ log squared error / ∂ log sparsity|"),
+    ("l1_by_size", "|∂ log L1 / ∂ log size|"),
+    ("l1_by_sparsity", "|∂ log L1 / ∂ log sparsity|"),
+)
+
+
+def choosing_charts(metrics: Mapping[str, Any]) -> list[Chart]:
+    """Make charts per grid that has several sparsities and several sizes: what to choose by, the truth, the losses."""
+    grids = [g for g in metrics.get("choosing") or [] if len(g["sparsities"]) > 1 and len(g["sizes"]) > 1]
+    makers = (_choosing, _true, _losses, _sticky)
+    return [chart for make in makers for chart in map(make, range(len(grids)), grids) if chart.panels]
+
+
+def _choosing(number: int, grid: Grid) -> Chart:
+    return _chart(
+        grid,
+        number,
+        family="choosing",
+        title="Choosing size and sparsity",
+        how_to_read=(
+            "Rows are sizes, columns sparsity: where the agreement with the next larger size is highest and hardly a "
+            "latent is dead, what was found depends least on the choice; weigh it against the FVU at that L0. A star "
+            "marks what had not converged: a dictionary, or either one of a comparison."
+        ),
+        panels=_maps(grid, grid, MAPS),
+    )
+
+
+def _true(number: int, grid: Grid) -> Chart:
+    return _chart(
+        grid,
+        number,
+        family="true-grid",
+        title="Size and sparsity by the truth",
+        how_to_read=(
+            "The same grid, judged by the true features: how well they are found, and how much of what is found is "
+            "true; an agreement with the next larger size that is a guide is dark where these are. A star marks what "
+            "had not converged."
+        ),
+        panels=_maps(grid, grid.get("truth") or {}, TRUE),
+    )
+
+
+def _losses(number: int, grid: Grid) -> Chart:
+    return _chart(
+        grid,
+        number,
+        family="losses",
+        title="The terms of the loss",
+        how_to_read=(
+            "What a sparse dictionary trades: the squared error, and the sum of its latents' values times their "
+            "directions' lengths, each a mean over rows; from left to right the one should rise and the other fall."
+        ),
+        panels=_maps(grid, grid, LOSSES),
+    )
+
+
+def _chart(grid: Grid, number: int, *, family: str, title: str, how_to_read: str, panels: tuple[HeatMap, ...]) -> Chart:
+    return Chart(
+        name=f"{family}-{number:02d}",
+        title=title,
+        how_to_read=how_to_read,
+        panels=panels,
+        family=family,
+        choice=_label(grid),
+    )
+
+
+def _maps(
+    grid: Grid, tables: Mapping[str, Any], maps: Sequence[tuple[str, str, bool, Number | None]]
+) -> tuple[HeatMap, ...]:
+    return tuple(
+        _heat_map(grid, title, tables[key], share, highest, _unfinished(grid, pairs=key.startswith("mmcs_next")))
+        for key, title, share, highest in maps
+        if _known(tables.get(key))
+    )
+
+
+def _unfinished(grid: Grid, *, pairs: bool) -> list[list[bool]]:
+    """Tell which cells had not converged, or, of `pairs`, which they and their next larger ones."""
+    done = grid.get("converged") or [[None] * len(grid["sparsities"]) for _ in grid["sizes"]]
+    open_cells = [[value == 0 for value in row] for row in done]
+    if not pairs:
+        return open_cells
+    return [[*map(any, zip(*open_cells[i : i + 2], strict=True))] for i in range(len(open_cells))]
+
+
+def _sticky(number: int, grid: Grid) -> Chart:
+    sticky = grid.get("stickiness") or {}
+    return _chart(
+        grid,
+        number,
+        family="stickiness",
+        title="Loss stickiness (deprecated by its authors)",
+        how_to_read=(
+            "How strongly each part of the loss still responds to size and to sparsity; low values were once read as "
+            "the right choice, which its authors no longer recommend: it is here for comparison with what they "
+            "published."
+        ),
+        panels=tuple(
+            _heat_map(grid, title, sticky[key], False, None) for key, title in STICKY if _known(sticky.get(key))
+        ),
+    )
+
+
+def _heat_map(
+    grid: Grid,
+    title: str,
+    table: Sequence[Sequence[Number | None]],
+    share: bool,
+    highest: Number | None,
+    unfinished: Sequence[Sequence[bool]] = (),
+) -> HeatMap:
+    crowded = len(grid["sparsities"]) >= CROWDED
+    mark = f"\n{UNFINISHED}" if crowded else UNFINISHED
+    top = highest if highest is not None else max((v for row in table for v in row if v is not None), default=1)
+    return HeatMap(
+        title=title,
+        x=grid["sparsity"],
+        y="latents",
+        columns=tuple(f"{value:.3g}" for value in grid["sparsities"]),
+        rows=tuple(map(count, grid["sizes"])),
+        values=tuple(map(tuple, table)),
+        notes=tuple(
+            tuple(
+                "" if v is None else _note(v, share, crowded) + (mark if unfinished and unfinished[i][j] else "")
+                for j, v in enumerate(row)
+            )
+            for i, row in enumerate(table)
+        ),
+        range=(0, top or 1),
+    )
+
+
+def _note(value: Number, share: bool, crowded: bool) -> str:
+    """Write a cell's value; as short as can be where there are many columns: `43` for 43.2%, `.43` for 0.432."""
+    if not crowded:
+        return percent(value) if share else significant(value, 2)
+    if share:
+        return f"{100 * value:.0f}"
+    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.{0 if abs(value) >= 10 else 1}f}"
+
+
+def _known(table: Sequence[Sequence[Number | None]] | None) -> bool:
+    return any(value is not None for row in table or [] for value in row)
+
+
+def _label(grid: Grid) -> str:
+    ladder = ladder_of({**grid, "sparsity": {}})
+    return ladder.label

@@ -1,0 +1,87 @@
+"""What middling cosines mean: whether a feature is present, put together from several, or absent in the other size."""
+
+from collections.abc import Mapping, Sequence
+
+from analyze.ladders import Pair
+from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.report.section import Table, decimal, measured, percent
+
+SHARES = ("present", "composed", "absent")
+Groups = Mapping[str, Sequence[Pair]]
+
+
+def diagnosis_tables(groups: Groups) -> list[Table]:
+    known = _known(groups)
+    table = Table(
+        title="What middling cosines mean",
+        how_to_read=(
+            "Each direction is put together from one to four of the other dictionary's with weights of at least 0, and "
+            "R² is the explained share of its square: present if one explains 0.8 (a cosine of 0.89), composed if four "
+            "do and one does not, absent if four do not either; participation is the number of directions that share "
+            "the work, 1 to 4, of the median latent."
+        ),
+        columns=("from", "to", *SHARES, "R², one", "R², two", "R², three", "R², four", "random, four", "participation"),
+        groups={
+            label: [
+                (
+                    *pair.ends,
+                    *(percent(measured(pair.scores, f"diagnosis.{key}")) for key in SHARES),
+                    *[decimal(r2) for r2 in [*(measured(pair.scores, "diagnosis.r2") or []), *[None] * 4][:4]],
+                    decimal(measured(pair.scores, "meta.random")),
+                    decimal((measured(pair.scores, "diagnosis.participation") or {}).get("0.5"), 2),
+                )
+                for pair in pairs
+            ]
+            for label, pairs in known.items()
+        },
+    )
+    return [table] if known else []
+
+
+def diagnosis_charts(groups: Groups) -> list[Chart]:
+    """Make a chart per hook, with a panel per ladder and a bar per pair."""
+    by_hook: dict[str, list[str]] = {}
+    known = _known(groups)
+    for label, pairs in known.items():
+        by_hook.setdefault(pairs[0].source["hook"], []).append(label)
+    return [
+        Chart(
+            name=f"diagnosis-{number:02d}",
+            title="Present, composed or absent",
+            how_to_read=(
+                "The shares of each size's latents of which one direction of the other explains 80% (present), of "
+                "which four together do (composed: split up, or put together), and of which four do not (absent)."
+            ),
+            panels=tuple(_shares(label, known[label]) for label in labels),
+            family="diagnosis",
+            choice=hook,
+        )
+        for number, (hook, labels) in enumerate(by_hook.items())
+    ]
+
+
+def _known(groups: Groups) -> dict[str, list[Pair]]:
+    known = {label: [p for p in pairs if measured(p.scores, "diagnosis")] for label, pairs in groups.items()}
+    return {label: pairs for label, pairs in known.items() if pairs}
+
+
+def _shares(label: str, pairs: Sequence[Pair]) -> Panel:
+    return Panel(
+        title=label,
+        x=Axis(title="from → to (latents)", categories=tuple("\n→ ".join(pair.ends) for pair in pairs)),
+        y=Axis(title="latents (%)", range=(0, 100)),
+        series=tuple(
+            Series(
+                name=key,
+                x=range(len(pairs)),
+                y=[_percent(measured(pair.scores, f"diagnosis.{key}")) for pair in pairs],
+                mark="bars",
+                colour=colour,
+            )
+            for key, colour in zip(SHARES, (0, 5, 6), strict=True)
+        ),
+    )
+
+
+def _percent(share: float | int | None) -> float | None:
+    return None if share is None else 100 * share

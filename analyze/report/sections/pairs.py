@@ -1,0 +1,161 @@
+"""Every comparison of two sizes as tables: what their directions share, and what their latents do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from analyze.ladders import Pair
+from analyze.report.section import NOT_MEASURED, Table, decimal, measured, percent
+from analyze.report.sections.mmcs import ceiling_of
+
+
+def pair_tables(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
+    return [_matching(groups), *_functional(groups), *_subspaces(groups)]
+
+
+def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[Pair]]) -> Table:
+    return Table(
+        title="Comparisons",
+        how_to_read=(
+            "Read each MMCS between its chance level (random directions, and random ones with the activations' "
+            "covariance) and its ceiling, what the same size trained with another seed reaches: corrected is 0 at the "
+            "first and rarely above the last; above chance counts latents whose cosine random directions would reach "
+            "less than one time in a hundred, and scale-aware weighs each latent by how much it contributes; the "
+            "CSV has each latent's numbers."
+        ),
+        columns=(
+            *("from", "to", "MMCS", "chance", "chance, covariance", "corrected", "ceiling, corrected"),
+            *("above chance", "MMCS with dead", "scale-aware", "median cosine", "per feature"),
+        ),
+        groups={
+            label: [
+                (
+                    *pair.ends,
+                    *(decimal(measured(pair.scores, key)) for key in ("mmcs", "mmcs_null", "covariance_null")),
+                    decimal(measured(pair.scores, "mmcs_corrected")),
+                    decimal(ceiling_of(metrics, pair.scores["from"])),
+                    percent(measured(pair.scores, "above_chance")),
+                    decimal(measured(pair.scores, "mmcs_with_dead")),
+                    decimal(measured(pair.scores, "scale_aware")),
+                    decimal((measured(pair.scores, "max_cosines.quantiles") or {}).get("0.5")),
+                    _features_link(pair),
+                )
+                for pair in pairs
+            ]
+            for label, pairs in groups.items()
+        },
+    )
+
+
+def _features_link(pair: Pair) -> str:
+    path = measured(pair.scores, "features_csv")
+    return Markup('<a href="{}">CSV</a>').format(quote(path)) if path else NOT_MEASURED
+
+
+def _matching(groups: Mapping[str, Sequence[Pair]]) -> Table:
+    return Table(
+        title="One-to-one matching",
+        how_to_read=(
+            "Every latent may be used once only: an MMCS far above the matched mean means that several latents lean "
+            "on one, by duplication or splitting; shared is the share of latents for which the matchings on encoder "
+            "and on decoder agree with both cosines at least 0.7."
+        ),
+        columns=("from", "to", "MMCS", "chance", "matched mean", "matched above 0.9", "above 0.7", "shared"),
+        groups={
+            label: [
+                (
+                    *pair.ends,
+                    *(decimal(measured(pair.scores, key)) for key in ("mmcs", "mmcs_null", "matched_mean")),
+                    *(percent(pair.scores.get(key)) for key in ("matched_above_0.9", "matched_above_0.7")),
+                    percent(measured(pair.scores, "shared_fraction")),
+                )
+                for pair in pairs
+            ]
+            for label, pairs in groups.items()
+        },
+    )
+
+
+def _functional(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
+    known = _with(groups, "functional")
+    table = Table(
+        title="What they do on the same rows",
+        how_to_read=(
+            "Each latent and its nearest by decoder cosine: equal directions that fire differently have a low "
+            "correlation and a low Jaccard index; a child agrees with its parent where the child fires and less where "
+            "the parent does; novel latents lower the other dictionary's error when put into it, and the area under "
+            "the ROC curve says how well a low cosine foretells that (0.5 is useless); explained is the share of the "
+            "directions that four of the other's make up, beside as many random ones."
+        ),
+        columns=(
+            *("from", "to", "correlation", "Jaccard", "cosine where target fires", "where source fires"),
+            *("novel", "foretold (ROC area)", "explained by four", "by random four"),
+        ),
+        groups={
+            label: [
+                (
+                    *pair.ends,
+                    *(
+                        decimal(measured(pair.scores, f"functional.{key}"))
+                        for key in ("correlation", "jaccard", "masked_to_target", "masked_to_source")
+                    ),
+                    percent(measured(pair.scores, "stitching.novel")),
+                    decimal(measured(pair.scores, "stitching.auc")),
+                    percent(measured(pair.scores, "meta.explained")),
+                    percent(measured(pair.scores, "meta.random")),
+                )
+                for pair in pairs
+            ]
+            for label, pairs in known.items()
+        },
+    )
+    return [table] if known else []
+
+
+def _subspaces(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
+    upwards = {
+        label: [p for p in pairs if p.source["n_latents"] < p.target["n_latents"]]
+        for label, pairs in _with(groups, "subspaces").items()
+    }
+    known = {label: pairs for label, pairs in upwards.items() if pairs}
+    table = Table(
+        title="The spaces that matched latents span",
+        how_to_read=(
+            "Latents are paired by the correlation of what they do; CKA and SVCCA ask whether paired directions are "
+            "arranged alike, the overlap whether the leading subspaces coincide: each stands beside what random "
+            "pairing, or random subspaces, give, with p the probability of as much by chance."
+        ),
+        columns=(
+            *("from", "to", "pairs", "correlation", "CKA", "chance", "p", "SVCCA", "chance", "p"),
+            *("dimensions", "overlap", "chance", "p"),
+        ),
+        groups={
+            label: [
+                (
+                    *pair.ends,
+                    f"{measured(pair.scores, 'subspaces.pairs'):,}",
+                    decimal(measured(pair.scores, "subspaces.correlation")),
+                    *_tested(pair, "cka"),
+                    *_tested(pair, "svcca"),
+                    " and ".join(map(str, measured(pair.scores, "subspaces.angles.dimensions") or [])),
+                    *_tested(pair, "angles.overlap"),
+                )
+                for pair in pairs
+            ]
+            for label, pairs in known.items()
+        },
+    )
+    return [table] if known else []
+
+
+def _tested(pair: Pair, key: str) -> tuple[str, str, str]:
+    score, null, p = (measured(pair.scores, f"subspaces.{key}.{part}") for part in ("score", "null", "p"))
+    return decimal(score), decimal(null), NOT_MEASURED if p is None else f"{p:.1g}"
+
+
+def _with(groups: Mapping[str, Sequence[Pair]], key: str) -> dict[str, list[Pair]]:
+    """Keep the pairs of which something was measured, and the groups that have such."""
+    known = {label: [pair for pair in pairs if measured(pair.scores, key)] for label, pairs in groups.items()}
+    return {label: pairs for label, pairs in known.items() if pairs}

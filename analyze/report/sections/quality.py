@@ -1,0 +1,167 @@
+"""Quality: how much of the activations each dictionary keeps, with how many latents, and how many are dead."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from analyze.ladders import full_name, ladders
+from analyze.report.draw.chart import Axis, Chart, Number, Panel, Series
+from analyze.report.section import NOT_MEASURED, Section, Table, count, decimal, measured, percent, significant
+from analyze.report.sections.baselines import baseline_series, baseline_table, shrinkage_chart
+from analyze.report.sections.density import density_charts
+
+Dictionary = Mapping[str, Any]
+
+
+def quality_section(metrics: Mapping[str, Any]) -> Section:
+    if not metrics.get("dictionaries"):
+        return Section(name="quality", title="Quality")
+    return Section(
+        name="quality",
+        title="Quality",
+        paragraphs=[
+            "All of it is measured on sequences that no dictionary was trained on. FVU and L0 belong together: more "
+            "active latents always reconstruct better, so dictionaries compare only at equal L0.",
+        ],
+        tables=[_table(metrics), *baseline_table(metrics)],
+        charts=[chart for make in (_frontier, _recovered, shrinkage_chart, _dead) if (chart := make(metrics)).panels]
+        + density_charts(metrics),
+    )
+
+
+def _table(metrics: Mapping[str, Any]) -> Table:
+    return Table(
+        title="Dictionaries",
+        how_to_read=(
+            "FVU is the fraction of variance unexplained (0 is perfect, 1 is no better than the mean row); loss "
+            "recovered is 0% with the hook's activation set to zero, or to its mean, and 100% for the model left "
+            "alone; dead latents never fired on the evaluation rows, alive ones on more than 10 of them."
+        ),
+        columns=(
+            *("latents", "L0", "L0, 5–95% of rows", "FVU", "FVU uncentred", "FVU row-wise", "loss recovered"),
+            *("against mean", "KL, nats", "dead", "alive", "rows seen"),
+        ),
+        groups={
+            ladder.label: [
+                (
+                    count(d["n_latents"]),
+                    significant(measured(d, "l0")),
+                    _spread(d),
+                    decimal(measured(d, "fvu")),
+                    decimal(measured(d, "fvu_uncentred")),
+                    decimal(measured(d, "fvu_rowwise")),
+                    percent(measured(d, "ce.recovered")),
+                    percent(measured(d, "ce.recovered_mean")),
+                    significant(measured(d, "ce.kl")),
+                    percent(measured(d, "dead_fraction")),
+                    percent(measured(d, "alive_fraction")),
+                    count(measured(d, "rows")),
+                )
+                for d in dictionaries
+            ]
+            for ladder, dictionaries in ladders(metrics).items()
+        },
+    )
+
+
+def _spread(dictionary: Dictionary) -> str:
+    quantiles = measured(dictionary, "l0_quantiles") or {}
+    return f"{significant(quantiles['0.05'])} to {significant(quantiles['0.95'])}" if quantiles else NOT_MEASURED
+
+
+def _frontier(metrics: Mapping[str, Any]) -> Chart:
+    panels = _per_hook(metrics, lambda d: measured(d, "fvu"), Axis(title="FVU", log=True), _l0)
+    return Chart(
+        name="fvu-l0",
+        title="Reconstruction against sparsity",
+        how_to_read=(
+            "Each mark is a dictionary: the lower and the further left, the better; of two at the same L0 the lower "
+            "one reconstructs more. Colours are sizes, symbols architectures; grey is what codes reach that have "
+            "learned less: PCA and random directions at the same L0, the nearest of as many k-means centres at L0 1."
+        ),
+        panels=tuple(
+            replace(panel, series=(*panel.series, *baseline_series(_at_hook(metrics, panel.title)))) for panel in panels
+        ),
+    )
+
+
+def _recovered(metrics: Mapping[str, Any]) -> Chart:
+    return Chart(
+        name="loss-recovered",
+        title="Loss recovered against sparsity",
+        how_to_read=(
+            "100% means that the model predicts as well from the reconstruction as from its own activation, 0% that "
+            "it does no better than from zeros; hooks that matter little to the loss make this easy, so compare "
+            "dictionaries of one hook."
+        ),
+        panels=_per_hook(
+            metrics,
+            lambda d: None if (value := measured(d, "ce.recovered")) is None else 100 * value,
+            Axis(title="loss recovered (%)"),
+            _l0,
+        ),
+    )
+
+
+def _dead(metrics: Mapping[str, Any]) -> Chart:
+    sizes = tuple(sorted({d["n_latents"] for d in metrics["dictionaries"]}))
+    most = max((measured(d, "dead_fraction") or 0 for d in metrics["dictionaries"]), default=0)
+    return Chart(
+        name="dead-latents",
+        title="Dead latents",
+        how_to_read=(
+            "The share of each dictionary's latents that never fired on the evaluation rows; capacity that is paid "
+            "for and not used, so a size whose dead share jumps is too large for its training."
+        ),
+        panels=_per_hook(
+            metrics,
+            lambda d: None if (value := measured(d, "dead_fraction")) is None else 100 * value,
+            Axis(title="dead latents (%)", range=(-1, max(10, 105 * most))),
+            (Axis(title="latents in the dictionary", log=True, ticks=sizes), lambda d: d["n_latents"]),
+        ),
+    )
+
+
+def _at_hook(metrics: Mapping[str, Any], hook: str) -> list[Dictionary]:
+    return [d for d in metrics["dictionaries"] if d["hook"] == hook]
+
+
+_l0 = (Axis(title="L0 (latents active per row)", log=True), lambda d: measured(d, "l0"))
+
+
+def _per_hook(
+    metrics: Mapping[str, Any],
+    y_of: Callable[[Dictionary], Number | None],
+    y: Axis,
+    horizontal: tuple[Axis, Callable[[Dictionary], Number | None]],
+) -> tuple[Panel, ...]:
+    """Make one panel per hook, with a series per architecture and size; what was not measured is left out."""
+    x, x_of = horizontal
+    sizes = sorted({d["n_latents"] for d in metrics["dictionaries"]})
+    architectures = sorted({d["architecture"] for d in metrics["dictionaries"]})
+    panels: dict[str, dict[tuple[str, int], list[Dictionary]]] = {}
+    for dictionaries in ladders(metrics).values():
+        for d in dictionaries:
+            if x_of(d) is not None and y_of(d) is not None:
+                panels.setdefault(d["hook"], {}).setdefault((d["architecture"], d["n_latents"]), []).append(d)
+    return tuple(
+        Panel(
+            title=hook,
+            x=x,
+            y=y,
+            series=tuple(
+                Series(
+                    name=f"{architecture} {count(size)}",
+                    x=[x_of(d) for d in ordered],
+                    y=[y_of(d) for d in ordered],
+                    mark="linked",
+                    colour=sizes.index(size),
+                    symbol=architectures.index(architecture),
+                    notes=[full_name(d) for d in ordered],
+                )
+                for (architecture, size), dictionaries in series.items()
+                for ordered in [sorted(dictionaries, key=lambda d: (x_of(d) or 0, y_of(d) or 0))]
+            ),
+        )
+        for hook, series in panels.items()
+    )

@@ -1,0 +1,38 @@
+"""Sizes: how much dictionaries of neighbouring sizes share, always beside what chance would give."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from analyze.ladders import pairs_by_ladder
+from analyze.report.section import Section
+from analyze.report.sections.choosing import choosing_charts
+from analyze.report.sections.cosines import cosine_charts
+from analyze.report.sections.diagnosis import diagnosis_charts, diagnosis_tables
+from analyze.report.sections.families import family_charts
+from analyze.report.sections.mmcs import mmcs_charts
+from analyze.report.sections.pairs import comparisons_table, pair_tables
+
+
+def sizes_section(metrics: Mapping[str, Any]) -> Section:
+    groups = pairs_by_ladder(metrics)
+    if not groups:
+        return Section(name="sizes", title="Sizes")
+    return Section(
+        name="sizes",
+        title="Sizes",
+        paragraphs=[
+            "For every alive latent of one dictionary, the most similar decoder direction of the other: the mean of "
+            "these maximal cosines is MMCS. It has a direction: A → B asks whether what A found is in B. Random "
+            "directions reach a sizeable MMCS too, more of it the larger B is, so each score stands beside its "
+            "chance level: corrected is (MMCS − chance) / (1 − chance), 0 at chance and 1 for equal directions.",
+        ],
+        charts=[
+            *mmcs_charts(metrics, groups),
+            *family_charts(metrics),
+            *cosine_charts(groups),
+            *diagnosis_charts(groups),
+            *choosing_charts(metrics),
+        ],
+        tables=[comparisons_table(metrics, groups)],
+        more_tables=[*pair_tables(groups), *diagnosis_tables(groups)],
+    )

@@ -1,0 +1,123 @@
+"""Truth: what is known of the data, how much of it each dictionary found, and when."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from analyze.ladders import ladders_of
+from analyze.report.section import Section, Table, count, decimal, measured, percent, significant
+from analyze.report.sections.truth_charts import truth_charts
+from analyze.report.sections.verdict import verdict_charts, verdict_tables, verdict_words
+
+Record = Mapping[str, Any]
+REGIMES = {
+    "antipodal": "antipodal: most features have an opposite one, so that half a dimension each is theirs",
+    "interfering": "interfering: features share dimensions so closely that every reading mixes many of them",
+    "mild": "mild: features overlap, but each has room enough to be told apart",
+}
+MAKERS = {
+    "sphere": "drawn at random from the sphere",
+    "learned": "learned by an autoencoder that keeps features apart",
+    "antipodal": "in opposite pairs",
+    None: "none of those that this program can make",
+}
+
+
+def truth_section(metrics: Record) -> Section:
+    if not metrics.get("truth"):
+        return Section(name="truth", title="Truth")
+    named = [(run["name"], run["truth"]) for run in metrics.get("runs") or [] if run["truth"]] or [
+        ("", metrics["truth"])
+    ]
+    return Section(
+        name="truth",
+        title="Truth",
+        paragraphs=[*(_in_words(name, truth) for name, truth in named), *verdict_words(metrics)],
+        tables=[*_regimes(named), *_scores(metrics), *verdict_tables(metrics)],
+        charts=[*truth_charts(metrics), *verdict_charts(metrics)],
+    )
+
+
+def _in_words(name: str, truth: Record) -> str:
+    regime, crowded = truth["regime"], truth["features_per_dimension"]
+    return (
+        f"{name + ': ' if name else ''}{count(truth['features'])} true features in {count(truth['d_model'])} "
+        f"dimensions, {significant(crowded)} for each. The regime is {REGIMES[regime['name']]}. Dimensions per feature "
+        f"{decimal(regime['dimensionality']['mean'])} (at random {decimal(regime['dimensionality_random'])}), nearest "
+        f"other feature at a cosine of {decimal(regime['mean_max_cosine'])} (at random "
+        f"{decimal(regime['mean_max_cosine_random'])}), {percent(regime['antipodal_share'])} in opposite pairs: the "
+        f"directions look as if they were {MAKERS[regime['looks_like']]}."
+    )
+
+
+def _regimes(named: list[tuple[str, Record]]) -> list[Table]:
+    table = Table(
+        title="How the true features lie",
+        how_to_read=(
+            "Dimensions per feature (Elhage et al. 2022) are 1 for a feature by itself and ½ in an opposite pair; at "
+            "random they follow from the numbers of dimensions and features alone. Directions that look learned have a "
+            "nearest neighbour farther away than random ones."
+        ),
+        columns=(
+            *("data", "features", "per dimension", "regime", "looks", "dimensions each", "at random"),
+            *("nearest cosine", "at random", "largest |cosine|", "in opposite pairs", "firing rate, 5–95%"),
+        ),
+        groups={
+            "": [
+                (
+                    name or truth["path"],
+                    count(truth["features"]),
+                    significant(truth["features_per_dimension"]),
+                    regime["name"],
+                    regime["looks_like"] or "otherwise",
+                    decimal(regime["dimensionality"]["mean"]),
+                    decimal(regime["dimensionality_random"]),
+                    decimal(regime["mean_max_cosine"]),
+                    decimal(regime["mean_max_cosine_random"]),
+                    decimal(regime["mean_max_abs_cosine"]),
+                    percent(regime["antipodal_share"]),
+                    f"{percent(truth['firing_rates']['0.05'])} – {percent(truth['firing_rates']['0.95'])}",
+                )
+                for name, truth in named
+                for regime in [truth["regime"]]
+            ]
+        },
+    )
+    return [table]
+
+
+def _scores(metrics: Record) -> list[Table]:
+    known = ladders_of(metrics, lambda d: measured(d, "truth"))
+    table = Table(
+        title="How much of the truth was found",
+        how_to_read=(
+            "MMCS looks every true feature up among the living latents, beside its chance level, and corrected for it; "
+            "back, every living latent among the true features: a dictionary with much that is not true scores less. "
+            "Matched pairs each feature with a latent of its own. Found are the features with a latent at a cosine "
+            "above 0.9; F1 says how well the firing of its nearest latent tells a feature's own (median feature)."
+        ),
+        columns=(
+            *("latents", "per feature", "MMCS", "chance", "corrected", "back, corrected", "matched", "found"),
+            *("precision", "recall", "F1", "rows to half"),
+        ),
+        groups={
+            label: [
+                (
+                    count(d["n_latents"]),
+                    significant(d["truth"]["size_ratio"]),
+                    *(decimal(measured(d, f"truth.{key}")) for key in ("mmcs", "mmcs_null", "mmcs_corrected")),
+                    decimal(measured(d, "truth.learned.mmcs_corrected")),
+                    decimal(measured(d, "truth.matched_mean")),
+                    percent(measured(d, "truth.recovered")),
+                    *(decimal(_median(d, key), 2) for key in ("precision", "recall", "f1")),
+                    count(measured(d, "truth.rows_to_half")),
+                )
+                for d in dictionaries
+            ]
+            for label, dictionaries in known.items()
+        },
+    )
+    return [table] if known else []
+
+
+def _median(dictionary: Record, key: str) -> float | None:
+    return measured(dictionary, f"truth.firing.{key}")["0.5"]
