@@ -1,4 +1,4 @@
-"""The lines and scripts of docs/cluster.md do what they say, in miniature: two processes for eight, on CPUs."""
+"""The lines and scripts of docs/guide/cluster.md do what they say, in miniature: two processes for eight, on CPUs."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A miniature of each experiment of docs/experiments.md: its configuration, but small, through all stages."""
+"""A miniature of each experiment of docs/results/experiments.md: its configuration, but small, through all stages."""
 
 import json
 import tomllib

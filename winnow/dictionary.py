@@ -115,7 +115,7 @@ class Dictionary(nn.Module):
 
 
 def load_dictionary(path: str | Path) -> Dictionary:
-    """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/interop.md).
+    """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/guide/interop.md).
 
     `hf:owner/name/folder@revision` is one on the Hugging Face Hub, where a revision is a branch, tag or commit;
     what was fetched once is there without a network too.

@@ -38,7 +38,7 @@ class Entries:
         self._simpler: dict[str, Simpler] = {}
 
     def of(self, path: str, dictionary: Dictionary, measured: Measured) -> dict[str, Any]:
-        """Describe a dictionary under the names of `metrics.json`, docs/analyze.md says what they mean."""
+        """Describe a dictionary under the names of `metrics.json`, docs/guide/analyze.md says what they mean."""
         record, quality = dictionary.provenance, measured.quality
         curve, rows = training_curve(dictionary), self.held_out.sample(dictionary.hook)
         gamma = shrinkage(dictionary, rows).numpy()

@@ -1,6 +1,6 @@
 """Everything that `report/metrics.json` holds, measured or taken over from what is still valid.
 
-docs/analyze.md documents the keys; their version is the key `version`.
+docs/guide/analyze.md documents the keys; their version is the key `version`.
 """
 
 from pathlib import Path

@@ -6,7 +6,7 @@
     labels[123].rate                    # share of the held-out rows on which it fires
 
 A label is a hint, not an explanation: it shows the strongest firings, and the direct path to the logits alone.
-The report's feature pages (docs/features.md) show the rest.
+The report's feature pages (docs/guide/features.md) show the rest.
 """
 
 from collections import Counter
