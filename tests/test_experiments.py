@@ -16,7 +16,7 @@ from tests.experiments import ROOT, write_text
 from train.stage import train
 from winnow.config.command_line import load_experiment
 
-PAGE = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "results" / "experiments.md").read_text(encoding="utf-8")
 EXPERIMENTS = (
     "published-sweep",
     "initialisations-toy",

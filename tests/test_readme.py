@@ -16,7 +16,7 @@ def test_every_make_target_of_the_readme_exists():
 
 
 def test_every_link_of_the_docs_leads_somewhere():
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())]
     assert len(links) >= 4
     for page, link in links:

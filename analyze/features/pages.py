@@ -1,7 +1,7 @@
 """Feature pages: a browser for the latents of chosen dictionaries, made of files that open from disk.
 
     report/features/index.html           the page; index.html#HOOK/NAME/123 is latent 123
-    report/features/data/HASH/*.js       what it shows, see feature_data.py
+    report/features/data/HASH/*.js       what it shows, see data.py
 
 A folder's name is the hash of everything that its content follows from: what is there is up to date, and what
 the page does not name any more is removed once the page is written.

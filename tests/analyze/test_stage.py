@@ -17,7 +17,7 @@ from winnow.errors import UserError
 
 def assert_documented(value):
     """Every name in the metrics, at any depth, stands in the documentation."""
-    text = "".join((ROOT / "docs" / name).read_text() for name in ("analyze.md", "truth.md"))
+    text = "".join((ROOT / "docs" / name).read_text() for name in ("guide/analyze.md", "results/truth.md"))
     if isinstance(value, dict):
         for key, inner in value.items():
             name = key if key.replace("_", "").isalpha() else None  # quantiles and paths are no names

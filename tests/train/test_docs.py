@@ -8,7 +8,7 @@ from tests.train.experiments import HOOK, load, write_run
 from train.stage import train
 from winnow.config.experiment import Dictionaries, Train
 
-TEXT = (ROOT / "docs" / "train.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "guide" / "train.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("key", [*Train.model_fields, *Dictionaries.model_fields])
