@@ -6,8 +6,7 @@ Sizes are compared within a ladder: same hook, architecture, options, sparsity a
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from analyze.report.draw.chart import Number
-from analyze.report.section import count, measured
+from analyze.format import Number, count, measured
 
 ACROSS = "Between different settings"
 

@@ -19,11 +19,10 @@ from analyze.compare.latent_table import file_of, has_features, write_features_o
 from analyze.compare.rows import compare_on_rows
 from analyze.compare.subspaces import subspaces
 from analyze.dictionary.convergence import both_converged
-from analyze.dictionary.stages import Stages
+from analyze.dictionary.snapshots import Stages, agreement
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
-from analyze.truth.learning import agreement
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 

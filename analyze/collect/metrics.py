@@ -18,10 +18,11 @@ from analyze.collect.comparisons import Comparisons
 from analyze.collect.dictionaries import Entries
 from analyze.compare.lineages import follow
 from analyze.dictionary.opened import Loaded
-from analyze.dictionary.stages import Stages
+from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.evaluate import Measured
 from analyze.evaluation.latents import Latents, read_latents, write_latents
-from analyze.evaluation.rows import EvaluationRows, open_evaluation
+from analyze.evaluation.open import open_evaluation
+from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
 from analyze.evaluation.toy import ToyHeldOut
 from analyze.groups.grid import grids

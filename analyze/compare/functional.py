@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analyze.evaluation.batches import CELLS, batches
+from analyze.evaluation.sample import CELLS, batches
 from winnow.dictionary import Dictionary
 
 PAIRS = 2048  # compared at a time on a batch of rows

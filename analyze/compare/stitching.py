@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from analyze.evaluation.batches import CELLS, batches
+from analyze.evaluation.sample import CELLS, batches
 from winnow.dictionary import Dictionary
 
 

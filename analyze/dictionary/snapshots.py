@@ -2,15 +2,24 @@
 
 The trainer keeps snapshots at rows that double, where it is asked to (train.snapshots); what rises suddenly between
 two of them is a phase transition of the training.
+
+    stages = Stages(held_out.sample)
+    for rows, folder in stages.of(dictionary).items():
+        stages.living(folder)                     # [living, d_model]: directions of latents that live at that stage
+    together = agreement(stages, small, large)    # MMCS at the rows at which both kept snapshots
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
+from analyze.compare.directions import Features
 from winnow.dictionary import Dictionary, load_dictionary
 
 FOUND = 0.9  # cosine from which a final feature counts as there already
@@ -35,3 +44,52 @@ def development(dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> di
         similarity.append(float(cosines.mean()) if len(cosines) else None)
         recovered.append(float((cosines >= FOUND).double().mean()) if len(cosines) else None)
     return {"rows": rows, "similarity": similarity, "recovered": recovered}
+
+
+class Stages:
+    """What dictionaries were on the way: at every snapshot, and at the end.
+
+    `sample` gives the evaluation rows of a hook: a latent lives that fires on more than ten of them. Alive masks are
+    cached; weights are not.
+    """
+
+    def __init__(self, sample: Callable[[str], Float[Tensor, "row d_model"]]) -> None:
+        self._sample = sample
+        self._alive: dict[Path, Bool[Tensor, " n_latents"]] = {}
+
+    def of(self, dictionary: Dictionary) -> dict[int, Path]:
+        """Find the folders of a dictionary's stages by the rows that they had seen; {} where it kept no snapshots."""
+        snapshots = snapshot_folders(dictionary)
+        end = dictionary.provenance.get("rows")
+        if not snapshots or end is None:
+            return snapshots
+        assert dictionary.path is not None
+        return {rows: folder for rows, folder in snapshots.items() if rows < end} | {end: dictionary.path}
+
+    def living(self, folder: Path) -> Float[Tensor, "living d_model"]:
+        """Read the directions of a stage's living latents."""
+        dictionary = load_dictionary(folder)
+        if folder not in self._alive:
+            self._alive[folder] = Features.on(dictionary, self._sample(dictionary.hook)).alive
+        return dictionary.W_dec.detach()[self._alive[folder]]
+
+
+@torch.no_grad()
+def agreement(stages: Stages, small: Dictionary, large: Dictionary) -> dict[str, list[Any]] | None:
+    """Look the living features of one dictionary up in another at equal rows; None where no snapshots are shared.
+
+    `mmcs_corrected` goes from `small` to `large`, `back` the other way.
+    """
+    own, other = stages.of(small), stages.of(large)
+    rows = [seen for seen in own if seen in other]
+    if len(rows) < 2:
+        return None
+    scores = [_both_ways(stages.living(own[seen]), stages.living(other[seen])) for seen in rows]
+    return {"rows": rows, "mmcs_corrected": [forth for forth, _ in scores], "back": [back for _, back in scores]}
+
+
+def _both_ways(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
+    if not len(a) or not len(b):
+        return None, None
+    forth, back = (cosines.double().mean().item() for cosines in max_cosines(a, b))
+    return Chance(a.shape[1], len(b)).corrected(forth), Chance(a.shape[1], len(a)).corrected(back)

@@ -1,6 +1,6 @@
 """The rows that dictionaries are measured on, whatever they come from: held-out text, or toy data behind the store.
 
-rows = open_evaluation(config, tokens)
+rows = open_evaluation(config, tokens)        # analyze/evaluation/open.py
 rows.sample("blocks.2.hook_resid_post")       # float32 [row, width]
 rows.measure(dictionaries, centres)           # quality and loss of each
 """
@@ -17,7 +17,6 @@ from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.runtime.run import Run
 from winnow.store import ActivationStore
-from winnow.tokens import TokenFile
 
 SAMPLE = 16_384  # rows on which dictionaries are compared latent by latent
 
@@ -54,14 +53,3 @@ class EvaluationRows(ABC):
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
     ) -> list[Measured]:
         """Measure each dictionary on all rows; `centres` holds each hook's mean activation."""
-
-
-def open_evaluation(config: Experiment, tokens: TokenFile | None) -> EvaluationRows:
-    """Open the evaluation rows of a run; toy data have no tokens."""
-    if tokens is None:
-        from analyze.evaluation.toy import ToyHeldOut
-
-        return ToyHeldOut(config)
-    from analyze.evaluation.text import HeldOut
-
-    return HeldOut(config, tokens)

@@ -1,4 +1,6 @@
-"""A few of the harvested rows of a hook, from all over the store: for what needs rows and not only their statistics."""
+"""A few of the harvested rows of a hook, from all over the store; and rows in batches of bounded memory."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,3 +20,11 @@ def store_sample(store: ActivationStore, hook: str, rows: int = ROWS) -> Float[T
     block = rows // BLOCKS
     starts = np.linspace(0, store.rows - block, BLOCKS).astype(int)
     return torch.cat([store.read(hook, int(start), int(start) + block) for start in starts])
+
+
+CELLS = 2**24  # 64 MiB of float32
+
+
+def batches(rows: Float[Tensor, "row d"], n_latents: int, cells: int = CELLS) -> Iterator[Float[Tensor, "batch d"]]:
+    """Cut rows so that [batch, n_latents] has at most `cells` entries; a single row is never cut."""
+    yield from rows.split(max(1, cells // max(1, n_latents)))

@@ -1,15 +1,9 @@
-"""What a section of the report holds, and how numbers are written in words and tables.
-
-A table cell is text that is ready to be read; a number that was not measured is a dash.
-"""
+"""What a section of the report holds: paragraphs, tables, charts. A table cell is text that is ready to be read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from analyze.report.draw.chart import Chart, Number
-
-NOT_MEASURED = "–"
+from analyze.report.draw.chart import Chart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,39 +32,3 @@ class Section:
     @property
     def is_empty(self) -> bool:
         return not (self.paragraphs or self.facts or self.caveats or self.tables or self.charts or self.more_tables)
-
-
-def count(value: Number | None) -> str:
-    """Write a whole number with its thousands apart."""
-    return NOT_MEASURED if value is None else f"{value:,.0f}"
-
-
-def decimal(value: Number | None, places: int = 3) -> str:
-    return NOT_MEASURED if value is None else f"{value:,.{places}f}"
-
-
-def significant(value: Number | None, digits: int = 3) -> str:
-    """Write a number whose size is not known beforehand."""
-    return NOT_MEASURED if value is None else f"{value:,.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
-
-
-def percent(value: Number | None) -> str:
-    """Write a share as per cent; a share that is not quite nothing does not read as nothing."""
-    if value is None:
-        return NOT_MEASURED
-    return "<0.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
-
-
-def measured(record: Mapping[str, Any], key: str) -> Any:
-    """Return a part of a record, or None where it is missing or null; `key` may lead inside: "ce.recovered"."""
-    value: Any = record
-    for part in key.split("."):
-        value = value.get(part) if value is not None else None
-    return value
-
-
-def listing(names: Sequence[str], at_most: int = 3) -> str:
-    """Write names as a list that stays short: `a, b, c and 4 more`."""
-    if len(names) <= at_most + 1:
-        return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-    return f"{', '.join(names[:at_most])} and {len(names) - at_most} more"

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from analyze.format import count, decimal, measured, percent, significant
 from analyze.ladders import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder, with_telling_options
-from analyze.report.section import count, decimal, measured, percent, significant
 
 
 def print_summary(metrics: Mapping[str, Any], report: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from analyze.collect.comparisons import Comparisons
 from analyze.dictionary.opened import Loaded
-from analyze.dictionary.stages import Stages
+from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.latents import read_latents
-from analyze.evaluation.rows import open_evaluation
+from analyze.evaluation.open import open_evaluation
 from analyze.inputs import run_tokens
 from analyze.runs.paired_runs import Measured, counterparts, why_not_paired
 from winnow.store import ActivationStore

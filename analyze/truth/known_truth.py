@@ -10,7 +10,7 @@ from torch import Tensor
 
 from analyze.activations.toy_assumptions import assumptions
 from analyze.compare.chance import Chance
-from analyze.dictionary.stages import Stages
+from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.toy import ToyHeldOut
 from analyze.truth.learning import learning

@@ -1,10 +1,8 @@
-"""How fast a dictionary finds the truth, or agrees with the next larger one, as it sees more rows.
+"""How fast a dictionary finds the truth as it sees more rows.
 
 found = learning(truth, stages, dictionary)
 found["snapshots"]["recovered"]        # R(0.9) at each of found["snapshots"]["rows"]
 found["rows_to_half"]                  # rows after which half of the true features were found
-
-together = agreement(stages, small, large)    # MMCS at the rows at which both kept snapshots
 """
 
 import math
@@ -18,8 +16,8 @@ from torch import Tensor
 
 from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
-from analyze.dictionary.stages import Stages
-from analyze.report.draw.chart import Number, Values
+from analyze.dictionary.snapshots import Stages
+from analyze.format import Number, Values
 from analyze.truth.scores import recovered
 from winnow.dictionary import Dictionary
 
@@ -45,27 +43,6 @@ def learning(truth: Float[Tensor, "feature d_model"], stages: Stages, dictionary
         "rows_to_half": rows_to(HALF, rows, shares),
         "steepest": steepest(rows, shares),
     }
-
-
-@torch.no_grad()
-def agreement(stages: Stages, small: Dictionary, large: Dictionary) -> dict[str, list[Any]] | None:
-    """Look the living features of one dictionary up in another at equal rows; None where no snapshots are shared.
-
-    `mmcs_corrected` goes from `small` to `large`, `back` the other way.
-    """
-    own, other = stages.of(small), stages.of(large)
-    rows = [seen for seen in own if seen in other]
-    if len(rows) < 2:
-        return None
-    scores = [_both_ways(stages.living(own[seen]), stages.living(other[seen])) for seen in rows]
-    return {"rows": rows, "mmcs_corrected": [forth for forth, _ in scores], "back": [back for _, back in scores]}
-
-
-def _both_ways(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
-    if not len(a) or not len(b):
-        return None, None
-    forth, back = (cosines.double().mean().item() for cosines in max_cosines(a, b))
-    return Chance(a.shape[1], len(b)).corrected(forth), Chance(a.shape[1], len(a)).corrected(back)
 
 
 def rows_to(level: float, rows: Sequence[Number], values: Values) -> float | None:

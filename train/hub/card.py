@@ -2,7 +2,8 @@
 
     card(folders, metrics, "owner/name")      # the text of README.md; the same inputs give the same text
 
-Numbers are those of `report/metrics.json` (docs/guide/analyze.md). Where a dictionary is not among them, the card says so.
+Numbers are those of `report/metrics.json` (docs/guide/analyze.md). Where a dictionary is not among them, the card
+says so.
 """
 
 from collections.abc import Mapping, Sequence

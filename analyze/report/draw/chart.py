@@ -1,16 +1,16 @@
 """Describe a chart as data, so that the page, the paper and a spreadsheet show the same numbers.
 
 A `Chart` is a row of panels that are read together: all of them `Panel`s of series, or `HeatMap`s, or `FamilyTree`s.
-Nothing here draws: `figure_interactive` makes a chart a plotly figure, `figure_paper` an SVG and a PDF, and
-`chart_csv` writes its numbers out.
+Nothing here draws: interactive.py makes a chart a plotly figure, paper/figure.py an SVG and a PDF, and csv.py writes
+its numbers out.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Number = int | float
-Values = Sequence[Number | None]
+from analyze.format import Number, Values
+
 Mark = Literal["line", "points", "linked", "bins", "bars"]
 
 # Okabe and Ito's palette, told apart with every common colour blindness; its yellow is too pale for a line

@@ -9,7 +9,8 @@ from html import escape
 from math import log10
 from typing import Any
 
-from analyze.report.draw.chart import HEAT_COLOURS, REFERENCE_COLOUR, Axis, HeatMap, Number, Panel, Series, Values
+from analyze.format import Number, Values
+from analyze.report.draw.chart import HEAT_COLOURS, REFERENCE_COLOUR, Axis, HeatMap, Panel, Series
 
 PlotlyFigure = dict[str, Any]  # {"data": traces, "layout": …}
 

@@ -5,8 +5,9 @@ from math import exp, pi, sqrt
 from statistics import median
 from typing import Any
 
-from analyze.report.draw.chart import Axis, Chart, Number, Panel, Series, Values
-from analyze.report.section import NOT_MEASURED, Section, Table, count, listing, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, Values, count, listing, measured, percent, significant
+from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.report.section import Section, Table
 from analyze.report.sections.laws import basis_chart, law_charts, laws_table, spectrum_chart
 from analyze.report.sections.toy import toy_tables
 from analyze.report.sections.toy_real import toy_real_tables, toy_real_words

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analyze.format import Number, decimal, measured
 from analyze.ladders import full_name, ladders, ladders_of
-from analyze.report.draw.chart import Axis, Chart, Number, Panel, Series
-from analyze.report.section import Table, decimal, measured
+from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.report.section import Table
 
 Dictionary = Mapping[str, Any]
 BASELINES = {"pca": "PCA keeping L0 components", "kmeans": "k-means, L0 = 1", "random": "random directions"}

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analyze.format import Number, count, percent, significant
 from analyze.ladders import ladder_of
-from analyze.report.draw.chart import Chart, HeatMap, Number
-from analyze.report.section import count, percent, significant
+from analyze.report.draw.chart import Chart, HeatMap
 
 Grid = Mapping[str, Any]
 MAPS = (  # key, title, whether a share, the highest value (None: the highest in the grid)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analyze.format import NOT_MEASURED, count, decimal, measured, percent
 from analyze.ladders import Ladder, ladders, ladders_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
-from analyze.report.section import NOT_MEASURED, Table, count, decimal, measured, percent
+from analyze.report.section import Table
 
 Dictionary = Mapping[str, Any]
 

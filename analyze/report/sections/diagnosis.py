@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from analyze.format import decimal, measured, percent
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
-from analyze.report.section import Table, decimal, measured, percent
+from analyze.report.section import Table
 
 SHARES = ("present", "composed", "absent")
 Groups = Mapping[str, Sequence[Pair]]

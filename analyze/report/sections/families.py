@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from analyze.format import count, measured
 from analyze.ladders import Ladder, ladder_of
 from analyze.report.draw.chart import Axis, Chart, FamilyTree, HeatMap, Kinship, Panel, Series
-from analyze.report.section import count, measured
 
 Dictionary = Mapping[str, Any]
 

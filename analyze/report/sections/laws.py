@@ -5,8 +5,9 @@ from itertools import accumulate
 from math import exp, gamma, lgamma, log, pi, sqrt
 from typing import Any
 
-from analyze.report.draw.chart import Axis, Chart, Number, Panel, Series
-from analyze.report.section import Table, count, decimal, measured, significant
+from analyze.format import Number, count, decimal, measured, significant
+from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.report.section import Table
 
 Hook = Mapping[str, Any]
 LAWS = {

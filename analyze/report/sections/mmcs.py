@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from analyze.format import Number, decimal, measured
 from analyze.ladders import Pair, ladder_of
-from analyze.report.draw.chart import Axis, Chart, HeatMap, Number, Panel, Series
-from analyze.report.section import decimal, measured
+from analyze.report.draw.chart import Axis, Chart, HeatMap, Panel, Series
 
 WIDE = 4  # columns of a heat map beyond which a cell has room for one number only
 

@@ -5,8 +5,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from analyze.format import count, decimal, listing, measured, percent, significant
 from analyze.ladders import Pair, ladder_of, ladders, names, pairs_by_ladder, pairs_of
-from analyze.report.section import Section, count, decimal, listing, measured, percent, significant
+from analyze.report.section import Section
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.training import still_learning
 

@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from analyze.format import NOT_MEASURED, decimal, measured, percent
 from analyze.ladders import Pair
-from analyze.report.section import NOT_MEASURED, Table, decimal, measured, percent
+from analyze.report.section import Table
 from analyze.report.sections.mmcs import ceiling_of
 
 

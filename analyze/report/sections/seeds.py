@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from analyze.format import NOT_MEASURED, Number, count, decimal, percent, significant
 from analyze.ladders import ladder_of
-from analyze.report.draw.chart import PALETTE, Axis, Chart, Number, Panel, Series
-from analyze.report.section import NOT_MEASURED, Section, Table, count, decimal, percent, significant
+from analyze.report.draw.chart import PALETTE, Axis, Chart, Panel, Series
+from analyze.report.section import Section, Table
 
 Group = Mapping[str, Any]
 QUANTITIES: dict[str, tuple[str, Callable[[Number | None], str]]] = {

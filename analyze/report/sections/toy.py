@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from analyze.format import NOT_MEASURED, Number, decimal, measured, percent, significant
 from analyze.ladders import ladders
-from analyze.report.draw.chart import Number
-from analyze.report.section import NOT_MEASURED, Table, decimal, measured, percent, significant
+from analyze.report.section import Table
 
 Record = Mapping[str, Any]
 EVEN = 0.5  # participation ratio, of the width, from which the dimensions count as evenly filled

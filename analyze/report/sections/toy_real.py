@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from analyze.report.draw.chart import Number
-from analyze.report.section import NOT_MEASURED, Table, decimal, listing, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, decimal, listing, measured, percent, significant
+from analyze.report.section import Table
 from analyze.report.sections.toy import basis, centred, evenly, outliers, positions
 
 Record = Mapping[str, Any]

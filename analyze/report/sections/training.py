@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from analyze.format import Number, count, measured
 from analyze.ladders import ladders
-from analyze.report.draw.chart import Axis, Chart, Number, Panel, Series
-from analyze.report.section import Section, count, measured
+from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.report.section import Section
 from analyze.report.sections.convergence import convergence_table, snapshot_charts
 from analyze.report.sections.undertraining import undertraining_charts, undertraining_tables
 

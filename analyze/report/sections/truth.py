@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from analyze.format import count, decimal, measured, percent, significant
 from analyze.ladders import ladders_of
-from analyze.report.section import Section, Table, count, decimal, measured, percent, significant
+from analyze.report.section import Section, Table
 from analyze.report.sections.truth_charts import truth_charts
 from analyze.report.sections.verdict import verdict_charts, verdict_tables, verdict_words
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from analyze.format import Number, count, measured
 from analyze.ladders import Ladder, ladder_of, ladders
-from analyze.report.draw.chart import PALETTE, Axis, Chart, Number, Panel, Series
-from analyze.report.section import count, measured
+from analyze.report.draw.chart import PALETTE, Axis, Chart, Panel, Series
 
 Dictionary = Mapping[str, Any]
 Ladders = Mapping[Ladder, Sequence[Dictionary]]

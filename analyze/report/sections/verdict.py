@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analyze.format import NOT_MEASURED, Number, count, decimal, significant
 from analyze.ladders import ladder_of
-from analyze.report.draw.chart import Axis, Chart, Number, Panel, Series
-from analyze.report.section import NOT_MEASURED, Table, count, decimal, significant
+from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.report.section import Table
 
 Grid = Mapping[str, Any]
 CRITERIA = {

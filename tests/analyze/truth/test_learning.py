@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from analyze.compare.chance import Chance
-from analyze.dictionary.stages import Stages
-from analyze.truth.learning import agreement, improved_until, learning, rows_to, steepest, value_at
+from analyze.dictionary.snapshots import Stages, agreement
+from analyze.truth.learning import improved_until, learning, rows_to, steepest, value_at
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
 

@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
-from analyze.report.draw.chart import REFERENCE_COLOUR, Axis, Panel, Series, Values
+from analyze.format import Values
+from analyze.report.draw.chart import REFERENCE_COLOUR, Axis, Panel, Series
 
 SYMBOLS = ("o", "D", "s", "^", "X", "*")
 HOLLOW = (1, 3, 5)  # symbols drawn as outlines, as on the page

@@ -1,0 +1,16 @@
+"""Open the evaluation rows of a run: held-out text, or toy data behind the store."""
+
+from analyze.evaluation.rows import EvaluationRows
+from winnow.config.experiment import Experiment
+from winnow.tokens import TokenFile
+
+
+def open_evaluation(config: Experiment, tokens: TokenFile | None) -> EvaluationRows:
+    """Open the evaluation rows of a run; toy data have no tokens."""
+    if tokens is None:
+        from analyze.evaluation.toy import ToyHeldOut
+
+        return ToyHeldOut(config)
+    from analyze.evaluation.text import HeldOut  # transformer-lens takes seconds, and toy data do without
+
+    return HeldOut(config, tokens)
