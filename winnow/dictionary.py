@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from winnow.errors import UserError, nearest
@@ -24,7 +23,7 @@ from winnow.formats import dictionary_learning, saelens, sparsify
 from winnow.formats.contents import Format, read_json, section
 from winnow.hub import fetch_dictionary
 from winnow.runtime.hashing import hash_file
-from winnow.runtime.publish import publish_file, publish_text
+from winnow.runtime.publish import publish_text
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"
@@ -183,23 +182,16 @@ def save_dictionary(
     if dictionary.groups is not None:
         raise UserError(f"{folder}: SAELens' layout, in which dictionaries are written, knows no groupmax")
     folder.mkdir(parents=True, exist_ok=True)
-    rule = "topk" if dictionary.k is not None else "gated" if dictionary.r_mag is not None else "relu"
-    rule = "jumprelu" if dictionary.threshold is not None else rule
-    tensors = {name: value.detach().float().cpu().contiguous() for name, value in dictionary.named_parameters()}
-    if rule == "gated":
-        tensors["b_gate"] = tensors.pop("b_enc")
+    written = saelens.write_weights(folder, dict(dictionary.named_parameters()))
+    publish_text(folder / TRAINING, json.dumps({**provenance, WEIGHTS_SHA256: written}, indent=1) + "\n")
     config = saelens.describe(
-        rule,
+        saelens.rule_of(dictionary.k, dictionary.threshold, dictionary.r_mag),
         dictionary.architecture,
         dictionary.d_model,
         dictionary.n_latents,
         dictionary.k,
         {"hook_name": dictionary.hook, **metadata},
     )
-    with publish_file(folder / saelens.WEIGHTS) as partial:
-        save_file(tensors, partial)
-        written = hash_file(partial)
-    publish_text(folder / TRAINING, json.dumps({**provenance, WEIGHTS_SHA256: written}, indent=1) + "\n")
     publish_text(folder / saelens.CONFIG, json.dumps(config, indent=1) + "\n")
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
 from torch import Tensor
 
 from winnow.errors import UserError
@@ -30,6 +31,8 @@ from winnow.formats.contents import (
     subtract_b_dec,
 )
 from winnow.formats.saelens_scaling import fold_scaling
+from winnow.runtime.hashing import hash_file
+from winnow.runtime.publish import publish_file
 
 CONFIG = "cfg.json"
 WEIGHTS = "sae_weights.safetensors"
@@ -116,6 +119,23 @@ def describe(
     if k is not None:
         config |= {"k": k, "rescale_acts_by_decoder_norm": False}
     return config
+
+
+def rule_of(k: int | None, threshold: Tensor | None, r_mag: Tensor | None) -> str:
+    """Say how a dictionary with these parts chooses its latents: relu, topk, jumprelu or gated."""
+    if threshold is not None:
+        return "jumprelu"
+    return "topk" if k is not None else "gated" if r_mag is not None else "relu"
+
+
+def write_weights(folder: Path, parameters: Mapping[str, Tensor]) -> str:
+    """Publish the weights of a dictionary, given by our names, and return the file's sha256."""
+    tensors = {name: value.detach().float().cpu().contiguous() for name, value in parameters.items()}
+    if "r_mag" in tensors:
+        tensors["b_gate"] = tensors.pop("b_enc")
+    with publish_file(folder / WEIGHTS) as partial:
+        save_file(tensors, partial)
+        return hash_file(partial)
 
 
 def _name_there(model: str) -> str:
