@@ -6,7 +6,7 @@ ARGS ?= # keys to override, given to every stage: ARGS="--run runs/small --text.
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test check format lint types
+.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test check format lint imports types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -80,13 +80,17 @@ kernels: $(READY)
 	$(BIN)/pip install --quiet --upgrade --target .triton triton==3.9.0
 	PYTHONPATH=.triton $(BIN)/pytest tests/train/kernels/test_kernels.py
 
-check: format lint types test
+check: format lint imports types test
 
 format: $(READY)
 	$(BIN)/ruff format --check .
 
 lint: $(READY)
 	$(BIN)/ruff check .
+
+# which package may import which: pyproject.toml, [tool.importlinter]
+imports: $(READY)
+	@$(BIN)/lint-imports --no-cache
 
 types: $(READY)
 	$(BIN)/pyright
