@@ -11,7 +11,7 @@ from analyze.features.choice import choose, refuse_unknown
 from analyze.features.pages import write_features
 from analyze.inputs import Inputs, read_metrics, run_tokens
 from analyze.report.terminal import print_summary
-from analyze.to_json import plain
+from analyze.to_json import to_json
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import run_lock
 from winnow.runtime.publish import publish_text
@@ -36,7 +36,7 @@ def measure_run(config: Experiment) -> None:
 
             run.report.mkdir(exist_ok=True)
             write_resolved(config)
-            metrics = plain(measure(config, tokens, inputs, metrics))
+            metrics = to_json(measure(config, tokens, inputs, metrics))
             page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
             publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
         remove_others(metrics, run.report)

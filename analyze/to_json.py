@@ -7,14 +7,14 @@ from typing import Any
 DIGITS = 7
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Convert arrays, tensors and numbers, however deeply nested; a number that is not finite becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_json(item) for item in value]
     if hasattr(value, "tolist"):  # numpy's and torch's, scalars included
-        return plain(value.tolist())
+        return to_json(value.tolist())
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     return value

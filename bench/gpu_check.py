@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportMissingImports=false, reportUnusedExpression=false
 # ruff: noqa: B023, F821 - a lambda is called before the loop goes on, and before `del`
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # not this folder, where `train` and `harvest` are benchmarks
 
@@ -81,15 +82,15 @@ def relative(found, wanted):
     return float((found - wanted).norm() / wanted.norm().clamp_min(1e-300))
 
 
-def member(kind, d, n, rows, dtype="float32", rate=1e-3, device=DEVICE, seed=0, **own):
-    from train.learner import Member
+def learner(kind, d, n, rows, dtype="float32", rate=1e-3, device=DEVICE, seed=0, **own):
+    from train.learner import Learner
     from train.plan import Planned
     from train.start.initialise import first_directions, initial_parameters
 
     given = {**SETTINGS, "architecture": kind, **KINDS[kind], "compute_dtype": dtype, "learning_rate": rate}
     given |= {"batch_rows": rows, "n_latents": n, "seed": seed, **own}
     directions = first_directions("random", n, d, seed, lambda: torch.empty(0, d))
-    return Member(Planned("hook", Path("check"), given), initial_parameters(directions, torch.zeros(d)), device, 1)
+    return Learner(Planned("hook", Path("check"), given), initial_parameters(directions, torch.zeros(d)), device, 1)
 
 
 def drawn(*shape, seed=0):
@@ -215,42 +216,42 @@ def kernels(quick):
 @part
 def steps(quick):
     """One step on the device against the same step in float64 on the CPU; bits twice; no waiting."""
-    from train.architectures import Moment, architecture_of
+    from train.architectures import StepContext, architecture_of
     from train.stack import Stack
 
     rows, d, n = (64, 16, 96) if quick else (512, 64, 1024)
     x = drawn(rows, d)
     for kind in KINDS:
         own = {"k": 5} if "k" in KINDS[kind] else {}
-        one = member(kind, d, n, rows, **own)
+        one = learner(kind, d, n, rows, **own)
         architecture = architecture_of(one.objective)
         stacked = {name: value.unsqueeze(0) for name, value in one.parameters.items()}
         double = {name: value.cpu().double().clone() for name, value in stacked.items()}
         dead = (torch.arange(n) % 3 == 0)[None]
         try:
-            here = architecture.step(stacked, x.to(DEVICE), Moment(1.0, dead.to(DEVICE), True))
-            there = architecture.step(double, x.double(), Moment(1.0, dead, True))
+            here = architecture.step(stacked, x.to(DEVICE), StepContext(1.0, dead.to(DEVICE), True))
+            there = architecture.step(double, x.double(), StepContext(1.0, dead, True))
             worst = max(relative(here.gradients[name], value) for name, value in there.gradients.items())
             worst = max(worst, relative(here.loss, there.loss))
             note(f"step of {kind}, float32 against float64 on the CPU", worst, worst < 1e-4)
             low = architecture_of({**one.objective, "compute_dtype": "bfloat16"})
-            here = low.step(stacked, x.to(DEVICE), Moment(1.0, dead.to(DEVICE), True))
+            here = low.step(stacked, x.to(DEVICE), StepContext(1.0, dead.to(DEVICE), True))
             worst = max(relative(here.gradients[name], there.gradients[name]) for name in ("W_enc", "W_dec", "b_dec"))
             note(
                 f"step of {kind}, bfloat16 against float64 on the CPU", worst, worst < 0.25
             )  # a k-th largest may change places
             runs = []
             for _ in range(2):
-                stack = Stack([member(kind, d, n, rows, **own)])
-                stack.members[0].any_dead = True
+                stack = Stack([learner(kind, d, n, rows, **own)])
+                stack.learners[0].any_dead = True
                 for batch in range(20):
                     y = drawn(rows, d, seed=batch).to(DEVICE)
                     stack.train_on(y, y.square().sum())
-                runs.append({name: value.cpu() for name, value in stack.members[0].state()[0].items()})
+                runs.append({name: value.cpu() for name, value in stack.learners[0].state()[0].items()})
             unequal = [name for name in runs[0] if not torch.equal(runs[0][name], runs[1][name])]
             note(f"20 steps of {kind} twice, bits", "equal" if not unequal else f"differ in {unequal}", not unequal)
             if GPU:
-                stack = Stack([member(kind, d, n, rows, **own)])
+                stack = Stack([learner(kind, d, n, rows, **own)])
                 y = x.to(DEVICE)
                 variance = y.square().sum()
                 stack.train_on(y, variance)
@@ -279,13 +280,13 @@ def resume(quick):
         ends = []
         with tempfile.TemporaryDirectory(dir=".") as folder:
             for stops in (False, True):
-                some = [member(kind, d, n, rows, **own) for own in grid]
+                some = [learner(kind, d, n, rows, **own) for own in grid]
                 stack = Stack(some)
                 for batch in range(10):
                     if stops and batch == 5:
                         for number, one in enumerate(some):
                             write_checkpoint(Path(folder, str(number)), *one.state())
-                        some = [member(kind, d, n, rows, **own) for own in grid]
+                        some = [learner(kind, d, n, rows, **own) for own in grid]
                         for number, one in enumerate(some):
                             one.load_state(*read_checkpoint(Path(folder, str(number)), 5 * rows))
                         stack = Stack(some)
@@ -317,7 +318,7 @@ def speed(quick):
                 try:
                     if GPU:
                         torch.cuda.reset_peak_memory_stats()
-                    stack = Stack([member(kind, d, n, rows, dtype, rate=1e-9)])
+                    stack = Stack([learner(kind, d, n, rows, dtype, rate=1e-9)])
                     step = functools.partial(stack.train_on, x, variance)
                     took = seconds(step, 5)
                     wait()
@@ -387,7 +388,7 @@ def pieces(quick):
 
         from train.stack import Stack
 
-        stack, y = Stack([member("topk", d, n, rows, "bfloat16", rate=1e-9)]), torch.randn(rows, d, device=DEVICE)
+        stack, y = Stack([learner("topk", d, n, rows, "bfloat16", rate=1e-9)]), torch.randn(rows, d, device=DEVICE)
         for _ in range(3):
             stack.train_on(y, y.square().sum())
         with profile(activities=[ProfilerActivity.CUDA]) as seen:
@@ -407,7 +408,7 @@ def reading(quick):
     batches = 24
     with tempfile.TemporaryDirectory(dir=".") as folder:
         loader = loader_of(Path(folder), shape, batches)
-        stack = Stack([member("topk", shape.d, shape.n, shape.rows, "bfloat16", rate=1e-9, **TOPK)])
+        stack = Stack([learner("topk", shape.d, shape.n, shape.rows, "bfloat16", rate=1e-9, **TOPK)])
         held = [x.to(DEVICE).float() for x in loader.batches(0, 4 * shape.rows, shape.rows)]
 
         def feed(source):
@@ -428,7 +429,7 @@ def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float
     from harvest.make_shards import make_missing
     from harvest.model_source import ModelSource
     from harvest.plan import Plan
-    from winnow.config.experiment import Experiment, Harvest, Model, Text
+    from winnow.config.experiment import Experiment, HarvestSettings, ModelSettings, TextSettings
     from winnow.model.forward import forward_passes
     from winnow.model.hooks import resolve_hooks
     from winnow.model.language_model import open_model
@@ -444,9 +445,9 @@ def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float
     config = Experiment(
         config="",
         run=str(folder),
-        model=Model(name=model, dtype=dtype, device=device),
-        text=Text(context=context),
-        harvest=Harvest(
+        model=ModelSettings(name=model, dtype=dtype, device=device),
+        text=TextSettings(context=context),
+        harvest=HarvestSettings(
             sequences_per_batch=batch, storage_dtype=stored, **({"positions": positions} if positions else {})
         ),
     )

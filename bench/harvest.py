@@ -24,7 +24,7 @@ from bench.table import Row, publish_rows
 from harvest.make_shards import make_missing
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
-from winnow.config.experiment import DType, Experiment, Harvest, Model, PositionPolicy, Text
+from winnow.config.experiment import DType, Experiment, HarvestSettings, ModelSettings, PositionPolicy, TextSettings
 from winnow.model.forward import forward_passes
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
@@ -82,9 +82,11 @@ def measure(
     config = Experiment(
         config="",
         run=str(folder),
-        model=Model(dtype=dtype),
-        text=Text(context=context),
-        harvest=Harvest(sequences_per_batch=batch, storage_dtype="float16" if dtype == "float32" else "bfloat16"),
+        model=ModelSettings(dtype=dtype),
+        text=TextSettings(context=context),
+        harvest=HarvestSettings(
+            sequences_per_batch=batch, storage_dtype="float16" if dtype == "float32" else "bfloat16"
+        ),
     )
     names = resolve_hooks(HOOKS[hooks], model.hooks)
     width = model.widths(names)
@@ -124,7 +126,7 @@ def main() -> None:
         folder = Path(name)
         save_model(folder / "model", arguments.quick)
         for dtype in ("float32", "bfloat16"):
-            model = open_model(Model(name=str(folder / "model"), dtype=dtype))
+            model = open_model(ModelSettings(name=str(folder / "model"), dtype=dtype))
             for context in (128, 1024):
                 for hooks, compiled in [*((hooks, False) for hooks in HOOKS), ("24 hooks", True)]:
                     if arguments.only in f"{hooks}, context {context}, {dtype}" + ", compiled" * compiled:

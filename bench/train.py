@@ -24,11 +24,11 @@ from torch import Tensor
 from bench.harvest import ratio_of
 from bench.read import HOOK, write_store
 from bench.table import Row, publish_rows
-from train.cores import side_by_side
-from train.learner import Member
+from train.cores import parallel_map
+from train.learner import Learner
 from train.loader import Loader
 from train.plan import Planned
-from train.stack import Stack, stack_members
+from train.stack import Stack, stack_learners
 from train.start.initialise import first_directions, initial_parameters
 from winnow.shards.dtypes import TORCH
 
@@ -94,7 +94,7 @@ def main() -> None:
     publish_rows("train" + (" (quick)" if quick else ""), "the floor", results)
 
 
-def member(shape: Shape, settings: dict[str, Any], seed: int = 0) -> Member:
+def learner(shape: Shape, settings: dict[str, Any], seed: int = 0) -> Learner:
     settings = {
         "n_latents": shape.n,
         "seed": seed,
@@ -109,7 +109,7 @@ def member(shape: Shape, settings: dict[str, Any], seed: int = 0) -> Member:
     }
     directions = first_directions("random", shape.n, shape.d, seed, lambda: torch.empty(0, shape.d))
     planned = Planned("hook", Path("bench"), settings)
-    return Member(planned, initial_parameters(directions, torch.zeros(shape.d)), DEVICE, 1)
+    return Learner(planned, initial_parameters(directions, torch.zeros(shape.d)), DEVICE, 1)
 
 
 def rows_of(shape: Shape, batches: int = 1) -> Tensor:
@@ -119,7 +119,7 @@ def rows_of(shape: Shape, batches: int = 1) -> Tensor:
 def step(case: Case, shape: Shape, repeats: int) -> Row:
     """Time a step against so many products of the encoder's size in the same dtype."""
     x = rows_of(shape).to(DEVICE)
-    measured = member(shape, case.settings | {"compute_dtype": case.dtype})
+    measured = learner(shape, case.settings | {"compute_dtype": case.dtype})
     if case.density is not None:
         set_density(measured, x, case.density)
     stack = Stack([measured])
@@ -138,7 +138,7 @@ def step(case: Case, shape: Shape, repeats: int) -> Row:
     return Row(what, shape.rows / took, shape.rows / floored, "rows/s", 1 / case.most)
 
 
-def set_density(measured: Member, x: Tensor, density: float) -> None:
+def set_density(measured: Learner, x: Tensor, density: float) -> None:
     """Lower the encoder's bias until that share of the latents is active."""
     pre = x[:512] @ measured.parameters["W_enc"].T
     above = round(density * pre.numel())
@@ -150,8 +150,8 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
     batches = 4
     with tempfile.TemporaryDirectory() as folder:
         loader = loader_of(Path(folder), shape, batches)
-        together = [member(shape, TOPK, seed) for seed in range(8)]
-        alone = [Stack([member(shape, TOPK, seed)]) for seed in range(8)]
+        together = [learner(shape, TOPK, seed) for seed in range(8)]
+        alone = [Stack([learner(shape, TOPK, seed)]) for seed in range(8)]
 
         def open_rows() -> Iterable[Tensor]:
             for batch in loader.batches(0, batches * shape.rows, shape.rows):
@@ -162,13 +162,13 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
                 for x in open_rows():
                     stack.train_on(x, x.square().sum())
 
-        stacks = stack_members(together)
+        stacks = stack_learners(together)
         # the threads of a sweep are set up once in a run: not part of its steps
-        with side_by_side(len(together), DEVICE) as each:
+        with parallel_map(len(together), DEVICE) as in_parallel:
 
             def in_one_pass() -> None:
                 for x in open_rows():
-                    each(partial(Stack.train_on, x=x, variance=x.square().sum()), stacks)
+                    in_parallel(partial(Stack.train_on, x=x, variance=x.square().sum()), stacks)
 
             one, both = ratio_of(waited(one_by_one), waited(in_one_pass), repeats)
     rows = 8 * batches * shape.rows
@@ -179,7 +179,7 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
 def reading(shape: Shape, repeats: int) -> Row:
     """Time a topk dictionary on rows from shards against the same rows in memory, both in the middle of a training."""
     batches = 8
-    stack = Stack([member(shape, TOPK)])
+    stack = Stack([learner(shape, TOPK)])
     with tempfile.TemporaryDirectory() as folder:
         loader = loader_of(Path(folder), shape, batches)
         held = [x.clone() for x in loader.batches(0, batches * shape.rows, shape.rows)]

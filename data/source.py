@@ -10,7 +10,7 @@ from datasets import IterableDataset, config, load_dataset
 from datasets.utils.logging import disable_progress_bar
 
 from data.python_docs import load_python_docs
-from winnow.config.experiment import Text
+from winnow.config.experiment import TextSettings
 from winnow.errors import UserError, nearest
 from winnow.hub import FAILURES, keep_commit, quiet, why
 
@@ -19,7 +19,7 @@ _BUILDERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "par
 _LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl and parquet files"
 
 
-def text_commit(settings: Text, made_with: str = "") -> str:
+def text_commit(settings: TextSettings, made_with: str = "") -> str:
     """Find the commit of the data set to read, "" where it is not on the hub; `made_with`: the one a run began with.
 
     Raises `UserError` naming the data set and what is the matter with it.
@@ -35,7 +35,7 @@ def text_commit(settings: Text, made_with: str = "") -> str:
         ) from error
 
 
-def documents(settings: Text, skip: int = 0, commit: str = "") -> Iterator[Document]:
+def documents(settings: TextSettings, skip: int = 0, commit: str = "") -> Iterator[Document]:
     """Yield the documents of the configured source after the first `skip`; of a data set on the hub, at `commit`.
 
     They are strings, or lists of token ids where the column holds those. Raises `UserError` naming the source,
@@ -62,7 +62,7 @@ def documents(settings: Text, skip: int = 0, commit: str = "") -> Iterator[Docum
         yield row[settings.column]
 
 
-def _readable(settings: Text, rows: Iterator[Any], skip: int) -> Iterator[Any]:
+def _readable(settings: TextSettings, rows: Iterator[Any], skip: int) -> Iterator[Any]:
     """Yield the rows; a file or a connection that breaks is said in one line."""
     read = skip
     try:
@@ -78,7 +78,7 @@ def _readable(settings: Text, rows: Iterator[Any], skip: int) -> Iterator[Any]:
         ) from error
 
 
-def _rows(settings: Text, commit: str) -> Any:
+def _rows(settings: TextSettings, commit: str) -> Any:
     kind, _, where = settings.source.partition(":")
     if kind == "python-docs":
         splits = load_python_docs()
@@ -109,7 +109,7 @@ def _from_files(pattern: str, split: str) -> IterableDataset:
     return loaded
 
 
-def _from_hub(name: str, settings: Text, commit: str) -> IterableDataset:
+def _from_hub(name: str, settings: TextSettings, commit: str) -> IterableDataset:
     try:
         with quiet():
             loaded = load_dataset(
@@ -125,6 +125,6 @@ def _from_hub(name: str, settings: Text, commit: str) -> IterableDataset:
     return loaded
 
 
-def _why(settings: Text, error: BaseException) -> str:
+def _why(settings: TextSettings, error: BaseException) -> str:
     """Say in one line why the data set could not be had."""
     return why(error, settings.source.partition(":")[2], settings.revision or "main", "dataset")

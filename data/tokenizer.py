@@ -6,7 +6,7 @@ from typing import NamedTuple
 import transformers
 from transformers import AutoTokenizer
 
-from winnow.config.experiment import Model, Text
+from winnow.config.experiment import ModelSettings, TextSettings
 from winnow.errors import UserError
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 
@@ -17,7 +17,7 @@ class TextTokenizer:
     commit: that of the model's repository on the hub which it was read at, "" of a local folder.
     """
 
-    def __init__(self, settings: Model, commit: str = "") -> None:
+    def __init__(self, settings: ModelSettings, commit: str = "") -> None:
         """Open the tokenizer of a model, at `commit` where that is known already.
 
         Raises `UserError` naming what was tried where there is none.
@@ -54,7 +54,7 @@ class Framing(NamedTuple):
     bos: int | None  # at the start of every sequence
 
 
-def framing(tokenizer: TextTokenizer, settings: Text) -> Framing:
+def framing(tokenizer: TextTokenizer, settings: TextSettings) -> Framing:
     """Decide both; raises `UserError` where BOS is asked for and the tokenizer has none."""
     separator = list(dict.fromkeys(token for token in (tokenizer.eos, tokenizer.bos) if token is not None))
     wanted = tokenizer.prepends_bos if settings.prepend_bos == "auto" else settings.prepend_bos

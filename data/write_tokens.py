@@ -21,7 +21,7 @@ import numpy as np
 from data.pack import Packer
 from data.source import documents, text_commit
 from data.tokenizer import Framing, TextTokenizer, framing
-from winnow.config.experiment import Experiment, Text
+from winnow.config.experiment import Experiment, TextSettings
 from winnow.errors import UserError
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file, publish_text
@@ -79,7 +79,7 @@ def _read_state(folder: Path, settings: dict[str, Any]) -> State:
 
 
 def _parts(
-    state: State, text: Text, tokenizer: TextTokenizer, frame: Framing, wanted: int
+    state: State, text: TextSettings, tokenizer: TextTokenizer, frame: Framing, wanted: int
 ) -> Iterator[tuple[State, np.ndarray]]:
     """Yield each part's sequences [sequence, context] with the state after it."""
     source = documents(text, state.documents, state.text_commit)

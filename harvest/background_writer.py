@@ -29,7 +29,7 @@ class BackgroundShard(AbstractContextManager["BackgroundShard"]):
         self, pool: Executor, opened: AbstractContextManager[ShardFile], held: ExitStack, device: torch.device
     ) -> None:
         self._queue: Queue[Callable[[], Rows] | None] = Queue(BATCHES_IN_FLIGHT)
-        self._departure = Departure(device)
+        self._departure = DeviceToHostCopy(device)
         self._given_up = False
         self._future: Future[None] = pool.submit(self._write, opened, held)
 
@@ -64,7 +64,7 @@ class BackgroundShard(AbstractContextManager["BackgroundShard"]):
                 raise RuntimeError("the shard is given up: its rows ended early")
 
 
-class Departure:
+class DeviceToHostCopy:
     """Brings rows from the device to the host; on a GPU without holding up its computation."""
 
     def __init__(self, device: torch.device) -> None:

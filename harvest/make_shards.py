@@ -14,7 +14,7 @@ from typing import Any
 
 from harvest.background_writer import BackgroundShard
 from harvest.plan import Plan, bytes_per_row, refuse_without_space
-from harvest.source import Source, open_source
+from harvest.source import RowSource, open_source
 from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import claim
@@ -50,7 +50,7 @@ def make_shards(
 
 
 def make_missing(
-    source: Source, plan: Plan, numbers: Iterable[int], dtype: str, folder: Path, advance: Callable[[int], None]
+    source: RowSource, plan: Plan, numbers: Iterable[int], dtype: str, folder: Path, advance: Callable[[int], None]
 ) -> None:
     """Make the shards of these numbers that no other process makes, stored as `dtype`.
 
@@ -89,7 +89,7 @@ def make_missing(
             shard.wait()
 
 
-def _write_manifest(config: Experiment, source: Source, plan: Plan, settings: dict[str, Any], folder: Path) -> None:
+def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings: dict[str, Any], folder: Path) -> None:
     path = folder / "manifest.json"
     if path.exists():
         source.refuse_other(folder, json.loads(path.read_text(encoding="utf-8")))
@@ -117,7 +117,7 @@ def _merge_statistics(folder: Path) -> None:
 
 
 def make_shard(
-    source: Source,
+    source: RowSource,
     number: int,
     span: tuple[int, int],
     storage_dtype: str,

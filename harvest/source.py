@@ -19,7 +19,7 @@ from winnow.tokens import TokenFile
 
 
 @runtime_checkable
-class Source(Protocol):
+class RowSource(Protocol):
     """Gives the rows of every hook, sequence by sequence."""
 
     device: torch.device
@@ -46,7 +46,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(config: Experiment, tokens: TokenFile | None, ranks: Ranks) -> AbstractContextManager[Source]:
+def open_source(config: Experiment, tokens: TokenFile | None, ranks: Ranks) -> AbstractContextManager[RowSource]:
     """Open what the configuration names: the model, to read `tokens`, or the toy data, which have none.
 
     Raises `UserError` where it cannot be opened, or has not what is asked for.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from winnow.config.experiment import Architecture, Dictionaries, Experiment, Train
+from winnow.config.experiment import Architecture, Dictionaries, Experiment, TrainSettings
 from winnow.errors import UserError, nearest
 
 CEILING = 200_000_000  # rows at most, where train.rows = "converged" and no max_rows is set
@@ -46,7 +46,7 @@ class Size(NamedTuple):
         own = 2 if self.architecture == "gated" else int(self.architecture in THRESHOLDED)
         return 2 * self.matrix + (1 + own) * self.n_latents + self.d_model
 
-    def state(self, train: Train) -> int:
+    def state(self, train: TrainSettings) -> int:
         """Count the bytes from which a training goes on, with the copies of directions that are compared."""
         buffers = 2 if self.architecture in ("batchtopk", "matryoshka") else 0  # the running threshold, and batches
         copies = 2 if train.rows == "converged" else 1
@@ -84,12 +84,12 @@ def _matching(patterns: Sequence[str], hooks: dict[str, int], number: int) -> li
     return [hook for hook in hooks if any(fnmatchcase(hook, pattern) for pattern in patterns)]
 
 
-def most_rows(train: Train) -> int:
+def most_rows(train: TrainSettings) -> int:
     """Give the rows that each dictionary sees at most."""
     return train.rows if train.rows != "converged" else train.max_rows or CEILING
 
 
-def most_snapshots(train: Train) -> int:
+def most_snapshots(train: TrainSettings) -> int:
     """Count the snapshots of one dictionary: at the first batch, and so many for each doubling of the rows."""
     if not train.snapshots:
         return 0

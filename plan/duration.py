@@ -10,7 +10,7 @@ from typing import NamedTuple
 from plan.dictionaries import Size, most_rows
 from plan.machine import Machine
 from plan.model_shape import ModelShape
-from winnow.config.experiment import Experiment, Train
+from winnow.config.experiment import Experiment, TrainSettings
 
 BLOCK_ROWS = 8  # rows that the trainer reads at a time
 LAUNCHED_LATENTS = 2**28  # rows x latents of a stack's step, at most
@@ -56,7 +56,7 @@ def harvest_time(
     )
 
 
-def train_time(train: Train, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> TrainTime:
+def train_time(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> TrainTime:
     """Estimate the training of the dictionaries of one hook, `stored_rows` of which are on the disk."""
     rows = most_rows(train)
     batch = train.batch_rows
@@ -68,7 +68,7 @@ def train_time(train: Train, sizes: list[Size], stored_rows: int, row_bytes: int
     return TrainTime(steps=rows / batch * step, reading=read * seconds_per_row)
 
 
-def stacks(train: Train, sizes: list[Size]) -> list[tuple[Size, int]]:
+def stacks(train: TrainSettings, sizes: list[Size]) -> list[tuple[Size, int]]:
     """Group dictionaries that take their steps together, as the trainer does on a GPU: a size, and how many of it."""
     alike = Counter(size._replace(k=0) for size in sizes)
     largest_k = {size._replace(k=0): size.k for size in sorted(sizes, key=lambda size: size.k)}
@@ -80,7 +80,7 @@ def stacks(train: Train, sizes: list[Size]) -> list[tuple[Size, int]]:
     return grouped
 
 
-def stack_seconds(train: Train, size: Size, count: int, m: Machine) -> float:
+def stack_seconds(train: TrainSettings, size: Size, count: int, m: Machine) -> float:
     """Estimate one step of a stack of `count` dictionaries of one size."""
     flops = count * (step_flops(size, train.batch_rows) + gather_flops(size, train.batch_rows))
     return (
@@ -101,7 +101,7 @@ def gather_flops(size: Size, batch: int) -> int:
     return GATHERS * 2 * batch * size.k * size.d_model
 
 
-def step_bytes(size: Size, train: Train) -> int:
+def step_bytes(size: Size, train: TrainSettings) -> int:
     """Count the bytes that a step reads and writes."""
     low = train.compute_dtype == "bfloat16"
     latents = train.batch_rows * size.n_latents * (2 if low else 4)

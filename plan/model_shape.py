@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, not_found
@@ -38,7 +38,7 @@ class ModelShape(NamedTuple):
     widest: int  # most values per token that one of its modules gives out
 
 
-def model_shape(settings: Model, patterns: Sequence[str], context: int) -> ModelShape:
+def model_shape(settings: ModelSettings, patterns: Sequence[str], context: int) -> ModelShape:
     """Measure the model that the settings name, run over sequences of `context` tokens as far as the hooks need.
 
     Raises `UserError` where its configuration is not found, where a pattern names no hook, and where the model does not
@@ -78,14 +78,14 @@ def _cpu_attention_flops(query: Any, key: Any, value: Any, *rest: Any, out_shape
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flops}
 
 
-def _config(settings: Model) -> Any:
+def _config(settings: ModelSettings) -> Any:
     try:
         return AutoConfig.from_pretrained(settings.name, revision=settings.revision)
     except (OSError, ValueError, HFValidationError) as error:
         raise UserError(not_found(settings, error)) from error
 
 
-def _fake_model(settings: Model, config: Any) -> LanguageModel:
+def _fake_model(settings: ModelSettings, config: Any) -> LanguageModel:
     transformers.logging.disable_progress_bar()
     dtype = TORCH[settings.dtype]
     plain, twin = (_modules(config, dtype) for _ in range(2))  # the bridge takes one of them apart

@@ -17,7 +17,7 @@ from plan.dictionaries import FLOAT, Size, most_rows, most_snapshots
 from plan.duration import BLOCK_ROWS, stacks
 from plan.machine import Machine
 from plan.model_shape import ModelShape
-from winnow.config.experiment import Experiment, PositionPolicy, Train
+from winnow.config.experiment import Experiment, PositionPolicy, TrainSettings
 from winnow.positions import most_per_sequence
 from winnow.shards.contiguous import DataSet, layout_bytes
 from winnow.shards.layout import shard_layout
@@ -126,7 +126,7 @@ def cpu_batches() -> int:
     return min(torch.get_num_threads(), AT_ONCE)
 
 
-def train_memory(train: Train, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:
+def train_memory(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:
     """Estimate the training of the dictionaries of one hook: their states, a step, an evaluation, rows to come."""
     windows = window_bytes(train, stored_rows, row_bytes)
     states = sum(size.state(train) for size in sizes)
@@ -142,14 +142,14 @@ def train_memory(train: Train, sizes: list[Size], stored_rows: int, row_bytes: i
     return Memory(PROCESS + windows + working, 0)
 
 
-def window_bytes(train: Train, stored_rows: int, row_bytes: int) -> int:
+def window_bytes(train: TrainSettings, stored_rows: int, row_bytes: int) -> int:
     """Count the two windows of rows that are held, and the order of the store's blocks, of two epochs."""
     window = max(BLOCK_ROWS, min(stored_rows, train.window_mib * 2**20 // row_bytes))
     held = 1 if window == stored_rows else 2
     return held * window * row_bytes + window * PER_ROW + 2 * 8 * stored_rows // BLOCK_ROWS
 
 
-def step_memory(train: Train, size: Size, count: int) -> int:
+def step_memory(train: TrainSettings, size: Size, count: int) -> int:
     """Count the gradients of a stack's step, and what it holds for each row and latent."""
     number = 2 if train.compute_dtype == "bfloat16" else FLOAT
     cast = 2 * size.matrix * number if number < FLOAT else 0

@@ -28,11 +28,11 @@ def print_plan(config: Experiment) -> None:
         console.print(f"\n[bold]{title}[/]")
         console.print(_table(rows))
     console.print("\n[bold]in short[/]")
-    for line in summary(found):
+    for line in in_short(found):
         console.print(f"  {line}", style="green" if found.disk.total <= found.free else "yellow")
 
 
-def summary(found: Estimate) -> list[str]:
+def in_short(found: Estimate) -> list[str]:
     """Say in three lines what a run takes; the comments of configs/*.toml are these."""
     disk, memory = found.disk, found.memory
     besides = f", of which {size(disk.checkpoints)} while training" if disk.checkpoints else ""

@@ -6,7 +6,7 @@ dictionaries/<hook>/<name>/checkpoints/rows-0000002000000/
 metrics.jsonl          the curve up to there, beside checkpoints/
 
 A checkpoint appears as a whole, and the one before stays until the whole sweep has the new one (before the first, an
-empty rows-0000000000000/ is there). After a kill in between, members hold different checkpoints: those with one in
+empty rows-0000000000000/ is there). After a kill in between, learners hold different checkpoints: those with one in
 common go on together.
 """
 

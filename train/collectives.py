@@ -4,7 +4,7 @@ Every rank sees the same rows. It encodes and decodes with its own latents; part
 that all ranks know the same error, from which each takes the gradients of its own weights. The numbers that all ranks
 decide by (losses, reconstructions, which values are the largest) are equal to the last bit on every rank.
 
-`Exchange` is a process alone, for which all of this is nothing; `RankExchange` speaks through torch.distributed.
+`Collectives` is a process alone, for which all of this is nothing; `RankCollectives` speaks through torch.distributed.
 """
 
 import os
@@ -24,13 +24,13 @@ from winnow.runtime.stage import Interrupted
 PATIENCE = timedelta(minutes=30)  # the others may read, evaluate or save that long
 
 
-class Exchange:
+class Collectives:
     """One process that holds all latents."""
 
     ranks = 1
     rank = 0
 
-    def sum(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    def all_reduce(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         """Add up a tensor over ranks; may change it."""
         return tensor
 
@@ -38,12 +38,12 @@ class Exchange:
         """Give the smallest of each entry over ranks; may change the tensor."""
         return tensor
 
-    def gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."]:
+    def all_gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."]:
         """Put the ranks' tensors of one shape under one another, on every rank."""
         return tensor
 
-    def collect(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."] | None:
-        """Do as `gather` in the host's memory, on rank 0 only."""
+    def gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."] | None:
+        """Do as `all_gather` in the host's memory, on rank 0 only."""
         return tensor
 
     def largest(self, values: Shaped[Tensor, "group candidate"], count: int) -> Bool[Tensor, "group candidate"] | None:
@@ -51,17 +51,17 @@ class Exchange:
         return None
 
 
-ALONE = Exchange()
+ALONE = Collectives()
 
 
-class RankExchange(Exchange):
+class RankCollectives(Collectives):
     """The ranks of a torch.distributed job. Raises `Interrupted` where one of them is gone."""
 
     def __init__(self) -> None:
         self.ranks = dist.get_world_size()
         self.rank = dist.get_rank()
 
-    def sum(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    def all_reduce(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
         """Add up a tensor over ranks, in place where it is contiguous."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
@@ -69,7 +69,7 @@ class RankExchange(Exchange):
         """Give the smallest of each entry over ranks."""
         return self._reduce(tensor, dist.ReduceOp.MIN)
 
-    def gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."]:
+    def all_gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."]:
         """Put the ranks' tensors of one shape under one another, on every rank."""
         tensor = tensor.contiguous()
         parts = [torch.empty_like(tensor) for _ in range(self.ranks)]
@@ -77,7 +77,7 @@ class RankExchange(Exchange):
             dist.all_gather(parts, tensor)
         return torch.cat(parts)
 
-    def collect(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."] | None:
+    def gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."] | None:
         """Put the ranks' tensors under one another in the memory of rank 0's host; None on the others."""
         tensor = tensor.detach().cpu().contiguous()
         parts = [torch.empty_like(tensor) for _ in range(self.ranks)] if self.rank == 0 else None
@@ -91,10 +91,10 @@ class RankExchange(Exchange):
         Ranks may have different numbers of candidates. Among equal values, those of lower ranks come first.
         """
         groups, mine = values.shape
-        counts = self.gather(torch.tensor([mine], device=values.device)).tolist()
+        counts = self.all_gather(torch.tensor([mine], device=values.device)).tolist()
         widest = max(counts)
         padded = torch.nn.functional.pad(values, (0, widest - mine), value=-torch.inf)
-        everything = self.gather(padded.unsqueeze(0)).transpose(0, 1).flatten(1)  # (group, rank * candidate)
+        everything = self.all_gather(padded.unsqueeze(0)).transpose(0, 1).flatten(1)  # (group, rank * candidate)
         if everything.shape[1] <= count:
             return torch.ones_like(values, dtype=torch.bool)
         order = everything.sort(dim=1, descending=True, stable=True).indices[:, :count]
@@ -109,7 +109,7 @@ class RankExchange(Exchange):
 
 
 @contextmanager
-def joined(ranks: Ranks) -> Iterator[RankExchange]:
+def joined(ranks: Ranks) -> Iterator[RankCollectives]:
     """Join the other ranks of a job that torchrun started.
 
     Raises `UserError` where nothing says where they meet.
@@ -122,7 +122,7 @@ def joined(ranks: Ranks) -> Iterator[RankExchange]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.total, timeout=PATIENCE)
     try:
-        yield RankExchange()
+        yield RankCollectives()
     finally:
         dist.destroy_process_group()
 

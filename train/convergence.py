@@ -22,14 +22,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from train.collectives import ALONE, Exchange
+from train.collectives import ALONE, Collectives
 from train.schedule import CONVERGED, OCTAVES, most_rows
 
 WORTH_ROWS = 64  # an evaluation costs its rows about a step each: not before so many times as many were trained on
 HALF = -1  # the copy of the directions at half of a fixed number of rows
 
 
-class Look(NamedTuple):
+class EvaluationPoint(NamedTuple):
     """An evaluation while the rate is full."""
 
     rows: int
@@ -49,12 +49,12 @@ class Convergence:
         first = min(last / 2, max(WORTH_ROWS * held_out_rows, last / 2**OCTAVES))
         self.points = [last / 2 ** (i / self.per_doubling) for i in range(1 + _steps(last / first, self.per_doubling))]
         self.half = most / 2
-        self.looks: dict[int, Look] = {}
+        self.looks: dict[int, EvaluationPoint] = {}
         self.copies: dict[int, Tensor] = {}
         self.slope: float | None = None
         self.self_similarity: float | None = None
         self.ends: int | None = None  # rows, once the rule has held
-        self.exchange = ALONE  # with the processes that hold the other latents, where a dictionary is shared
+        self.collectives = ALONE  # with the processes that hold the other latents, where a dictionary is shared
 
     def reached(self, before: int, rows: int) -> int | None:
         """Give the number of the look that falls due with the step from `before` to `rows`, None where none does."""
@@ -70,21 +70,21 @@ class Convergence:
 
     def look(self, number: int, rows: int, loss: float, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]) -> bool:
         """Note an evaluation, and say whether the rule holds; of fixed rows nothing is asked."""
-        self.looks[number] = Look(rows, loss)
+        self.looks[number] = EvaluationPoint(rows, loss)
         earlier = number + self.per_doubling
         if earlier in self.looks:
             self.slope = slope(self.looks[earlier], self.looks[number])
         if not self.asked:
             return False
         if earlier in self.copies:
-            self.self_similarity = self_similarity(W_dec, self.copies[earlier], alive, self.exchange)
+            self.self_similarity = self_similarity(W_dec, self.copies[earlier], alive, self.collectives)
         self.copies = {n: copy for n, copy in self.copies.items() if n < earlier} | {number: W_dec.clone()}
         return self.holds
 
     def finish(self, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]) -> None:
         """Compare the finished directions of fixed rows with those at half of them."""
         if HALF in self.copies:
-            self.self_similarity = self_similarity(W_dec, self.copies[HALF], alive, self.exchange)
+            self.self_similarity = self_similarity(W_dec, self.copies[HALF], alive, self.collectives)
 
     @property
     def holds(self) -> bool:
@@ -121,12 +121,12 @@ class Convergence:
         """Go on from what `state` gave; of `tensors`, other names are left alone."""
         copies = {name: copy for name, copy in tensors.items() if name.startswith("copy.")}
         self.copies = {int(name.removeprefix("copy.")): copy.to(device) for name, copy in copies.items()}
-        self.looks = {int(number): Look(*look) for number, look in numbers["looks"].items()}
+        self.looks = {int(number): EvaluationPoint(*look) for number, look in numbers["looks"].items()}
         self.slope, self.self_similarity = numbers["slope"], numbers["self_similarity"]
         self.ends = numbers["ends"]
 
 
-def slope(earlier: Look, later: Look) -> float | None:
+def slope(earlier: EvaluationPoint, later: EvaluationPoint) -> float | None:
     """Compute d ln loss / d ln rows between two looks; None where they are one, or a loss is not above zero."""
     if later.rows <= earlier.rows or min(earlier.loss, later.loss) <= 0:
         return None
@@ -134,11 +134,11 @@ def slope(earlier: Look, later: Look) -> float | None:
 
 
 def self_similarity(
-    now: Float[Tensor, "n d"], before: Float[Tensor, "n d"], alive: Bool[Tensor, " n"], exchange: Exchange = ALONE
+    now: Float[Tensor, "n d"], before: Float[Tensor, "n d"], alive: Bool[Tensor, " n"], collectives: Collectives = ALONE
 ) -> float | None:
     """Average the cosine of each living latent's direction with its own at an earlier time; both have unit norm."""
     cosines = torch.linalg.vecdot(now, before)[alive].double()
-    total, count = exchange.sum(torch.stack([cosines.sum(), alive.count_nonzero().double()])).tolist()
+    total, count = collectives.all_reduce(torch.stack([cosines.sum(), alive.count_nonzero().double()])).tolist()
     return total / count if count else None
 
 

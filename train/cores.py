@@ -17,15 +17,15 @@ Item = TypeVar("Item")
 
 
 @runtime_checkable
-class Each(Protocol):
+class ParallelMap(Protocol):
     """Calls a function on every item."""
 
     def __call__(self, act: Callable[[Item], None], some: Sequence[Item], /) -> None: ...
 
 
 @contextmanager
-def side_by_side(items: int, device: torch.device) -> Iterator[Each]:
-    """Yield `each(act, some)`, which calls `act` on every one of `some`, several at a time where that is faster.
+def parallel_map(items: int, device: torch.device) -> Iterator[ParallelMap]:
+    """Yield `in_parallel(act, some)`, which calls `act` on every one of `some`, several at a time where that is faster.
 
     items: how many there are in all; with fewer than cores, each takes its share of the cores.
     """
@@ -36,11 +36,11 @@ def side_by_side(items: int, device: torch.device) -> Iterator[Each]:
         return
     with thread_pool(at_once, cores // at_once) as pool:
 
-        def each(act: Callable[[Item], None], some: Sequence[Item]) -> None:
+        def in_parallel(act: Callable[[Item], None], some: Sequence[Item]) -> None:
             for future in [pool.submit(act, item) for item in some]:
                 future.result()
 
-        yield each
+        yield in_parallel
 
 
 def _one_by_one(act: Callable[[Item], None], some: Sequence[Item]) -> None:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import Progress
 from rich.table import Table
 
-from train.learner import Member
+from train.learner import Learner
 from winnow.runtime.progress import bar_columns
 
 PAGE_SECONDS = 5
@@ -40,18 +40,18 @@ class Display(Protocol):
     def advance(self, rows: int) -> None:
         """Stand at `rows`."""
 
-    def show(self, member: Member, point: Point) -> None:
+    def show(self, learner: Learner, point: Point) -> None:
         """Take up a point of a dictionary's curve."""
 
 
 @contextmanager
-def display(hook: str, members: Sequence[Member], total: int, rows: int, speaks: bool = True) -> Iterator[Display]:
-    """Show how the training of `members` at `hook` goes, from `rows` to `total` at most; nothing, if not `speaks`."""
-    console = Console(stderr=True, quiet=not speaks)
+def display(hook: str, learners: Sequence[Learner], total: int, rows: int, is_main: bool = True) -> Iterator[Display]:
+    """Show how the training of `learners` at `hook` goes, from `rows` to `total` at most; nothing, if not `is_main`."""
+    console = Console(stderr=True, quiet=not is_main)
     if not console.is_terminal:
-        yield Lines(console, hook, len(members), total, rows)
+        yield Lines(console, hook, len(learners), total, rows)
         return
-    shown = Screen(console, hook, members, total, rows)
+    shown = Screen(console, hook, learners, total, rows)
     with Live(get_renderable=shown.render, console=console, refresh_per_second=2):
         yield shown
 
@@ -59,30 +59,30 @@ def display(hook: str, members: Sequence[Member], total: int, rows: int, speaks:
 class Screen:
     """A bar over the whole and a table of dictionaries."""
 
-    def __init__(self, console: Console, hook: str, members: Sequence[Member], total: int, rows: int) -> None:
+    def __init__(self, console: Console, hook: str, learners: Sequence[Learner], total: int, rows: int) -> None:
         self._console = console
-        self._members = list(members)
-        self._points: dict[Member, dict[str, int | float]] = {member: {} for member in members}
+        self._learners = list(learners)
+        self._points: dict[Learner, dict[str, int | float]] = {learner: {} for learner in learners}
         self._progress = Progress(*bar_columns("rows"), console=console)
         self._task = self._progress.add_task(f"train {hook}", total=total, completed=rows, note="")
 
     def advance(self, rows: int) -> None:
         self._progress.update(self._task, completed=rows)
 
-    def show(self, member: Member, point: Point) -> None:
-        self._points[member].update(point)  # an evaluation stands until the next
+    def show(self, learner: Learner, point: Point) -> None:
+        self._points[learner].update(point)  # an evaluation stands until the next
 
     def render(self) -> Group:
         """Compose what is to be seen now."""
-        page = visible(len(self._members), self._console.height - OTHER_LINES, time.monotonic())
+        page = visible(len(self._learners), self._console.height - OTHER_LINES, time.monotonic())
         table = Table("dictionary", *COLUMNS, "time left", box=None, pad_edge=False)
         for column in table.columns[1:]:
             column.justify = "right"
-        for member in self._members[page.start : page.stop]:
-            point = self._points[member]
-            table.add_row(member.planned.name, *_cells(point), time_left(member, point))
-        if len(page) < len(self._members):
-            table.caption = f"{page.start + 1}-{page.stop} of {len(self._members)}"
+        for learner in self._learners[page.start : page.stop]:
+            point = self._points[learner]
+            table.add_row(learner.planned.name, *_cells(point), time_left(learner, point))
+        if len(page) < len(self._learners):
+            table.caption = f"{page.start + 1}-{page.stop} of {len(self._learners)}"
         return Group(self._progress, table)
 
 
@@ -95,7 +95,7 @@ class Lines:
         self._count = count
         self._total = total
         self._rows = rows
-        self._latest: dict[Member, Point] = {}
+        self._latest: dict[Learner, Point] = {}
 
     def advance(self, rows: int) -> None:
         before, self._rows = self._rows, rows
@@ -107,12 +107,12 @@ class Lines:
                 f"{speed:,.0f} rows/s"
             )
 
-    def show(self, member: Member, point: Point) -> None:
-        self._latest[member] = point
-        if member.ended:
-            del self._latest[member]
+    def show(self, learner: Learner, point: Point) -> None:
+        self._latest[learner] = point
+        if learner.ended:
+            del self._latest[learner]
             values = ", ".join(f"{name} {cell}" for name, cell in zip(COLUMNS, _cells(point), strict=True))
-            self._say(f"{member.planned.name} done at row {member.rows:,}: {values}")
+            self._say(f"{learner.planned.name} done at row {learner.rows:,}: {values}")
 
     def _say(self, text: str) -> None:
         self._console.print(f"train {self._hook}: {text}", highlight=False, soft_wrap=True, markup=False)
@@ -125,15 +125,15 @@ def visible(count: int, lines: int, seconds: float) -> range:
     return range(page * lines, min(count, (page + 1) * lines))
 
 
-def time_left(member: Member, point: Point) -> str:
+def time_left(learner: Learner, point: Point) -> str:
     """Say how long a dictionary still trains; at most so long, where its end is not decided."""
-    if member.ended:
+    if learner.ended:
         return "done"
     speed = point.get("rows_per_second")
     if not speed:
         return ""
-    minutes, seconds = divmod(round((member.schedule.rows - member.rows) / speed), 60)
-    at_most = "≤ " if member.convergence.asked and member.convergence.ends is None else ""
+    minutes, seconds = divmod(round((learner.schedule.rows - learner.rows) / speed), 60)
+    at_most = "≤ " if learner.convergence.asked and learner.convergence.ends is None else ""
     return f"{at_most}{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
 
 

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.cores import Each
+from train.cores import ParallelMap
 from train.kernels import sparse
-from train.learner import Member
+from train.learner import Learner
 from train.schedule import fewest_rows
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
@@ -69,7 +69,7 @@ def evaluated_rows(settings: Mapping[str, Any], held_out_rows: int) -> int:
     return min(held_out_rows, max(settings["batch_rows"], int(fewest_rows(settings)) // EVALUATED))
 
 
-class HeldOut:
+class HeldOutRows:
     """Held-out rows of one hook, as the dictionaries see them; read again whenever they are asked for."""
 
     def __init__(
@@ -96,26 +96,26 @@ class HeldOut:
 
 
 def evaluate(
-    members: Sequence[Member],
-    held_out: HeldOut,
+    learners: Sequence[Learner],
+    held_out: HeldOutRows,
     mean: Float[Tensor, " d"],
-    each: Each,
+    in_parallel: ParallelMap,
 ) -> list[Evaluation]:
     """Measure dictionaries as they would be saved, in one pass over the held-out rows.
 
-    mean: of everything harvested, scaled. each: see train/cores.py.
+    mean: of everything harvested, scaled. in_parallel: see train/cores.py.
     """
-    if not members:
+    if not learners:
         return []
-    dictionaries = [member.dictionary(scale=1.0) for member in members]
-    sums: list[Tensor | float] = [0.0] * len(members)
+    dictionaries = [learner.dictionary(scale=1.0) for learner in learners]
+    sums: list[Tensor | float] = [0.0] * len(learners)
 
     for x in held_out.batches():
 
         def add(number: int, x: Tensor = x) -> None:
             sums[number] = sums_on(dictionaries[number], x, mean) + sums[number]
 
-        each(add, range(len(members)))
+        in_parallel(add, range(len(learners)))
     return [Evaluation(*torch.as_tensor(total).tolist()) for total in sums]
 
 

@@ -32,7 +32,7 @@ class Sums(NamedTuple):
     variance: float  # squared distance of the rows from the mean activation
 
 
-class Member:
+class Learner:
     """A dictionary of a sweep. Its state is a pure function of its settings and of the rows it has seen."""
 
     def __init__(
@@ -90,10 +90,10 @@ class Member:
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         resamples = bool(self.planned.settings.get("resample_rows"))
-        exchange = self.architecture.exchange
-        revived = {"resampled": self.resampled / len(self.silent_rows) / exchange.ranks} if resamples else {}
+        collectives = self.architecture.collectives
+        revived = {"resampled": self.resampled / len(self.silent_rows) / collectives.ranks} if resamples else {}
         self.resampled = 0
-        dead = float(exchange.sum(self.dead.double().mean())) / exchange.ranks
+        dead = float(collectives.all_reduce(self.dead.double().mean())) / collectives.ranks
         self.any_dead = dead > 0
         return {
             "rows": self.rows,

@@ -17,18 +17,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.schedule import CONVERGED, fewest_rows
-from winnow.config.experiment import Dictionaries, Experiment, Train
+from winnow.config.experiment import Dictionaries, Experiment, TrainSettings
 from winnow.errors import UserError, nearest, refuse_changed
 
 FAILED = "failed.json"
 SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
-SHORT = {"learning_rate": "lr", "bandwidth": "bandwidth", "auxk_coefficient": "auxk", "resample_rows": "resample"}
+ABBREVIATIONS = {
+    "learning_rate": "lr",
+    "bandwidth": "bandwidth",
+    "auxk_coefficient": "auxk",
+    "resample_rows": "resample",
+}
 BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
 AUTO = "auto"  # rows between resamplings: an eighth of the training's
 MAX_ROWS = 200_000_000
-BEFORE = {"scale_activations": True}  # what was so before there was a setting
-USUAL = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK, "resample_rows": AUTO}
+LEGACY_DEFAULTS = {"scale_activations": True}  # what was so before there was a setting
+NAME_DEFAULTS = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK, "resample_rows": AUTO}
 
 
 class Planned(NamedTuple):
@@ -85,7 +90,7 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     return sorted(planned.values(), key=lambda p: order.index(p.hook))
 
 
-def _end(train: Train) -> dict[str, Any]:
+def _end(train: TrainSettings) -> dict[str, Any]:
     """Name what decides on the end of a training that is to converge, and by what every one is judged."""
     ceiling = {"max_rows": MAX_ROWS if train.max_rows is None else train.max_rows} if train.rows == CONVERGED else {}
     return {**ceiling, "slope_bound": train.slope_bound, "similarity_bound": train.similarity_bound}
@@ -105,7 +110,7 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
         for path in (folder / "training.json", folder / FAILED, *states):
             if path.exists():
                 made_with = json.loads(path.read_text(encoding="utf-8"))["settings"]
-                refuse_changed(folder, {**BEFORE, **made_with}, dictionary.settings)
+                refuse_changed(folder, {**LEGACY_DEFAULTS, **made_with}, dictionary.settings)
 
 
 def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
@@ -148,8 +153,10 @@ def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
 def _name(own: Mapping[str, Any]) -> str:
     """Name a dictionary by its architecture, size, sparsity and seed, and by what else is not usual about it."""
     sparsity = next(name for name in SPARSITY if name in own)
-    usual = {"learning_rate": Dictionaries.model_fields["learning_rate"].default} | USUAL
-    unusual = [f"{SHORT[name]}{own[name]:g}" for name in SHORT if name in own and own[name] != usual[name]]
+    usual = {"learning_rate": Dictionaries.model_fields["learning_rate"].default} | NAME_DEFAULTS
+    unusual = [
+        f"{ABBREVIATIONS[name]}{own[name]:g}" for name in ABBREVIATIONS if name in own and own[name] != usual[name]
+    ]
     parts = [
         own["architecture"] + ("-tied" if own.get("tied") else ""),
         own["n_latents"],
@@ -162,6 +169,6 @@ def _name(own: Mapping[str, Any]) -> str:
     return "-".join(map(str, parts))
 
 
-def rows_between_logs(train: Train) -> int:
+def rows_between_logs(train: TrainSettings) -> int:
     """Choose how often the curve gets a point: 200 times by the earliest end, and never twice a batch."""
     return max(train.batch_rows, int(fewest_rows({"rows": train.rows, **_end(train)})) // 200)

@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from train.learner import Member
+from train.learner import Learner
 from winnow.store import ActivationStore
 
 
-def provenance(store: ActivationStore, member: Member, scale: float, device: torch.device) -> dict[str, Any]:
+def provenance(store: ActivationStore, learner: Learner, scale: float, device: torch.device) -> dict[str, Any]:
     """Compose the content of training.json."""
     return {
-        "settings": member.planned.settings,
-        "hook": member.planned.hook,
-        "rows": member.rows,
-        "convergence": member.convergence.record(),
+        "settings": learner.planned.settings,
+        "hook": learner.planned.hook,
+        "rows": learner.rows,
+        "convergence": learner.convergence.record(),
         "scale folded into the weights": scale,
         "activations": {"path": str(store.path), "rows": store.rows, **store.manifest},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),

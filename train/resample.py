@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.learner import Member
+from train.learner import Learner
 from train.plan import AUTO
 from train.schedule import Schedule, fewest_rows
 
@@ -40,47 +40,47 @@ def resample_due(settings: Mapping[str, Any], schedule: Schedule, before: int, r
 
 
 @torch.no_grad()
-def resample(member: Member, x: Float[Tensor, "row d"]) -> int:
+def resample(learner: Learner, x: Float[Tensor, "row d"]) -> int:
     """Point dead latents at rows of `x` that are reconstructed badly; return how many."""
-    settings, p, exchange = member.planned.settings, member.parameters, member.architecture.exchange
-    dead = member.silent_rows >= rows_between(settings) // 2
+    settings, p, collectives = learner.planned.settings, learner.parameters, learner.architecture.collectives
+    dead = learner.silent_rows >= rows_between(settings) // 2
     # a dictionary that several processes share numbers its dead latents through all of them
-    counts = exchange.gather(dead.count_nonzero().view(1)).tolist()
+    counts = collectives.all_gather(dead.count_nonzero().view(1)).tolist()
     if not sum(counts):
         return 0
-    weights = _losses(member, x)
+    weights = _losses(learner, x)
     weights = (weights / weights.amax().clamp(min=1e-300)).square()
     total = min(sum(counts), int(weights.count_nonzero()))
     if not total:
         return 0
-    drawn = torch.multinomial(weights, total, generator=_generator(settings, member.rows))
-    first = sum(counts[: exchange.rank])
-    rows = drawn[first : first + counts[exchange.rank]].to(x.device)
+    drawn = torch.multinomial(weights, total, generator=_generator(settings, learner.rows))
+    first = sum(counts[: collectives.rank])
+    rows = drawn[first : first + counts[collectives.rank]].to(x.device)
     wanted = dead.nonzero().squeeze(1)[: len(rows)]
     directions = F.normalize(x[rows] - p["b_dec"], dim=1)
     p["W_dec"][wanted] = directions
     if "W_enc" in p:
         norms = p["W_enc"].norm(dim=1).double()
-        living = norms * ~dead if sum(counts) < len(dead) * exchange.ranks else norms
-        norm = exchange.sum(living.sum()) / exchange.sum((living > 0).sum())
+        living = norms * ~dead if sum(counts) < len(dead) * collectives.ranks else norms
+        norm = collectives.all_reduce(living.sum()) / collectives.all_reduce((living > 0).sum())
         p["W_enc"][wanted] = ENCODER_NORM * norm.float() * directions
     for name in {"b_enc", "b_mag", "r_mag"} & p.keys():
         p[name][wanted] = 0
-    for name, average in member.averages.items():
+    for name, average in learner.averages.items():
         if name != "b_dec":  # the others have a row, or an entry, per latent
             average[wanted] = 0
-            member.squares[name][wanted] = 0
-    member.silent_rows[wanted] = 0
-    member.resampled += total
+            learner.squares[name][wanted] = 0
+    learner.silent_rows[wanted] = 0
+    learner.resampled += total
     return total
 
 
-def _losses(member: Member, x: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
+def _losses(learner: Learner, x: Float[Tensor, "row d"]) -> Float[Tensor, " row"]:
     """Compute ‖x − x̂‖² of each row; float64 on the CPU."""
-    dictionary, exchange = member.dictionary(1.0), member.architecture.exchange
+    dictionary, collectives = learner.dictionary(1.0), learner.architecture.collectives
     losses = []
     for part in x.split(CHUNK):
-        decoded = exchange.sum(dictionary.encode(part) @ dictionary.W_dec)
+        decoded = collectives.all_reduce(dictionary.encode(part) @ dictionary.W_dec)
         losses.append(decoded.add_(dictionary.b_dec).sub_(part).square_().sum(1))
     return torch.cat(losses).double().cpu()
 

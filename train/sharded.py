@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from train.checkpoint import checkpoint_rows, drop_checkpoints, drop_leftovers, read_checkpoint, write_checkpoint
-from train.collectives import Exchange, joined
-from train.cores import Each
+from train.collectives import Collectives, joined
+from train.cores import ParallelMap
 from train.curve import cut_curve
 from train.evaluation import Evaluation
-from train.learner import Member
+from train.learner import Learner
 from train.loggers import check_loggers
 from train.plan import Planned
 from train.provenance import metadata
@@ -46,56 +46,57 @@ from winnow.store import ActivationStore
 WHOLE = ("b_dec",)  # held by every rank; of the other parameters, those with a dimension are sliced by latents
 
 
-def slice_of(parameters: Mapping[str, Tensor], exchange: Exchange) -> dict[str, Tensor]:
+def slice_of(parameters: Mapping[str, Tensor], collectives: Collectives) -> dict[str, Tensor]:
     """Take this rank's latents out of the parameters of a whole dictionary.
 
     Raises `UserError` where they cannot be split evenly.
     """
     n = len(parameters["W_dec"])
-    if n % exchange.ranks:
+    if n % collectives.ranks:
         raise UserError(
-            f"train.shard_latents: {n} latents cannot be split evenly over {exchange.ranks} ranks; choose a multiple"
+            f"train.shard_latents: {n} latents cannot be split evenly over {collectives.ranks} ranks; choose a multiple"
         )
-    part = n // exchange.ranks
-    mine = slice(exchange.rank * part, (exchange.rank + 1) * part)
+    part = n // collectives.ranks
+    mine = slice(collectives.rank * part, (collectives.rank + 1) * part)
     return {name: p if name in WHOLE else p[mine].clone() for name, p in parameters.items()}
 
 
-def gathered(member: Member, exchange: Exchange, scale: float) -> Dictionary | None:
+def gathered(learner: Learner, collectives: Collectives, scale: float) -> Dictionary | None:
     """Put a dictionary together in the memory of rank 0's host; None on the other ranks."""
-    whole = copy.copy(member)
+    whole = copy.copy(learner)
     parts = {
-        name: p.cpu() if name in WHOLE or not p.ndim else exchange.collect(p) for name, p in member.parameters.items()
+        name: p.cpu() if name in WHOLE or not p.ndim else collectives.gather(p)
+        for name, p in learner.parameters.items()
     }
-    if exchange.rank:
+    if collectives.rank:
         return None
     whole.parameters = {name: p for name, p in parts.items() if p is not None}
     return whole.dictionary(scale)
 
 
-def shard_folder(planned: Planned, exchange: Exchange, rank: int | None = None) -> Path:
+def shard_folder(planned: Planned, collectives: Collectives, rank: int | None = None) -> Path:
     """Name the folder of a rank's state."""
-    return planned.folder / SHARDS / f"{exchange.rank if rank is None else rank}-of-{exchange.ranks}"
+    return planned.folder / SHARDS / f"{collectives.rank if rank is None else rank}-of-{collectives.ranks}"
 
 
-def common_start(planned: Planned, exchange: Exchange) -> int:
+def common_start(planned: Planned, collectives: Collectives) -> int:
     """Give the rows of the latest checkpoint that every rank has; 0 where there is none."""
-    ranks = range(exchange.ranks)
-    return max(set.intersection(*(checkpoint_rows(shard_folder(planned, exchange, r)) for r in ranks)), default=0)
+    ranks = range(collectives.ranks)
+    return max(set.intersection(*(checkpoint_rows(shard_folder(planned, collectives, r)) for r in ranks)), default=0)
 
 
 class SharedStop(Stop):
     """A signal to any rank stops all of them, after the same step."""
 
-    def __init__(self, stop: Stop, exchange: Exchange) -> None:
+    def __init__(self, stop: Stop, collectives: Collectives) -> None:
         self.stop = stop
-        self.exchange = exchange
+        self.collectives = collectives
 
     @property
     def requested(self) -> str | None:  # type: ignore[override]
         """Ask all ranks; each must ask as often."""
         asked = self.stop.requested
-        anywhere = int(self.exchange.sum(torch.tensor(int(asked is not None))))
+        anywhere = int(self.collectives.all_reduce(torch.tensor(int(asked is not None))))
         return (asked or "a signal to another rank") if anywhere else None
 
 
@@ -103,42 +104,47 @@ class _SharedSweep(_Sweep):
     """A sweep of one dictionary, of which this rank holds a slice of the latents."""
 
     def __init__(
-        self, config: Experiment, store: ActivationStore, planned: Planned, exchange: Exchange, device: torch.device
+        self,
+        config: Experiment,
+        store: ActivationStore,
+        planned: Planned,
+        collectives: Collectives,
+        device: torch.device,
     ) -> None:
-        self.exchange = exchange
-        self.speaks = exchange.rank == 0
-        if not self.speaks:
+        self.collectives = collectives
+        self.is_main = collectives.rank == 0
+        if not self.is_main:
             config = config.model_copy(update={"train": config.train.model_copy(update={"loggers": []})})
-        super().__init__(config, store, planned.hook, [planned], common_start(planned, exchange), device)
+        super().__init__(config, store, planned.hook, [planned], common_start(planned, collectives), device)
 
     def run(self, stop: Stop) -> None:
         """Train to the end, saving state on the way."""
-        super().run(SharedStop(stop, self.exchange))
+        super().run(SharedStop(stop, self.collectives))
 
-    def _member(self, planned: Planned) -> Member:
+    def _learner(self, planned: Planned) -> Learner:
         whole = first_parameters(planned.settings, self.scaling.mean, self._sample, lambda: self._output_weights)
-        mine = slice_of(whole, self.exchange)
-        member = Member(planned, mine, self.device, len(self.held_out), self.scaling.scale)
-        member.architecture = dataclasses.replace(member.architecture, exchange=self.exchange)
-        member.convergence.exchange = self.exchange
-        folder = shard_folder(planned, self.exchange)
+        mine = slice_of(whole, self.collectives)
+        learner = Learner(planned, mine, self.device, len(self.held_out), self.scaling.scale)
+        learner.architecture = dataclasses.replace(learner.architecture, collectives=self.collectives)
+        learner.convergence.collectives = self.collectives
+        folder = shard_folder(planned, self.collectives)
         folder.mkdir(parents=True, exist_ok=True)
         drop_leftovers(folder)
         if self.rows:
             tensors, numbers = read_checkpoint(folder, self.rows)
             refuse_changed(planned.folder, numbers["settings"], planned.settings)
-            member.load_state(tensors, numbers)
-        if self.speaks:
+            learner.load_state(tensors, numbers)
+        if self.is_main:
             cut_curve(planned.folder, self.rows)
-        return member
+        return learner
 
-    def _evaluate(self, members: list[Member], each: Each) -> list[Evaluation]:
-        return [self._evaluated(member) for member in members]
+    def _evaluate(self, learners: list[Learner], in_parallel: ParallelMap) -> list[Evaluation]:
+        return [self._evaluated(learner) for learner in learners]
 
     @torch.no_grad()
-    def _evaluated(self, member: Member) -> Evaluation:
+    def _evaluated(self, learner: Learner) -> Evaluation:
         """Measure the dictionary as it would be saved, on the held-out rows."""
-        part, rule, exchange = member.dictionary(1.0), member.architecture, self.exchange
+        part, rule, collectives = learner.dictionary(1.0), learner.architecture, self.collectives
         sums = torch.zeros(len(Evaluation._fields), dtype=torch.float64, device=self.device)
         for x in self.held_out.batches():
             if part.k is None:
@@ -148,41 +154,41 @@ class _SharedSweep(_Sweep):
                 active = rule.top_k(pre.unsqueeze(0), [part.k])
                 rows = torch.repeat_interleave(active.offsets.diff())
                 f = torch.zeros_like(pre).index_put_((rows, active.latents), active.values)
-            error = exchange.sum(part.W_dec.new_zeros(x.shape).addmm_(f, part.W_dec)).add_(part.b_dec).sub_(x)
-            latents = exchange.sum(torch.stack([(f > 0).sum().double(), f.sum().double()]))
+            error = collectives.all_reduce(part.W_dec.new_zeros(x.shape).addmm_(f, part.W_dec)).add_(part.b_dec).sub_(x)
+            latents = collectives.all_reduce(torch.stack([(f > 0).sum().double(), f.sum().double()]))
             variance = (x - self.mean).square_().sum()
             rows = torch.full_like(variance, len(x))
             quantities = [rows, error.square_().sum(), latents[0], latents[1], variance]
             sums += torch.stack([quantity.double() for quantity in quantities])
         return Evaluation(*sums.tolist())
 
-    def _snapshot(self, member: Member) -> None:
-        self._publish(member, snapshot_path(member.planned.folder, member.rows))
+    def _snapshot(self, learner: Learner) -> None:
+        self._publish(learner, snapshot_path(learner.planned.folder, learner.rows))
 
     def _write_checkpoints(self) -> None:
         """Write this rank's slice; once all ranks have theirs, drop the older one."""
-        for member in self.members:
-            folder = shard_folder(member.planned, self.exchange)
-            write_checkpoint(folder, *member.state())
+        for learner in self.learners:
+            folder = shard_folder(learner.planned, self.collectives)
+            write_checkpoint(folder, *learner.state())
             self._wait()
             drop_checkpoints(folder, but=self.rows)
 
     def _finish_ended(self) -> None:
-        for member in [member for member in self.members if member.ended]:
-            self._publish(member, member.planned.folder)
+        for learner in [learner for learner in self.learners if learner.ended]:
+            self._publish(learner, learner.planned.folder)
             self._wait()
-            if self.speaks:
-                shutil.rmtree(member.planned.folder / SHARDS)
-            self.members.remove(member)
+            if self.is_main:
+                shutil.rmtree(learner.planned.folder / SHARDS)
+            self.learners.remove(learner)
 
-    def _publish(self, member: Member, folder: Path) -> None:
-        dictionary = gathered(member, self.exchange, self.scaling.scale)
+    def _publish(self, learner: Learner, folder: Path) -> None:
+        dictionary = gathered(learner, self.collectives, self.scaling.scale)
         if dictionary is not None:
-            save_dictionary(dictionary, folder, metadata(self.store), self._provenance(member))
+            save_dictionary(dictionary, folder, metadata(self.store), self._provenance(learner))
 
     def _wait(self) -> None:
         """Go on once every rank has come here."""
-        self.exchange.sum(torch.zeros(()))
+        self.collectives.all_reduce(torch.zeros(()))
 
 
 def train_shared(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
@@ -196,6 +202,6 @@ def train_shared(config: Experiment, activations: Path, planned: list[Planned], 
     device = choose_device(config.model.device, ranks, mps=False)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    with joined(ranks) as exchange, stop_on_signals() as stop:
+    with joined(ranks) as collectives, stop_on_signals() as stop:
         for one in planned:
-            _SharedSweep(config, store, one, exchange, device).run(stop)
+            _SharedSweep(config, store, one, collectives, device).run(stop)

@@ -21,7 +21,7 @@ SNAPSHOTS = "snapshots"
 WRITERS = 4  # threads that wait for the disk
 
 
-class Behind:
+class SnapshotWriter:
     """Snapshots on their way to the disk."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
@@ -34,7 +34,7 @@ class Behind:
         """Begin to write a snapshot of a dictionary, whose tensors nobody changes any more."""
         self.writing.append(self.pool.submit(write_snapshot, dictionary, folder, rows, metadata, record))
 
-    def settle(self) -> None:
+    def wait(self) -> None:
         """Wait until all that was begun is on disk. Raises what stood in the way."""
         for future in self.writing:
             future.result()
@@ -42,10 +42,10 @@ class Behind:
 
 
 @contextmanager
-def written_behind() -> Iterator[Behind]:
+def snapshot_writer() -> Iterator[SnapshotWriter]:
     """Write snapshots while the training goes on."""
     with ThreadPoolExecutor(WRITERS, "snapshots") as pool:
-        yield Behind(pool)
+        yield SnapshotWriter(pool)
 
 
 def snapshot_due(before: int, rows: int, per_doubling: int, first: int) -> bool:

@@ -1,10 +1,10 @@
 """Dictionaries of one shape take their steps together.
 
-Their parameters, optimiser moments and counters are views into stacked tensors, [member, …]: one batched product
-encodes for all of them, the sparse work is done over all their rows at once, and one fused Adam moves them. Members
+Their parameters, optimiser moments and counters are views into stacked tensors, [learner, …]: one batched product
+encodes for all of them, the sparse work is done over all their rows at once, and one fused Adam moves them. Learners
 may differ in sparsity, seed, initialisation, learning rate and its schedule; what else the step depends on is shared.
 
-A member sees what it would see alone, and nothing is added up across members: one that turns to NaN leaves the others
+A learner sees what it would see alone, and nothing is added up across learners: one that turns to NaN leaves the others
 as they are. Its numbers are those of the dictionary trained alone to 1e-5 per step, since products and sums over a
 stack may be taken in another order; a stack of one takes the very same steps as a dictionary alone.
 """
@@ -19,9 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.adam import adam
 
-from train.architectures import Moment, Parameters, architecture_of, kind_of
+from train.architectures import Parameters, StepContext, architecture_of, kind_of
 from train.kernels import sparse
-from train.learner import Member
+from train.learner import Learner
 from train.schedule import dead_after
 
 BETAS = (0.9, 0.999)
@@ -31,33 +31,33 @@ LAUNCHED_LATENTS = 2**28  # beyond which a GPU's launches are nothing beside its
 
 
 class Stack:
-    """Members that stand at the same row. From here on, their tensors are views into the stack's."""
+    """Learners that stand at the same row. From here on, their tensors are views into the stack's."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        self.members = list(members)
-        first = self.members[0]
-        architecture = architecture_of(*(member.objective for member in self.members))
-        self.architecture = dataclasses.replace(architecture, exchange=first.architecture.exchange)
+    def __init__(self, learners: Sequence[Learner]) -> None:
+        self.learners = list(learners)
+        first = self.learners[0]
+        architecture = architecture_of(*(learner.objective for learner in self.learners))
+        self.architecture = dataclasses.replace(architecture, collectives=first.architecture.collectives)
         self.rows = first.rows
-        self.parameters: Parameters = _share([member.parameters for member in self.members])
+        self.parameters: Parameters = _share([learner.parameters for learner in self.learners])
         # Adam's running averages of the gradient and of its square
-        self.averages: Parameters = _share([member.averages for member in self.members])
-        self.squares: Parameters = _share([member.squares for member in self.members])
-        self.silent_rows = _stack([member.silent_rows for member in self.members])  # [member, n]
-        self.sums = _stack([member.sums for member in self.members])  # [member, quantity]
-        for number, member in enumerate(self.members):
-            member.silent_rows, member.sums = self.silent_rows[number], self.sums[number]
+        self.averages: Parameters = _share([learner.averages for learner in self.learners])
+        self.squares: Parameters = _share([learner.squares for learner in self.learners])
+        self.silent_rows = _stack([learner.silent_rows for learner in self.learners])  # [learner, n]
+        self.sums = _stack([learner.sums for learner in self.learners])  # [learner, quantity]
+        for number, learner in enumerate(self.learners):
+            learner.silent_rows, learner.sums = self.silent_rows[number], self.sums[number]
         self.steps = [torch.full((), float(first.steps), device=self.sums.device) for _ in self.averages]
 
     @torch.no_grad()
     def train_on(self, x: Float[Tensor, "row d"], variance: Float[Tensor, ""]) -> None:
         """Take one step on rows `x`, whose squared distance from the mean activation is `variance`."""
         start, self.rows = self.rows, self.rows + len(x)
-        first = self.members[0]
+        first = self.learners[0]
         dead = self.silent_rows >= dead_after(first.planned.settings, self.rows)
-        any_dead = any(member.any_dead for member in self.members)
-        moment = Moment(first.schedule.penalty(self.rows), dead, any_dead)
-        step = self.architecture.step(self.parameters, x, moment)
+        any_dead = any(learner.any_dead for learner in self.learners)
+        context = StepContext(first.schedule.penalty(self.rows), dead, any_dead)
+        step = self.architecture.step(self.parameters, x, context)
         self._descend(step.gradients, start)
         self.silent_rows.add_(len(x)).masked_fill_(step.fired, 0)
         loss = step.loss * len(x)
@@ -65,20 +65,20 @@ class Stack:
         self.sums += torch.stack(
             [rows, loss, step.squared_error, step.active.to(loss), variance.to(loss).expand_as(loss)], dim=1
         ).double()
-        for member in self.members:
-            member.rows, member.steps = self.rows, member.steps + 1
+        for learner in self.learners:
+            learner.rows, learner.steps = self.rows, learner.steps + 1
 
     def _descend(self, g: Parameters, start: int) -> None:
         """Move the parameters against their gradients; decoder directions keep their norm."""
         W_dec = self.parameters["W_dec"]
         # the norm of a decoder row is fixed: what would change it is taken out of its gradient
         g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
-        rates = [member.learning_rate(start, self.rows) for member in self.members]
+        rates = [learner.learning_rate(start, self.rows) for learner in self.learners]
         first = 0
-        for rate, group in itertools.groupby(rates):  # members of one rate move together
+        for rate, group in itertools.groupby(rates):  # learners of one rate move together
             these = slice(first, first + len(list(group)))
             first = these.stop
-            # the number of steps is counted up in place: once for all members
+            # the number of steps is counted up in place: once for all learners
             steps = self.steps if first == len(rates) else [step.clone() for step in self.steps]
             adam(
                 [self.parameters[name][these] for name in self.averages],
@@ -100,28 +100,28 @@ class Stack:
         self.architecture.project(self.parameters)
 
 
-def stack_members(members: Sequence[Member]) -> list[Stack]:
-    """Stack members of one shape, the largest first, so that no core waits for one that started late.
+def stack_learners(learners: Sequence[Learner]) -> list[Stack]:
+    """Stack learners of one shape, the largest first, so that no core waits for one that started late.
 
     On a GPU, where small steps cost their launches, up to 1 GiB of float32 pre-activations are one stack. On a CPU,
-    whose cores take the steps of several stacks side by side (train/cores.py), only so many members as stay in its
+    whose cores take the steps of several stacks side by side (train/cores.py), only so many learners as stay in its
     caches. Measured, eight of them on one core against one after the other, by architecture: 256 rows x 128 latents
     take 0.55 to 1.1 of the time, 256 x 512 0.7 to 1, 1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
     """
-    shapes: dict[object, list[Member]] = {}
-    for member in members:
-        shapes.setdefault(_shape(member), []).append(member)
+    shapes: dict[object, list[Learner]] = {}
+    for learner in learners:
+        shapes.setdefault(_shape(learner), []).append(learner)
     stacks = []
     for alike in shapes.values():
-        alike.sort(key=lambda member: member.planned.settings["learning_rate"])
+        alike.sort(key=lambda learner: learner.planned.settings["learning_rate"])
         size = _size_of_stack(alike)
         stacks += [Stack(alike[start : start + size]) for start in range(0, len(alike), size)]
     return sorted(stacks, key=lambda stack: -stack.parameters["W_dec"].numel())
 
 
-def _size_of_stack(alike: Sequence[Member]) -> int:
+def _size_of_stack(alike: Sequence[Learner]) -> int:
     first = alike[0]
-    if first.architecture.exchange.ranks > 1:
+    if first.architecture.collectives.ranks > 1:
         return 1
     latents = first.planned.settings["batch_rows"] * len(first.silent_rows)
     if sparse.asynchronous(first.sums):
@@ -130,15 +130,15 @@ def _size_of_stack(alike: Sequence[Member]) -> int:
     return max(1, min(share, CACHED_LATENTS // latents))
 
 
-def _shape(member: Member) -> object:
-    """Give what members must have in common to take their steps together."""
-    settings = member.planned.settings
-    start = (member.rows, member.steps, member.schedule.warmup_rows, dead_after(settings, 0))
-    return (kind_of(settings), *member.parameters["W_dec"].shape, *start)
+def _shape(learner: Learner) -> object:
+    """Give what learners must have in common to take their steps together."""
+    settings = learner.planned.settings
+    start = (learner.rows, learner.steps, learner.schedule.warmup_rows, dead_after(settings, 0))
+    return (kind_of(settings), *learner.parameters["W_dec"].shape, *start)
 
 
 def _share(parts: Sequence[Parameters]) -> Parameters:
-    """Stack each tensor of the members, and put views into the stack in the tensors' place."""
+    """Stack each tensor of the learners, and put views into the stack in the tensors' place."""
     stacked = {name: _stack([part[name] for part in parts]) for name in parts[0]}
     for number, part in enumerate(parts):
         part.update({name: whole[number] for name, whole in stacked.items()})

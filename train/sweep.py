@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from train.checkpoint import begin, drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
-from train.cores import Each, side_by_side
+from train.cores import ParallelMap, parallel_map
 from train.curve import append_point, cut_curve
 from train.display import display
-from train.evaluation import Evaluation, HeldOut, evaluate, evaluated_rows, first_held_out
-from train.learner import Member, scaling_of
+from train.evaluation import Evaluation, HeldOutRows, evaluate, evaluated_rows, first_held_out
+from train.learner import Learner, scaling_of
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
 from train.plan import FAILED, Planned, rows_between_logs
@@ -26,10 +26,10 @@ from train.provenance import metadata, provenance
 from train.resample import resample, resample_due
 from train.schedule import rows_at_end
 from train.signals import Stop, stop_on_signals
-from train.snapshots import snapshot_due, written_behind
-from train.stack import Stack, stack_members
+from train.snapshots import snapshot_due, snapshot_writer
+from train.stack import Stack, stack_learners
 from train.start.initialise import SAMPLE_ROWS, first_parameters
-from winnow.config.experiment import Experiment, Train
+from winnow.config.experiment import Experiment, TrainSettings
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
 from winnow.model.output_weights import output_weights
@@ -66,7 +66,7 @@ def finished_store(activations: Path) -> ActivationStore:
 class _Sweep:
     """The dictionaries of one hook that stand at the same row."""
 
-    speaks = True  # writes the curve, and shows how it goes; where several processes share a dictionary, one does
+    is_main = True  # writes the curve, and shows how it goes; where several processes share a dictionary, one does
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class _Sweep:
         start: int,
         device: torch.device,
     ) -> None:
-        self.config: Train = config.train
+        self.config: TrainSettings = config.train
         self.run_folder = Path(config.run)
         self.model = config.model
         self.store = store
@@ -89,23 +89,23 @@ class _Sweep:
         self.mean = self.scaling.mean.to(device)
         trained = first_held_out(store, config.train.held_out_rows)
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
-        self.held_out = HeldOut(store, hook, evaluated, config.train.batch_rows, self._prepare)
+        self.held_out = HeldOutRows(store, hook, evaluated, config.train.batch_rows, self._prepare)
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
-        self.failing: dict[Member, float] = {}  # whose loss is not finite, until that is recorded
+        self.failing: dict[Learner, float] = {}  # whose loss is not finite, until that is recorded
         # the largest first, so that no core waits for one that started late
-        self.members = [self._member(p) for p in sorted(planned, key=lambda p: -p.settings["n_latents"])]
+        self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings["n_latents"])]
 
-    def _member(self, planned: Planned) -> Member:
+    def _learner(self, planned: Planned) -> Learner:
         settings = planned.settings
         parameters = first_parameters(settings, self.scaling.mean, self._sample, lambda: self._output_weights)
-        member = Member(planned, parameters, self.device, len(self.held_out), self.scaling.scale)
+        learner = Learner(planned, parameters, self.device, len(self.held_out), self.scaling.scale)
         if self.rows:
-            member.load_state(*read_checkpoint(planned.folder, self.rows))
+            learner.load_state(*read_checkpoint(planned.folder, self.rows))
         else:
             begin(planned.folder)
         drop_leftovers(planned.folder)
         cut_curve(planned.folder, self.rows)
-        return member
+        return learner
 
     def _sample(self) -> Tensor:
         """Read the rows from which an initialisation may compute directions: those of the stream's beginning."""
@@ -124,126 +124,126 @@ class _Sweep:
 
     def run(self, stop: Stop) -> None:
         """Train every dictionary to its end, saving state on the way."""
-        most = max(member.schedule.rows for member in self.members)
+        most = max(learner.schedule.rows for learner in self.learners)
         if self.rows:
             self._finish_ended()
-        planned = [member.planned for member in self.members]
+        planned = [learner.planned for learner in self.learners]
         with (
             open_loggers(self.config.loggers, self.run_folder, planned, self.rows) as self.loggers,
-            display(self.hook, self.members, most, self.rows, self.speaks) as self.display,
-            side_by_side(len(self.members), self.device) as each,
-            written_behind() as self.behind,
+            display(self.hook, self.learners, most, self.rows, self.is_main) as self.display,
+            parallel_map(len(self.learners), self.device) as in_parallel,
+            snapshot_writer() as self.writer,
         ):
             stacks: list[Stack] = []
             for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
-                if sum(len(stack.members) for stack in stacks) != len(self.members):  # some were let go of
-                    stacks = stack_members(self.members)
+                if sum(len(stack.learners) for stack in stacks) != len(self.learners):  # some were let go of
+                    stacks = stack_learners(self.learners)
                 x = self._prepare(batch)
                 variance = (x - self.mean).square_().sum()
-                each(partial(Stack.train_on, x=x, variance=variance), stacks)
+                in_parallel(partial(Stack.train_on, x=x, variance=variance), stacks)
                 before, self.rows = self.rows, self.rows + len(x)
-                for member in self.members:
-                    if resample_due(member.planned.settings, member.schedule, before, self.rows):
-                        resample(member, x)
-                self._observe(before, each)
+                for learner in self.learners:
+                    if resample_due(learner.planned.settings, learner.schedule, before, self.rows):
+                        resample(learner, x)
+                self._observe(before, in_parallel)
                 self.display.advance(self.rows)
-                ended = any(member.ended for member in self.members)
+                ended = any(learner.ended for learner in self.learners)
                 stopped_by = stop.requested
                 if ended or stopped_by or self.failing or _passes(before, self.rows, self.config.checkpoint_rows):
                     self._save()
                 if ended:
                     self._finish_ended()
-                if not self.members:
+                if not self.learners:
                     return
                 if stopped_by:
                     raise Interrupted(f"{self.hook}: stopped by {stopped_by} at row {self.rows:,}, state saved")
 
-    def _observe(self, before: int, each: Each) -> None:
+    def _observe(self, before: int, in_parallel: ParallelMap) -> None:
         """Do what falls due with the step from `before`: copies, points of the curves, evaluations, snapshots."""
-        for member in self.members:
-            member.convergence.keep_half(before, self.rows, member.parameters["W_dec"])
-        looks = {member: member.convergence.reached(before, self.rows) for member in self.members}
+        for learner in self.learners:
+            learner.convergence.keep_half(before, self.rows, learner.parameters["W_dec"])
+        looks = {learner: learner.convergence.reached(before, self.rows) for learner in self.learners}
         logs = _passes(before, self.rows, self.logs)
-        points = self._points([m for m in self.members if logs or m.ended or looks[m] is not None])
-        evaluated = [member for member in points if member.ended or looks[member] is not None]
-        for member, result in zip(evaluated, self._evaluate(evaluated, each), strict=True):
-            points[member] |= result.point(member.objective)
-            self._judge(member, looks[member], points[member]["eval_loss"])
-        for member, point in points.items() if self.speaks else ():
-            append_point(member.planned.folder, point)
-            self.loggers.add(member.planned, point)
-            self.display.show(member, point)
+        points = self._points([m for m in self.learners if logs or m.ended or looks[m] is not None])
+        evaluated = [learner for learner in points if learner.ended or looks[learner] is not None]
+        for learner, result in zip(evaluated, self._evaluate(evaluated, in_parallel), strict=True):
+            points[learner] |= result.point(learner.objective)
+            self._judge(learner, looks[learner], points[learner]["eval_loss"])
+        for learner, point in points.items() if self.is_main else ():
+            append_point(learner.planned.folder, point)
+            self.loggers.add(learner.planned, point)
+            self.display.show(learner, point)
         if snapshot_due(before, self.rows, self.config.snapshots, self.config.batch_rows):
-            self.behind.settle()
-            for member in self.members:
-                self._snapshot(member)
+            self.writer.wait()
+            for learner in self.learners:
+                self._snapshot(learner)
 
-    def _evaluate(self, members: list[Member], each: Each) -> list[Evaluation]:
-        return evaluate(members, self.held_out, self.mean, each)
+    def _evaluate(self, learners: list[Learner], in_parallel: ParallelMap) -> list[Evaluation]:
+        return evaluate(learners, self.held_out, self.mean, in_parallel)
 
-    def _snapshot(self, member: Member) -> None:
-        dictionary, folder = member.dictionary(self.scaling.scale), member.planned.folder
-        self.behind.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(member))
+    def _snapshot(self, learner: Learner) -> None:
+        dictionary, folder = learner.dictionary(self.scaling.scale), learner.planned.folder
+        self.writer.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(learner))
 
-    def _judge(self, member: Member, look: int | None, loss: float) -> None:
+    def _judge(self, learner: Learner, look: int | None, loss: float) -> None:
         """Tell the rule of an evaluation; where it holds, let the rate fall from here on."""
-        directions, alive = member.parameters["W_dec"], ~member.dead
-        if look is not None and member.convergence.look(look, self.rows, loss, directions, alive):
-            schedule = member.schedule
+        directions, alive = learner.parameters["W_dec"], ~learner.dead
+        if look is not None and learner.convergence.look(look, self.rows, loss, directions, alive):
+            schedule = learner.schedule
             end = min(schedule.rows, rows_at_end(self.rows, schedule.decay, self.config.batch_rows))
-            member.convergence.ends = end
-            member.schedule = schedule.ending(end)
-        if member.ended:
-            member.convergence.finish(directions, alive)
+            learner.convergence.ends = end
+            learner.schedule = schedule.ending(end)
+        if learner.ended:
+            learner.convergence.finish(directions, alive)
 
-    def _points(self, members: list[Member]) -> dict[Member, dict[str, int | float]]:
+    def _points(self, learners: list[Learner]) -> dict[Learner, dict[str, int | float]]:
         """Compose the next points of the curves, and let go of dictionaries whose loss is not finite."""
         points = {}
-        for member in members:
-            sums = member.take_sums()
+        for learner in learners:
+            sums = learner.take_sums()
             if math.isfinite(sums.loss):
-                points[member] = member.point(sums, self.scaling.scale)
+                points[learner] = learner.point(sums, self.scaling.scale)
             else:
-                self._fail(member, sums.loss / sums.rows)
+                self._fail(learner, sums.loss / sums.rows)
         return points
 
     def _save(self) -> None:
         """Checkpoint every dictionary; once all are written, drop the older ones, and record those that failed."""
         self.loggers.flush()
-        self.behind.settle()
-        for member in list(self.members):
-            if not bool(member.sums.isfinite().all()):
-                self._fail(member, float(member.sums[1] / member.sums[0]))
+        self.writer.wait()
+        for learner in list(self.learners):
+            if not bool(learner.sums.isfinite().all()):
+                self._fail(learner, float(learner.sums[1] / learner.sums[0]))
         self._write_checkpoints()
         # after the others' checkpoints: whoever goes on from here stacks those that are left, as this process does
-        for member, loss in self.failing.items() if self.speaks else ():
-            planned = member.planned
-            record = {"rows": member.rows, "loss": str(loss), "settings": planned.settings}
+        for learner, loss in self.failing.items() if self.is_main else ():
+            planned = learner.planned
+            record = {"rows": learner.rows, "loss": str(loss), "settings": planned.settings}
             publish_text(planned.folder / FAILED, json.dumps(record, indent=1) + "\n")
-            print(f"{self.hook}/{planned.name}: loss {loss} by row {member.rows:,}; stopped", file=sys.stderr)
+            print(f"{self.hook}/{planned.name}: loss {loss} by row {learner.rows:,}; stopped", file=sys.stderr)
         self.failing.clear()
 
     def _write_checkpoints(self) -> None:
-        for member in self.members:
-            write_checkpoint(member.planned.folder, *member.state())
-        for member in self.members:
-            drop_checkpoints(member.planned.folder, but=self.rows)
+        for learner in self.learners:
+            write_checkpoint(learner.planned.folder, *learner.state())
+        for learner in self.learners:
+            drop_checkpoints(learner.planned.folder, but=self.rows)
 
-    def _fail(self, member: Member, loss: float) -> None:
+    def _fail(self, learner: Learner, loss: float) -> None:
         """Leave a dictionary at its last checkpoint; the others go on."""
-        self.members.remove(member)
-        self.failing[member] = loss
+        self.learners.remove(learner)
+        self.failing[learner] = loss
 
     def _finish_ended(self) -> None:
         """Save dictionaries that are done, and let go of them."""
-        for member in [member for member in self.members if member.ended]:
-            dictionary = member.dictionary(self.scaling.scale)
-            save_dictionary(dictionary, member.planned.folder, metadata(self.store), self._provenance(member))
-            drop_checkpoints(member.planned.folder)
-            self.members.remove(member)
+        for learner in [learner for learner in self.learners if learner.ended]:
+            dictionary = learner.dictionary(self.scaling.scale)
+            save_dictionary(dictionary, learner.planned.folder, metadata(self.store), self._provenance(learner))
+            drop_checkpoints(learner.planned.folder)
+            self.learners.remove(learner)
 
-    def _provenance(self, member: Member) -> dict[str, Any]:
-        return provenance(self.store, member, self.scaling.scale, self.device)
+    def _provenance(self, learner: Learner) -> dict[str, Any]:
+        return provenance(self.store, learner, self.scaling.scale, self.device)
 
 
 def _passes(before: int, rows: int, every: int) -> bool:

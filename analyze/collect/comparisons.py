@@ -13,13 +13,13 @@ from torch import Tensor
 
 from analyze.activations.spectrum import covariance
 from analyze.compare.covariance_null import root_of
-from analyze.compare.directions import Compared, Features, compare, neighbouring_seeds, neighbouring_sizes
-from analyze.compare.families import relate, summary
+from analyze.compare.directions import DirectedComparison, Features, compare, neighbouring_seeds, neighbouring_sizes
+from analyze.compare.families import relate, summarise_families
 from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
 from analyze.compare.rows import compare_on_rows
 from analyze.compare.subspaces import subspaces
 from analyze.dictionary.convergence import both_converged
-from analyze.dictionary.snapshots import Stages, agreement
+from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
@@ -78,7 +78,7 @@ class Comparisons:
         if (small, large) not in self.known_families:
             a, b = self.dictionaries[small], self.dictionaries[large]
             found = relate(a, b, self._alive(small, large), self.held_out.sample(a.hook))
-            self.known_families[small, large] = summary(found, small, large)
+            self.known_families[small, large] = summarise_families(found, small, large)
         return self.known_families[small, large]
 
     def _both_ways(self, a: str, b: str) -> Entries:
@@ -88,7 +88,7 @@ class Comparisons:
         alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
         found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed)
-        self.known_families[a, b] = summary(found.relations, a, b)  # found on the way
+        self.known_families[a, b] = summarise_families(found.relations, a, b)  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         early = [{"snapshots": stages} for stages in self._agreement(first, second)]
         return [
@@ -98,7 +98,7 @@ class Comparisons:
 
     def _agreement(self, a: Dictionary, b: Dictionary) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Compare two sizes at equal rows of their trainings, both ways; None where no snapshots were kept."""
-        found = agreement(self.stages, a, b) if a.n_latents != b.n_latents else None
+        found = agreement_by_rows(self.stages, a, b) if a.n_latents != b.n_latents else None
         if found is None:
             return None, None
         return {key: found[key] for key in ("rows", "mmcs_corrected")}, {
@@ -106,7 +106,7 @@ class Comparisons:
             "mmcs_corrected": found["back"],
         }
 
-    def _published(self, a: str, b: str, compared: Compared) -> dict[str, Any]:
+    def _published(self, a: str, b: str, compared: DirectedComparison) -> dict[str, Any]:
         """Write what is known of each latent, and give the scores with the name of that file."""
         name = file_of((a, b), (self.latents[a].input, self.latents[b].input))
         write_features_of_pair(compared.features, self.folder / name)

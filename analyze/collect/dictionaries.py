@@ -11,7 +11,7 @@ from analyze.compare.stitching import shrinkage
 from analyze.dictionary.baselines import Simpler
 from analyze.dictionary.convergence import convergence
 from analyze.dictionary.snapshots import development
-from analyze.evaluation.evaluate import Measured
+from analyze.evaluation.evaluate import Evaluation
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
@@ -37,7 +37,7 @@ class Entries:
         self.truth = truth
         self._simpler: dict[str, Simpler] = {}
 
-    def of(self, path: str, dictionary: Dictionary, measured: Measured) -> dict[str, Any]:
+    def of(self, path: str, dictionary: Dictionary, measured: Evaluation) -> dict[str, Any]:
         """Describe a dictionary under the names of `metrics.json`, docs/guide/analyze.md says what they mean."""
         record, quality = dictionary.provenance, measured.quality
         curve, rows = training_curve(dictionary), self.held_out.sample(dictionary.hook)

@@ -17,9 +17,9 @@ from analyze.activations.toy_assumptions import assumptions
 from analyze.collect.comparisons import Comparisons
 from analyze.collect.dictionaries import Entries
 from analyze.compare.lineages import follow
-from analyze.dictionary.opened import Loaded
+from analyze.dictionary.opened import OpenedDictionaries
 from analyze.dictionary.snapshots import Stages
-from analyze.evaluation.evaluate import Measured
+from analyze.evaluation.evaluate import Evaluation
 from analyze.evaluation.latents import Latents, read_latents, write_latents
 from analyze.evaluation.open import open_evaluation
 from analyze.evaluation.rows import EvaluationRows
@@ -29,7 +29,7 @@ from analyze.groups.grid import grids
 from analyze.groups.seeds import differences, groups
 from analyze.groups.stopping import stopping
 from analyze.inputs import Inputs
-from analyze.to_json import plain
+from analyze.to_json import to_json
 from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
@@ -55,7 +55,7 @@ def measure(
         for path, digest in inputs.dictionaries.items()
         if path not in known or path not in latents or latents[path].input != digest
     ]
-    loaded = Loaded({path: run.path / path for path in inputs.dictionaries})
+    loaded = OpenedDictionaries({path: run.path / path for path in inputs.dictionaries})
     held_out = open_evaluation(config, tokens)
     stages = Stages(held_out.sample)
     truth = KnownTruth(held_out, stages) if isinstance(held_out, ToyHeldOut) else None
@@ -68,13 +68,13 @@ def measure(
     latents = {path: latents[path] for path in inputs.dictionaries}
     write_latents(run.report / "latents.h5", latents)
     # rounded as the file is, here and below: what follows from them does not depend on when they were measured
-    entries = [plain(known[path]) for path in inputs.dictionaries]
+    entries = [to_json(known[path]) for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
     compared, followed = (_between(before, unchanged, *names) for names in (("pairs", "ceilings"), ("families",)))
     comparisons = Comparisons(held_out, stages, store, loaded, latents, compared, followed, run.report)
-    ceilings = plain(comparisons.seeds(entries))
-    pairs = plain(comparisons.sizes(entries, ceilings))
-    families = plain(comparisons.families(entries))
+    ceilings = to_json(comparisons.seeds(entries))
+    pairs = to_json(comparisons.sizes(entries, ceilings))
+    families = to_json(comparisons.families(entries))
     return {
         "version": VERSION,
         "run": {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)},
@@ -94,7 +94,7 @@ def measure(
 
 def over_entries(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """Gather what follows from the dictionaries' own entries: groups of seeds, and the rule of convergence."""
-    found = plain(groups(entries))
+    found = to_json(groups(entries))
     return {"groups": found, "differences": differences(entries, found), "stopping": stopping(entries)}
 
 
@@ -139,7 +139,7 @@ def _between(before: dict[str, Any] | None, unchanged: set[str], *names: str) ->
     return {(p["from"], p["to"]): p for p in compared if p["from"] in unchanged and p["to"] in unchanged}
 
 
-def _evaluate(held_out: EvaluationRows, store: ActivationStore, dictionaries: list[Dictionary]) -> list[Measured]:
+def _evaluate(held_out: EvaluationRows, store: ActivationStore, dictionaries: list[Dictionary]) -> list[Evaluation]:
     if not dictionaries:
         return []
     for dictionary in dictionaries:

@@ -69,14 +69,14 @@ class Features(NamedTuple):
         return Features(*(values[self.alive] for values in self))
 
 
-class Compared(NamedTuple):
+class DirectedComparison(NamedTuple):
     """What of one dictionary is in another: scores under the names of `metrics.json`, and latent by latent."""
 
     scores: dict[str, Any]
     features: PairFeatures
 
 
-def compare(a: Features, b: Features) -> tuple[Compared, Compared]:
+def compare(a: Features, b: Features) -> tuple[DirectedComparison, DirectedComparison]:
     """Compare A with B and B with A."""
     dead_ab, dead_ba = max_cosines(a.decoder, b.decoder)
     of_a, of_b = (one.alive.nonzero()[:, 0].numpy() for one in (a, b))  # numbers of the living
@@ -86,11 +86,13 @@ def compare(a: Features, b: Features) -> tuple[Compared, Compared]:
     back = Matching(matching.b, matching.a, matching.cosines)
     explained = decompose(a.decoder, b.decoder), decompose(b.decoder, a.decoder)
     return (
-        Compared(
+        DirectedComparison(
             _scores(a, b, ab, dead_ab, matching, explained[0]),
             _per_feature(a, (of_a, of_b), ab, matching, explained[0]),
         ),
-        Compared(_scores(b, a, ba, dead_ba, back, explained[1]), _per_feature(b, (of_b, of_a), ba, back, explained[1])),
+        DirectedComparison(
+            _scores(b, a, ba, dead_ba, back, explained[1]), _per_feature(b, (of_b, of_a), ba, back, explained[1])
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyze.compare.cosines import nearest_cosines
-from analyze.compare.functional import Agreement, agreement
+from analyze.compare.functional import Agreement, functional_agreement
 from winnow.dictionary import Dictionary
 
 COSINE = 0.7
@@ -71,7 +71,7 @@ def relate(
 ) -> Relations:
     """Find the relatives of every living feature between two neighbouring sizes."""
     near = candidates(small, large, alive)
-    return related(near, agreement(small, large, rows, (near.a, near.b)), alive)
+    return related(near, functional_agreement(small, large, rows, (near.a, near.b)), alive)
 
 
 def related(
@@ -91,7 +91,7 @@ def related(
     )
 
 
-def summary(found: Relations, small: str, large: str) -> dict[str, Any]:
+def summarise_families(found: Relations, small: str, large: str) -> dict[str, Any]:
     """Count the fates under the names of `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
     children, parents = found.children, found.parents
     return {

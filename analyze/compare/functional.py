@@ -28,7 +28,7 @@ class Agreement(NamedTuple):
 
 
 @torch.no_grad()
-def agreement(
+def functional_agreement(
     a: Dictionary,
     b: Dictionary,
     rows: Float[Tensor, "row d_model"],

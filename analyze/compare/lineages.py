@@ -50,7 +50,7 @@ def lineages(edges: Sequence[Int[Tensor, "_ 2"]], alive: Sequence[Bool[Tensor, "
     return Lineages(latents, descendants, ancestors, born, survival)
 
 
-def summary(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
+def summarise_lineages(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
     """Count fates over the whole ladder under the names of `metrics.json`, and list every feature's.
 
     To the largest size a feature persists (one descendant there), splits (several) or vanishes (none); from the
@@ -103,7 +103,7 @@ def ladders(families: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any
 def _ladder(chain: Sequence[Mapping[str, Any]], alive: Mapping[str, Tensor]) -> dict[str, Any]:
     paths = [chain[0]["from"], *(family["to"] for family in chain)]
     edges = [torch.tensor([edge[:2] for edge in family["edges"]], dtype=torch.int64).reshape(-1, 2) for family in chain]
-    return summary(lineages(edges, [alive[path] for path in paths]), paths)
+    return summarise_lineages(lineages(edges, [alive[path] for path in paths]), paths)
 
 
 def _step(edges: Tensor, here: Tensor, there: Tensor) -> csr_array:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from analyze.compare.covariance_null import covariance_null
 from analyze.compare.families import Candidates, Relations, candidates, related
-from analyze.compare.functional import Agreement, agreement
+from analyze.compare.functional import Agreement, functional_agreement
 from analyze.compare.stitching import auc, insert
 from winnow.dictionary import Dictionary
 
@@ -34,7 +34,7 @@ def compare_on_rows(
     `root` is that of the activations' covariance, by `covariance_null.root_of`.
     """
     near = candidates(a, b, alive)
-    agreed = agreement(a, b, rows, (near.a, near.b))
+    agreed = functional_agreement(a, b, rows, (near.a, near.b))
     relations = related(near, agreed, alive)
     if not len(near.a):
         return OnRows({}, {}, relations)

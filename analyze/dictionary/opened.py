@@ -9,7 +9,7 @@ from winnow.dictionary import Dictionary, load_dictionary
 HELD = 4
 
 
-class Loaded(Mapping[str, Dictionary]):
+class OpenedDictionaries(Mapping[str, Dictionary]):
     """Path -> dictionary; those last asked for stay open."""
 
     def __init__(self, folders: Mapping[str, Path], held: int = HELD) -> None:

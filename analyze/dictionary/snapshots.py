@@ -75,7 +75,7 @@ class Stages:
 
 
 @torch.no_grad()
-def agreement(stages: Stages, small: Dictionary, large: Dictionary) -> dict[str, list[Any]] | None:
+def agreement_by_rows(stages: Stages, small: Dictionary, large: Dictionary) -> dict[str, list[Any]] | None:
     """Look the living features of one dictionary up in another at equal rows; None where no snapshots are shared.
 
     `mmcs_corrected` goes from `small` to `large`, `back` the other way.

@@ -25,7 +25,7 @@ FEWEST = 8  # sequences of a batch, however many logits they have
 
 
 @runtime_checkable
-class Model(Protocol):
+class PatchableModel(Protocol):
     """What is asked of a language model; `winnow.model.language_model.LanguageModel` is one."""
 
     device: torch.device
@@ -36,7 +36,7 @@ class Model(Protocol):
     def logits(self, tokens: Tensor, replace: tuple[str, Change] | None = None) -> Tensor: ...
 
 
-class Measured(NamedTuple):
+class Evaluation(NamedTuple):
     """One dictionary's results."""
 
     quality: Quality
@@ -45,14 +45,14 @@ class Measured(NamedTuple):
 
 @torch.no_grad()
 def evaluate(
-    model: Model,
+    model: PatchableModel,
     tokens: Int[Tensor, "sequence context"],
     kept: Bool[Tensor, "sequence context"],
     dictionaries: Sequence[Dictionary],
     centres: Mapping[str, Float[Tensor, " width"]],
     advance: Callable[[int], None] = lambda sequences: None,
     sequences_per_batch: int | None = None,
-) -> list[Measured]:
+) -> list[Evaluation]:
     """Measure each dictionary at the `kept` positions of `tokens`.
 
     `centres` holds each hook's mean activation, which `ce_mean` puts in the activations' place. `advance` is
@@ -87,7 +87,7 @@ def evaluate(
             patched[i] += patch(dictionary.hook, y)
         advance(len(batch))
     return [
-        Measured(quality, loss_metrics(clean, patched[i], zero[d.hook], mean[d.hook]))
+        Evaluation(quality, loss_metrics(clean, patched[i], zero[d.hook], mean[d.hook]))
         for i, (d, quality) in enumerate(zip(dictionaries, qualities, strict=True))
     ]
 
@@ -97,7 +97,7 @@ def evaluate_rows(
     batches: Iterable[Mapping[str, Float[Tensor, "row width"]]],
     dictionaries: Sequence[Dictionary],
     centres: Mapping[str, Float[Tensor, " width"]],
-) -> list[Measured]:
+) -> list[Evaluation]:
     """Measure each dictionary on rows of its hook that come from no model; all of them on the rows' device."""
     qualities = [Quality(d.n_latents, centres[d.hook]) for d in dictionaries]
     for rows in batches:
@@ -105,10 +105,12 @@ def evaluate_rows(
             x = rows[dictionary.hook]
             f = dictionary.encode(x)
             quality.update(x, f, dictionary.decode(f))
-    return [Measured(quality, None) for quality in qualities]
+    return [Evaluation(quality, None) for quality in qualities]
 
 
-def _clean(model: Model, tokens: Tensor, hooks: Sequence[str]) -> tuple[Tensor, Callable[[str, Change], Tensor]]:
+def _clean(
+    model: PatchableModel, tokens: Tensor, hooks: Sequence[str]
+) -> tuple[Tensor, Callable[[str, Change], Tensor]]:
     """Compute the logits, and give the function that computes them again with the values at a hook changed."""
     if not isinstance(model, LanguageModel):
         return model.logits(tokens), lambda hook, change: model.logits(tokens, replace=(hook, change))
@@ -121,6 +123,6 @@ def _clean(model: Model, tokens: Tensor, hooks: Sequence[str]) -> tuple[Tensor, 
     return logits, again
 
 
-def _batch(model: Model, context: int) -> int:
+def _batch(model: PatchableModel, context: int) -> int:
     logits = LOGITS_ON_CPU if model.device.type == "cpu" else LOGITS_ON_DEVICE
     return max(FEWEST, logits // (context * model.d_vocab))

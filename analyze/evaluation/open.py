@@ -11,6 +11,6 @@ def open_evaluation(config: Experiment, tokens: TokenFile | None) -> EvaluationR
         from analyze.evaluation.toy import ToyHeldOut
 
         return ToyHeldOut(config)
-    from analyze.evaluation.text import HeldOut  # transformer-lens takes seconds, and toy data do without
+    from analyze.evaluation.text import HeldOutText  # transformer-lens takes seconds, and toy data do without
 
-    return HeldOut(config, tokens)
+    return HeldOutText(config, tokens)

@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.evaluation.evaluate import Measured
+from analyze.evaluation.evaluate import Evaluation
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.runtime.run import Run
@@ -51,5 +51,5 @@ class EvaluationRows(ABC):
     @abstractmethod
     def measure(
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
-    ) -> list[Measured]:
+    ) -> list[Evaluation]:
         """Measure each dictionary on all rows; `centres` holds each hook's mean activation."""

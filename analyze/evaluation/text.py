@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.evaluation.evaluate import Measured, evaluate
+from analyze.evaluation.evaluate import Evaluation, evaluate
 from analyze.evaluation.rows import SAMPLE, EvaluationRows
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
@@ -25,7 +25,7 @@ from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens
 
 
-class HeldOut(EvaluationRows):
+class HeldOutText(EvaluationRows):
     """What every measurement on held-out text starts from."""
 
     def __init__(self, config: Experiment, tokens: TokenFile) -> None:
@@ -38,7 +38,7 @@ class HeldOut(EvaluationRows):
         )
 
     @classmethod
-    def open(cls, run: str | Path) -> "HeldOut":
+    def open(cls, run: str | Path) -> "HeldOutText":
         """Open the held-out text of a run by its folder, as `runs/demo`; the model's path counts from here.
 
         Raises `UserError` where there is no such run, or its text or activations are not made yet.
@@ -76,7 +76,7 @@ class HeldOut(EvaluationRows):
 
     def measure(
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
-    ) -> list[Measured]:
+    ) -> list[Evaluation]:
         """Measure each dictionary on all rows, and how much of the model's loss it recovers."""
         model, context = self.model, self.tokens.shape[1]
         for dictionary in dictionaries:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.evaluation.evaluate import Measured, evaluate_rows
+from analyze.evaluation.evaluate import Evaluation, evaluate_rows
 from analyze.evaluation.rows import SAMPLE, EvaluationRows
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
@@ -61,7 +61,7 @@ class ToyHeldOut(EvaluationRows):
     @torch.no_grad()
     def measure(
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
-    ) -> list[Measured]:
+    ) -> list[Evaluation]:
         """Measure each dictionary on all rows; there is no loss of a model to recover."""
         device = choose_device(self.config.model.device)
         widest = max(dictionary.n_latents for dictionary in dictionaries)

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.evaluation.evaluate import Model
+from analyze.evaluation.evaluate import PatchableModel
 from analyze.features.best import Batch, Best, Events, activation_keys, best_per_sequence, pack, random_keys
 from analyze.features.histogram import FoldingHistogram
 from winnow.dictionary import Dictionary
@@ -52,7 +52,7 @@ class FeatureExamples(NamedTuple):
 
 @torch.no_grad()
 def top_examples(
-    model: Model,
+    model: PatchableModel,
     tokens: Int[Tensor, "sequence context"],
     kept: Bool[Tensor, "sequence context"],
     dictionaries: Sequence[Dictionary],

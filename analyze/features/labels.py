@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from analyze.evaluation.text import HeldOut
+from analyze.evaluation.text import HeldOutText
 from analyze.features.examples import FeatureExamples, top_examples
 from analyze.features.logits import Promoted, Readout, promoted
 from analyze.features.tokens import token_texts
@@ -46,7 +46,7 @@ def visible(text: str) -> str:
     return text.translate(VISIBLE)
 
 
-def label_latents(held_out: HeldOut, dictionaries: Sequence[Dictionary]) -> list[list[Label]]:
+def label_latents(held_out: HeldOutText, dictionaries: Sequence[Dictionary]) -> list[list[Label]]:
     """Label every latent of each dictionary by the held-out text of the run it was trained in.
 
     The model runs once for all of them.

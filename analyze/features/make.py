@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analyze.evaluation.latents import read_latents
-from analyze.evaluation.text import HeldOut
+from analyze.evaluation.text import HeldOutText
 from analyze.features.choice import other_sizes
 from analyze.features.data import Feature, write_feature, write_text
 from analyze.features.examples import top_examples
@@ -32,7 +32,7 @@ def make_data(
 ) -> None:
     """Publish the folder `text` and, for each dictionary's path in `names`, the folder of that name."""
     run = Run(Path(config.run))
-    held_out = HeldOut(config, tokens)
+    held_out = HeldOutText(config, tokens)
     sequences = held_out.tokens.numpy()
     texts = token_texts(held_out.model.bridge.tokenizer)
     if not (folder / text).is_dir():
@@ -77,7 +77,7 @@ def _groups(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]
     return groups
 
 
-def _examples(held_out: HeldOut, dictionaries: list[Dictionary]):
+def _examples(held_out: HeldOutText, dictionaries: list[Dictionary]):
     for dictionary in dictionaries:
         dictionary.to(held_out.model.device)
     with progress_bar("features", len(held_out.tokens), "sequences") as bar:

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from analyze.collect.comparisons import Comparisons
-from analyze.dictionary.opened import Loaded
+from analyze.dictionary.opened import OpenedDictionaries
 from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.open import open_evaluation
 from analyze.inputs import run_tokens
-from analyze.runs.paired_runs import Measured, counterparts, why_not_paired
+from analyze.runs.paired_runs import MeasuredRun, counterparts, why_not_paired
 from winnow.store import ActivationStore
 
 
 def compare_across(
-    runs: Sequence[Measured],
+    runs: Sequence[MeasuredRun],
     ceilings: list[dict[str, Any]],
     known: Mapping[tuple[str, str], dict[str, Any]],
     folder: Path,
@@ -24,7 +24,7 @@ def compare_across(
 
     `folder` is that of the report.
     """
-    loaded = Loaded({run.prefix + path: run.run.path / path for run in runs for path in _paths(run)})
+    loaded = OpenedDictionaries({run.prefix + path: run.run.path / path for run in runs for path in _paths(run)})
     latents = {
         run.prefix + path: found for run in runs for path, found in read_latents(run.run.report / "latents.h5").items()
     }
@@ -40,5 +40,5 @@ def compare_across(
     return scores
 
 
-def _paths(run: Measured) -> list[str]:
+def _paths(run: MeasuredRun) -> list[str]:
     return [entry["path"] for entry in run.metrics["dictionaries"]]

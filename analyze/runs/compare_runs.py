@@ -18,9 +18,9 @@ from typing import Any
 from analyze.compare.latent_table import is_complete, remove_others
 from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
 from analyze.report.terminal import print_summary
-from analyze.runs.paired_runs import Measured, why_not_paired
+from analyze.runs.paired_runs import MeasuredRun, why_not_paired
 from analyze.stage import measure_run
-from analyze.to_json import plain
+from analyze.to_json import to_json
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
@@ -55,7 +55,7 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
         metrics = read_metrics(path)
         if metrics is None or metrics["inputs"] != inputs or not is_complete(metrics, folder):
             folder.mkdir(exist_ok=True)
-            metrics = plain(compared(runs, still_valid(metrics, inputs), folder) | {"inputs": inputs})
+            metrics = to_json(compared(runs, still_valid(metrics, inputs), folder) | {"inputs": inputs})
             page.unlink(missing_ok=True)
             publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
         elif page.exists():
@@ -80,7 +80,7 @@ def still_valid(before: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> 
     return {(p["from"], p["to"]): p for p in before["pairs"] if p["from"] in same and p["to"] in same}
 
 
-def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, Any]:
+def compared(runs: Sequence[MeasuredRun], known: Pairs, folder: Path) -> dict[str, Any]:
     """Join what the runs' reports hold, and compare those counterparts that `known` does not hold.
 
     `folder` is that of the joint report.
@@ -95,7 +95,7 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
         key: [run.renamed(entry) for run in runs for entry in run.metrics[key]]
         for key in ("pairs", "ceilings", "families", "lineages")
     }
-    across = plain(compare_across(runs, joined["ceilings"], known, folder))
+    across = to_json(compare_across(runs, joined["ceilings"], known, folder))
     return {
         **{key: runs[0].metrics[key] for key in ("version", "run", "evaluation")},
         "runs": [_about(run, runs[0]) for run in runs],
@@ -109,7 +109,7 @@ def compared(runs: Sequence[Measured], known: Pairs, folder: Path) -> dict[str, 
     }
 
 
-def side_by_side(runs: Sequence[Measured]) -> list[dict[str, Any]]:
+def side_by_side(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
     """Gather what the runs say of their activations; of runs on the same rows, each hook once.
 
     Distributions stand side by side also where dictionaries cannot be compared: of other models, or toy data.
@@ -124,13 +124,13 @@ def side_by_side(runs: Sequence[Measured]) -> list[dict[str, Any]]:
     return found
 
 
-def _measured(own: Experiment, config: Experiment, name: str) -> Measured:
+def _measured(own: Experiment, config: Experiment, name: str) -> MeasuredRun:
     measure_run(config)
     run = Run(Path(config.run))
     metrics = read_metrics(run.report / "metrics.json")
     assert metrics is not None, run.report
     prefix = "" if config is own else os.path.relpath(config.run, own.run) + "/"
-    return Measured(name, config, prefix, metrics, evaluated(config, run_tokens(config)))
+    return MeasuredRun(name, config, prefix, metrics, evaluated(config, run_tokens(config)))
 
 
 def _config_of(path: str) -> Experiment:
@@ -141,7 +141,7 @@ def _config_of(path: str) -> Experiment:
     return load_experiment("python -m analyze", ["--config", str(resolved), "--run", path])
 
 
-def _about(run: Measured, own: Measured) -> dict[str, Any]:
+def _about(run: MeasuredRun, own: MeasuredRun) -> dict[str, Any]:
     reason = None if run is own else why_not_paired(run, own)
     about = {"name": run.name, **run.metrics["run"], "compared": reason is None, "reason": reason}
     return {**about, "truth": run.metrics["truth"]}

@@ -9,7 +9,7 @@ from winnow.config.experiment import Experiment
 from winnow.runtime.run import Run
 
 
-class Measured(NamedTuple):
+class MeasuredRun(NamedTuple):
     """One run: its name in the comparison, its configuration, and what its own report says."""
 
     name: str  # as it was given
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
         return {self.prefix + path: f"{made['evaluation']}:{digest}" for path, digest in made["dictionaries"].items()}
 
 
-def why_not_paired(run: Measured, other: Measured) -> str | None:
+def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
     """Say in what two runs differ so that their dictionaries cannot be compared; None where they can."""
     for name, value in run.evaluated.items():
         if other.evaluated.get(name) != value:

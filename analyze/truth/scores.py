@@ -58,7 +58,7 @@ def against_truth(
     return {
         **scores,
         "size_ratio": dictionary.n_latents / len(truth),
-        "firing": {name: summary(values) for name, values in found._asdict().items()},
+        "firing": {name: quantiles_of(values) for name, values in found._asdict().items()},
         "by_firing_rate": by_rate(rates, {"cosine": cosines, **found._asdict()}),
     }
 
@@ -100,7 +100,7 @@ def firing(dictionary: Dictionary, partners: Int[Tensor, " feature"], rows: ToyR
     return Firing(*(_shares(a, b) for a, b in ((both, latent), (both, true), (2 * both, latent + true))))
 
 
-def summary(values: NDArray[np.float64]) -> dict[str, float]:
+def quantiles_of(values: NDArray[np.float64]) -> dict[str, float]:
     """Give mean and quantiles of the values that are numbers; NaN where there are none."""
     known = values[np.isfinite(values)]
     mean = float(known.mean()) if len(known) else float("nan")
@@ -121,7 +121,7 @@ def by_rate(rates: NDArray[np.float64], columns: dict[str, NDArray[np.float64]])
             "from": float(logs[mine[0]]),
             "to": float(logs[mine[-1]]),
             "count": len(mine),
-            **{name: summary(values[mine])["mean"] for name, values in columns.items()},
+            **{name: quantiles_of(values[mine])["mean"] for name, values in columns.items()},
         }
         for mine in groups
     ]

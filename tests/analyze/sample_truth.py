@@ -4,7 +4,7 @@ from typing import Any
 
 from analyze.collect.metrics import over_entries
 from analyze.groups.grid import grids
-from analyze.to_json import plain
+from analyze.to_json import to_json
 from tests.analyze.sample import sample_metrics
 from tests.analyze.sample_relations import with_relations
 
@@ -28,7 +28,7 @@ def truth_metrics(sizes: tuple[int, ...] = (16, 32, 64), seeds: tuple[int, ...] 
     toy |= {"privileged_basis": {"along_basis": 0.3, "along_rotation": 0.3}}
     metrics["activations"] = [toy, {**metrics["activations"][1], "run": "runs/demo"}]
     entries = metrics["dictionaries"]
-    return metrics | plain(
+    return metrics | to_json(
         {"choosing": grids(entries, metrics["pairs"]), "truth": _truth(toy["toy"]), **over_entries(entries)}
     )
 

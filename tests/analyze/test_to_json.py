@@ -3,7 +3,7 @@ import json
 import numpy as np
 import torch
 
-from analyze.to_json import plain
+from analyze.to_json import to_json
 
 
 def test_everything_becomes_json_and_nothing_stays_infinite():
@@ -15,7 +15,7 @@ def test_everything_becomes_json_and_nothing_stays_infinite():
         "tuple": (1, None, True, "x"),
         3: np.int64(4),
     }
-    found = plain(value)
+    found = to_json(value)
     assert json.loads(json.dumps(found, allow_nan=False)) == {
         "nan": None,
         "array": [1.0, None],

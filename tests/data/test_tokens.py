@@ -11,7 +11,7 @@ from data.source import documents
 from data.tokens import make_tokens
 from tests.experiments import load, write_config
 from tests.models import EMBEDDED
-from winnow.config.experiment import Text
+from winnow.config.experiment import TextSettings
 from winnow.errors import UserError
 from winnow.tokens import open_tokens
 
@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_from_its_last_part_to_the_same_bytes(
 def _dying(after: int):
     """Documents that end in an interruption after so many have been read."""
 
-    def dying(settings: Text, skip: int = 0, commit: str = ""):
+    def dying(settings: TextSettings, skip: int = 0, commit: str = ""):
         for number, document in enumerate(documents(settings, skip, commit)):
             if number == after:
                 assert skip < 2

@@ -23,7 +23,7 @@ from sae_lens.util import get_special_token_ids
 
 import winnow
 from analyze.evaluation.evaluate import evaluate
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.model.language_model import open_model
 
 SEQUENCES, BATCHES = 16, 4
@@ -50,7 +50,7 @@ def by_saelens(folder: str) -> tuple[dict[str, Any], torch.Tensor, Any]:
 def by_winnow(folder: str, tokens: torch.Tensor, theirs: Any) -> dict[str, Any]:
     """Measure with the model of that name, on the same tokens but for the special ones, which SAELens leaves out."""
     d = winnow.load_dictionary(folder)
-    model = open_model(Model(name=theirs.cfg.model_name, device="cpu"))
+    model = open_model(ModelSettings(name=theirs.cfg.model_name, device="cpu"))
     kept = torch.stack([tokens != token for token in get_special_token_ids(theirs.tokenizer)]).all(0)
     # SAELens draws anew for each of its two parts: the losses are of the first tokens, the others of the second
     first, second = range(SEQUENCES * BATCHES), range(SEQUENCES * BATCHES, len(tokens))

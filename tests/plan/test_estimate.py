@@ -19,13 +19,13 @@ from plan.estimate import estimate
 from plan.machine import H100
 from plan.model_shape import count_flops, model_shape
 from plan.space import BESIDE, HEADER
-from plan.table import duration, print_plan, size, summary
+from plan.table import duration, in_short, print_plan, size
 from tests.experiments import ROOT, load, write_config
-from train.architectures import Moment, architecture_of
-from train.learner import Member
+from train.architectures import StepContext, architecture_of
+from train.learner import Learner
 from train.plan import plan_dictionaries
 from train.snapshots import snapshot_due
-from winnow.config.experiment import Model, Train
+from winnow.config.experiment import ModelSettings, TrainSettings
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
 from winnow.model.language_model import open_model
@@ -70,29 +70,29 @@ def test_a_harvest_writes_the_bytes_that_were_planned(tmp_path: Path, gpt2: Path
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 def test_a_dictionary_and_its_checkpoint_have_the_planned_bytes(tmp_path: Path, gpt2: Path, kind: dict[str, Any]):
-    config, sized, member = one_dictionary(tmp_path, gpt2, kind)
-    for copies, tensors in ((1, member.state()[0]), (0, member.parameters)):
+    config, sized, learner = one_dictionary(tmp_path, gpt2, kind)
+    for copies, tensors in ((1, learner.state()[0]), (0, learner.parameters)):
         found = sum(tensor.nbytes for tensor in tensors.values())
         if copies:
             assert sized.state(config.train) == found + 4 * sized.matrix  # a copy of directions, taken at half the rows
-    save_dictionary(member.dictionary(1.0), tmp_path / "saved", {}, {})
+    save_dictionary(learner.dictionary(1.0), tmp_path / "saved", {}, {})
     found = (tmp_path / "saved" / "sae_weights.safetensors").stat().st_size
     assert 4 * sized.saved < found < 4 * sized.saved + HEADER < 4 * sized.saved + HEADER + BESIDE
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 def test_a_step_takes_the_planned_products(tmp_path: Path, gpt2: Path, kind: dict[str, Any]):
-    _, sized, member = one_dictionary(tmp_path, gpt2, kind)
-    rule = architecture_of(member.planned.settings)
-    parameters = {name: value.unsqueeze(0) for name, value in member.parameters.items()}
+    _, sized, learner = one_dictionary(tmp_path, gpt2, kind)
+    rule = architecture_of(learner.planned.settings)
+    parameters = {name: value.unsqueeze(0) for name, value in learner.parameters.items()}
     x = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        rule.step(parameters, x, Moment(1.0, torch.zeros(1, 96, dtype=torch.bool)))
+        rule.step(parameters, x, StepContext(1.0, torch.zeros(1, 96, dtype=torch.bool)))
     # the sums over active latents are no products, but for the values' gradient, which is one in CSR form
     assert counter.get_total_flops() == step_flops(sized, len(x))
 
 
-def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Any, Size, Member]:
+def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Any, Size, Learner]:
     """Give a configuration of one dictionary of 96 latents in 32 dimensions, its size, and the dictionary."""
     config = load(write_config(folder, model, train={"rows": 100, "dictionaries": [{"n_latents": 96, **kind}]}))
     (sized,) = asked_sizes(config, {"hook": 32})
@@ -100,7 +100,7 @@ def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Any
     generator = torch.Generator().manual_seed(0)
     W = torch.nn.functional.normalize(torch.randn(96, 32, generator=generator), dim=1)
     start = {"W_enc": W.clone(), "b_enc": torch.zeros(96), "W_dec": W, "b_dec": torch.zeros(32)}
-    return config, sized, Member(planned, start, torch.device("cpu"), 10)
+    return config, sized, Learner(planned, start, torch.device("cpu"), 10)
 
 
 def test_the_dictionaries_are_those_that_the_trainer_plans(tmp_path: Path, gpt2: Path):
@@ -127,13 +127,13 @@ def test_the_dictionaries_are_those_that_the_trainer_plans(tmp_path: Path, gpt2:
 def test_snapshots_are_as_many_as_the_trainer_takes(rows: int, batch: int, each: int):
     ends = [min(start + batch, rows) for start in range(0, rows, batch)]
     due = sum(snapshot_due(start, stop, each, batch) for start, stop in zip([0, *ends], ends, strict=False))
-    assert most_snapshots(Train(rows=rows, batch_rows=batch, snapshots=each)) == due
+    assert most_snapshots(TrainSettings(rows=rows, batch_rows=batch, snapshots=each)) == due
 
 
 def test_hooks_widths_and_operations_are_those_of_the_real_model(tmp_path: Path, gpt2: Path):
     patterns = ["blocks.*.hook_resid_pre", "blocks.1.mlp.hook_post", "blocks.0.attn.hook_z"]
-    shape = model_shape(Model(name=str(save_configuration(tmp_path / "model", gpt2))), patterns, 16)
-    real = open_model(Model(name=str(gpt2), device="cpu"))
+    shape = model_shape(ModelSettings(name=str(save_configuration(tmp_path / "model", gpt2))), patterns, 16)
+    real = open_model(ModelSettings(name=str(gpt2), device="cpu"))
     seen = real.activations(torch.zeros(1, 16, dtype=torch.int64), list(shape.hooks))
     assert {name: value.shape[-1] for name, value in seen.items()} == shape.hooks
     assert shape.flops_per_token == count_flops(real, list(shape.hooks), 16) / 16
@@ -144,9 +144,9 @@ def test_hooks_widths_and_operations_are_those_of_the_real_model(tmp_path: Path,
 def test_the_operations_of_a_pass_end_at_the_last_hook(tmp_path: Path, gpt2: Path):
     d, context = 32, 16
     block = 2 * 12 * d * d + 4 * context * d  # of a token: the products of a layer, and attention to every position
-    shape = model_shape(Model(name=str(gpt2)), ["blocks.2.hook_resid_pre"], context)
+    shape = model_shape(ModelSettings(name=str(gpt2)), ["blocks.2.hook_resid_pre"], context)
     assert shape.flops_per_token == 2 * block
-    into_third = model_shape(Model(name=str(gpt2)), ["blocks.2.mlp.hook_post"], context).flops_per_token
+    into_third = model_shape(ModelSettings(name=str(gpt2)), ["blocks.2.mlp.hook_post"], context).flops_per_token
     assert into_third == 2 * block + 2 * 8 * d * d + 4 * context * d
 
 
@@ -163,7 +163,7 @@ def test_rows_until_converged_count_as_the_ceiling(tmp_path: Path, gpt2: Path, c
 
 
 def test_time_grows_with_latents_and_falls_with_the_machine():
-    train = Train(batch_rows=4096)
+    train = TrainSettings(batch_rows=4096)
     grid = [Size("hook", 768, "relu", n, 0, False, ()) for n in (6144, 24576)]
     small, large = (stack_seconds(train, one, 1, H100) for one in grid)
     assert 3 < large / small < 4  # the part of Python stays
@@ -229,6 +229,6 @@ def plan(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/gpt2-small*.toml")), ids=lambda path: path.stem)
 def test_the_comments_of_the_configurations_say_what_is_planned(path: Path, tmp_path: Path):
     transformers.GPT2Config(architectures=["GPT2LMHeadModel"]).save_pretrained(tmp_path)
-    said = summary(estimate(load(path, "--model.name", str(tmp_path), "--run", str(tmp_path / "run"))))
+    said = in_short(estimate(load(path, "--model.name", str(tmp_path), "--run", str(tmp_path / "run"))))
     comments = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
     assert [line for line in comments if line.partition(":")[0] in ("disk", "time", "memory")] == said

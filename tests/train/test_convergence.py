@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.train.experiments import HOOK, load, write_run
-from train.convergence import Convergence, Look, self_similarity, slope
+from train.convergence import Convergence, EvaluationPoint, self_similarity, slope
 from train.evaluation import evaluated_rows
-from train.learner import Member
+from train.learner import Learner
 from train.schedule import dead_after, fewest_rows, most_rows, rows_at_end, schedule_of
 from train.stage import train
 from winnow import load_dictionary
@@ -25,10 +25,10 @@ FIXED = {"rows": 1_000_000, **BOUNDS}
 
 
 def test_slope_of_a_power_law_is_its_exponent() -> None:
-    looks = [Look(rows, 3.0 * rows**-0.25) for rows in (1000, 2100)]
+    looks = [EvaluationPoint(rows, 3.0 * rows**-0.25) for rows in (1000, 2100)]
     assert slope(*looks) == pytest.approx(-0.25)
     assert slope(looks[0], looks[0]) is None
-    assert slope(Look(10, 1.0), Look(20, 0.0)) is None
+    assert slope(EvaluationPoint(10, 1.0), EvaluationPoint(20, 0.0)) is None
 
 
 def test_self_similarity_counts_living_latents() -> None:
@@ -130,14 +130,14 @@ def test_schedule_of_an_open_end_warms_up_over_its_share_of_the_earliest_end() -
 
 def test_each_dictionary_ends_on_its_own_and_its_rate_at_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rates: dict[str, list[tuple[int, float]]] = {}
-    original = Member.learning_rate
+    original = Learner.learning_rate
 
     def remember(self: Any, start: int, stop: int) -> float:
         rate = original(self, start, stop)
         rates.setdefault(self.planned.name, []).append((stop, rate))
         return rate
 
-    monkeypatch.setattr(Member, "learning_rate", remember)
+    monkeypatch.setattr(Learner, "learning_rate", remember)
     grids: list[dict[str, Any]] = [
         {"architecture": "topk", "n_latents": 32, "k": 4},
         {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5},

@@ -10,21 +10,21 @@ from rich.console import Console
 from tests.train.experiments import HOOK, load, write_run
 from train import display
 from train.display import Lines, Screen, visible
-from train.learner import Member
+from train.learner import Learner
 from train.plan import plan_dictionaries
 from train.stage import train
 from train.start.initialise import first_directions, initial_parameters
 
 
 @pytest.fixture
-def members(tmp_path: Path) -> list[Member]:
+def learners(tmp_path: Path) -> list[Learner]:
     grid = {"architecture": "topk", "n_latents": [32, 48, 64], "k": 4}
     config = load(write_run(tmp_path, [grid]))
     planned = plan_dictionaries(config, {"hooks": {HOOK: 16}}, tmp_path)
     made = []
     for p in planned:
         directions = first_directions("random", p.settings["n_latents"], 16, 0, lambda: torch.zeros(1, 16))
-        made.append(Member(p, initial_parameters(directions, torch.zeros(16)), torch.device("cpu"), 10))
+        made.append(Learner(p, initial_parameters(directions, torch.zeros(16)), torch.device("cpu"), 10))
     return made
 
 
@@ -37,13 +37,13 @@ def shown(screen: Screen, console: Console) -> str:
     return capture.get()
 
 
-def test_table_has_a_line_for_each_dictionary(members: list[Member]) -> None:
+def test_table_has_a_line_for_each_dictionary(learners: list[Learner]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=40, color_system=None)
-    screen = Screen(console, HOOK, members, 6000, 0)
-    for member in members:
-        member.rows = 1500
-    screen.show(members[1], {**POINT, "eval_fvu": 0.341})
-    screen.show(members[1], POINT)
+    screen = Screen(console, HOOK, learners, 6000, 0)
+    for learner in learners:
+        learner.rows = 1500
+    screen.show(learners[1], {**POINT, "eval_fvu": 0.341})
+    screen.show(learners[1], POINT)
     lines = [line.split() for line in shown(screen, console).splitlines()]
     assert lines[1:] == [
         ["dictionary", "loss", "FVU", "held-out", "FVU", "L0", "dead", "rows/s", "time", "left"],
@@ -53,9 +53,9 @@ def test_table_has_a_line_for_each_dictionary(members: list[Member]) -> None:
     ]
 
 
-def test_more_dictionaries_than_lines_come_in_turns(members: list[Member]) -> None:
+def test_more_dictionaries_than_lines_come_in_turns(learners: list[Learner]) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120, height=8, color_system=None)
-    text = shown(Screen(console, HOOK, members, 6000, 0), console)
+    text = shown(Screen(console, HOOK, learners, 6000, 0), console)
     assert text.count("topk-") < 3
     assert "of 3" in text
     pages = [visible(96, 40, float(second)) for second in range(15)]
@@ -64,17 +64,17 @@ def test_more_dictionaries_than_lines_come_in_turns(members: list[Member]) -> No
     assert visible(3, -2, 0.0) == range(1)
 
 
-def test_time_left_is_a_bound_where_the_end_is_open(members: list[Member]) -> None:
-    member = members[0]
-    member.rows = 1500
-    assert display.time_left(member, POINT) == "0:00:04"
-    assert display.time_left(member, {}) == ""
-    member.convergence.asked = True
-    assert display.time_left(member, POINT) == "≤ 0:00:04"
-    member.convergence.ends = 6000
-    assert display.time_left(member, POINT) == "0:00:04"
-    member.rows = 6000
-    assert display.time_left(member, POINT) == "done"
+def test_time_left_is_a_bound_where_the_end_is_open(learners: list[Learner]) -> None:
+    learner = learners[0]
+    learner.rows = 1500
+    assert display.time_left(learner, POINT) == "0:00:04"
+    assert display.time_left(learner, {}) == ""
+    learner.convergence.asked = True
+    assert display.time_left(learner, POINT) == "≤ 0:00:04"
+    learner.convergence.ends = 6000
+    assert display.time_left(learner, POINT) == "0:00:04"
+    learner.rows = 6000
+    assert display.time_left(learner, POINT) == "done"
 
 
 def test_lines_say_how_it_goes_where_there_is_no_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

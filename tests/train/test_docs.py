@@ -6,12 +6,12 @@ import pytest
 from tests.experiments import ROOT
 from tests.train.experiments import HOOK, load, write_run
 from train.stage import train
-from winnow.config.experiment import Dictionaries, Train
+from winnow.config.experiment import Dictionaries, TrainSettings
 
 TEXT = (ROOT / "docs" / "guide" / "train.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", [*Train.model_fields, *Dictionaries.model_fields])
+@pytest.mark.parametrize("key", [*TrainSettings.model_fields, *Dictionaries.model_fields])
 def test_every_setting_is_in_the_docs(key: str) -> None:
     assert f"`{key}`" in TEXT or key == "dictionaries"
 

@@ -9,7 +9,7 @@ import torch
 import winnow
 from tests.stores import planted, write_store
 from tests.train.experiments import HOOK, load, write_run
-from train.learner import Member
+from train.learner import Learner
 from train.stage import train
 
 GRIDS: list[dict[str, Any]] = [
@@ -29,24 +29,24 @@ def test_raw_activations_are_encoded_as_scaled_ones_were_in_training(
 ) -> None:
     x = UNITS * planted(3000, 16, 40, 3)[0]
     write_store(tmp_path / "run" / "activations", {HOOK: x})
-    finished: dict[Path, Member] = {}
-    original = Member.dictionary
+    finished: dict[Path, Learner] = {}
+    original = Learner.dictionary
 
-    def remember(self: Member, scale: float) -> winnow.Dictionary:
+    def remember(self: Learner, scale: float) -> winnow.Dictionary:
         finished[self.planned.folder] = self
         return original(self, scale)
 
-    monkeypatch.setattr(Member, "dictionary", remember)
+    monkeypatch.setattr(Learner, "dictionary", remember)
     train(load(write_run(tmp_path, GRIDS)))
     x = x[-500:]
     assert len(finished) == len(GRIDS)
-    for folder, member in finished.items():
+    for folder, learner in finished.items():
         saved = winnow.load_dictionary(folder)
         scale = saved.provenance["scale folded into the weights"]
         assert scale == pytest.approx(
             16**0.5 / float((UNITS * planted(3000, 16, 40, 3)[0]).norm(dim=1).mean()), rel=1e-5
         )
-        before = original(member, 1.0)  # as it was trained
+        before = original(learner, 1.0)  # as it was trained
         f = before.encode(scale * x)
         assert 0 < (f > 0).float().mean() < 0.7
         torch.testing.assert_close(saved.encode(x), f / scale, rtol=1e-4, atol=1e-4 * UNITS)

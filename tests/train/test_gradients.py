@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from train.architectures import Architecture, Moment, Parameters, Step, architecture_of, base
+from train.architectures import Architecture, Parameters, Step, StepContext, architecture_of, base
 from train.architectures.auxk import k_aux
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.registry import SPARSITY
@@ -20,7 +20,7 @@ WIDTH = 0.8  # of the jumprelu kernel: wide enough that many entries fall into i
 
 
 class Case(NamedTuple):
-    """A member of a stack: what it is to compute, and on which parameters."""
+    """A learner of a stack: what it is to compute, and on which parameters."""
 
     settings: dict[str, Any]
     parameters: Parameters
@@ -28,7 +28,7 @@ class Case(NamedTuple):
 
     @classmethod
     def of(cls, settings: dict[str, Any], more: tuple[str, ...], number: int) -> "Case":
-        """Make the member of that number, each of another sparsity."""
+        """Make the learner of that number, each of another sparsity."""
         sparsity = next(name for name in SPARSITY if name in settings)
         own = settings | {sparsity: settings[sparsity] * (1 + number)}
         generator = torch.Generator().manual_seed(1 + number)
@@ -171,22 +171,24 @@ def test_step_of_a_gpu_equals_autograd(case: str, monkeypatch: pytest.MonkeyPatc
 
 
 def check(case: str, dtype: torch.dtype, tolerance: float) -> None:
-    """Compare a stack of three members, each of its own parameters, sparsity and dead, with autograd on each."""
+    """Compare a stack of three learners, each of its own parameters, sparsity and dead, with autograd on each."""
     own_settings, naive, more = CASES[case]
-    members = [Case.of(own_settings, more, number) for number in range(3)]
-    architecture = architecture_of(*(member.settings for member in members))
+    learners = [Case.of(own_settings, more, number) for number in range(3)]
+    architecture = architecture_of(*(learner.settings for learner in learners))
     stacked = {
-        name: torch.stack([member.given(architecture)[name] for member in members]).to(dtype)
-        for name in members[0].given(architecture)
+        name: torch.stack([learner.given(architecture)[name] for learner in learners]).to(dtype)
+        for name in learners[0].given(architecture)
     }
-    step = architecture.step(stacked, rows().to(dtype), Moment(WARM, torch.stack([member.dead for member in members])))
-    for number, member in enumerate(members):
-        leaves = {name: value.clone().requires_grad_() for name, value in member.parameters.items()}
-        loss, f = naive(member, leaves, rows())
+    step = architecture.step(
+        stacked, rows().to(dtype), StepContext(WARM, torch.stack([learner.dead for learner in learners]))
+    )
+    for number, learner in enumerate(learners):
+        leaves = {name: value.clone().requires_grad_() for name, value in learner.parameters.items()}
+        loss, f = naive(learner, leaves, rows())
         loss.backward()
         expected = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
         compare(step, number, loss.detach(), f.detach(), expected, tolerance)
-        error = error_of(member.parameters, rows(), f.detach())
+        error = error_of(learner.parameters, rows(), f.detach())
         torch.testing.assert_close(step.squared_error[number].double(), error.square().sum(), rtol=tolerance, atol=0)
         torch.testing.assert_close(step.gradient[number].double(), error * (-2 / B), rtol=tolerance, atol=tolerance)
 
@@ -207,15 +209,15 @@ def compare(step: Step, number: int, loss: Tensor, f: Tensor, gradients: Paramet
 
 
 def test_threshold_of_batchtopk_follows_the_smallest_kept_value() -> None:
-    members = [Case.of({"architecture": "batchtopk", "k": K}, (), number) for number in range(2)]
-    architecture = architecture_of(*(member.settings for member in members))
-    p = {name: torch.stack([m.given(architecture)[name] for m in members]) for name in members[0].given(architecture)}
+    learners = [Case.of({"architecture": "batchtopk", "k": K}, (), number) for number in range(2)]
+    architecture = architecture_of(*(learner.settings for learner in learners))
+    p = {name: torch.stack([m.given(architecture)[name] for m in learners]) for name in learners[0].given(architecture)}
     smallest = []
     for seed in range(3):
         x = torch.randn(B, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-        f = [naive_batchtopk(member, member.parameters, x)[1] for member in members]
+        f = [naive_batchtopk(learner, learner.parameters, x)[1] for learner in learners]
         smallest.append(torch.stack([each[each > 0].min() for each in f]))
-        architecture.step(p, x, Moment(1.0, torch.stack([member.dead for member in members])))
+        architecture.step(p, x, StepContext(1.0, torch.stack([learner.dead for learner in learners])))
     torch.testing.assert_close(p["threshold"], torch.stack(smallest).mean(0))
 
 
@@ -227,14 +229,14 @@ def test_prefixes_of_matryoshka_halve() -> None:
 def test_bfloat16_step_is_close_to_the_exact_one(case: str) -> None:
     """Rounded to 8 bits, the pre-activations of near ties change places: the gradients as a whole stay close."""
     settings, _, more = CASES[case]
-    members = [Case.of(settings, more, number) for number in range(2)]
+    learners = [Case.of(settings, more, number) for number in range(2)]
     exact, lowered = (
-        architecture_of(*(m.settings | {"compute_dtype": dtype} for m in members)) for dtype in ("float32", "bfloat16")
+        architecture_of(*(m.settings | {"compute_dtype": dtype} for m in learners)) for dtype in ("float32", "bfloat16")
     )
-    p = {name: torch.stack([m.given(exact)[name] for m in members]).float() for name in members[0].given(exact)}
-    moment = Moment(WARM, torch.stack([m.dead for m in members]))
-    expected = exact.step({name: value.clone() for name, value in p.items()}, rows().float(), moment)
-    step = lowered.step(p, rows().float(), moment)
+    p = {name: torch.stack([m.given(exact)[name] for m in learners]).float() for name in learners[0].given(exact)}
+    context = StepContext(WARM, torch.stack([m.dead for m in learners]))
+    expected = exact.step({name: value.clone() for name, value in p.items()}, rows().float(), context)
+    step = lowered.step(p, rows().float(), context)
     torch.testing.assert_close(step.loss, expected.loss, rtol=0.02, atol=0)
     torch.testing.assert_close(step.active.float(), expected.active.float(), rtol=0.02, atol=0)
     for name, gradient in expected.gradients.items():

@@ -6,7 +6,7 @@ import torch
 
 from tests.stores import write_store
 from train.loader import BLOCK_ROWS, Loader, Order
-from winnow.config.experiment import Train
+from winnow.config.experiment import TrainSettings
 from winnow.errors import UserError
 from winnow.store import ActivationStore
 
@@ -97,7 +97,7 @@ def window_of(order: Order, window: int) -> np.ndarray:
 @pytest.mark.parametrize("rows", [300_000, 1_000_000, 20_000_000])
 def test_batch_has_as_many_rows_of_a_sequence_as_a_uniform_sample(rows: int) -> None:
     """Stores of 768 dimensions in float16, smaller than the window that is the default, three and 57 times as large."""
-    width, window_bytes = 768 * 2, Train().window_mib * 2**20
+    width, window_bytes = 768 * 2, TrainSettings().window_mib * 2**20
     order = Order(rows, BLOCK_ROWS, window_bytes // (width * BLOCK_ROWS), seed=5)
     assert order.windows == -(-rows * width // window_bytes)
     stream = np.concatenate([window_of(order, window) for window in range(min(order.windows, 3))])

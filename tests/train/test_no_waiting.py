@@ -6,10 +6,10 @@ Checked on torch's "meta" device, whose tensors have shapes and no data: whateve
 import pytest
 import torch
 
-from tests.train.test_stack import GRIDS, ROWS, D, N, member
+from tests.train.test_stack import GRIDS, ROWS, D, N, learner
 from train import stack as stack_module
 from train.kernels import sparse
-from train.stack import Stack, stack_members
+from train.stack import Stack, stack_learners
 
 META = torch.device("meta")
 
@@ -17,7 +17,7 @@ META = torch.device("meta")
 def stack_of(case: str, dtype: str) -> Stack:
     return Stack(
         [
-            member(seed, {"architecture": case, "compute_dtype": dtype, **own, "learning_rate": rate}, device=META)
+            learner(seed, {"architecture": case, "compute_dtype": dtype, **own, "learning_rate": rate}, device=META)
             for seed, (own, rate) in enumerate(zip(GRIDS[case], (3e-3, 1e-2, 3e-3), strict=True))
         ]
     )
@@ -27,7 +27,7 @@ def stack_of(case: str, dtype: str) -> Stack:
 @pytest.mark.parametrize("case", GRIDS)
 def test_step_on_a_gpu_never_waits(case: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = stack_of(case, dtype)
-    stack.members[0].any_dead = True
+    stack.learners[0].any_dead = True
     x, variance = torch.empty(ROWS, D, device=META), torch.empty((), device=META)
     stack.train_on(x, variance)  # constants move to the device once
 
@@ -36,7 +36,7 @@ def test_step_on_a_gpu_never_waits(case: str, dtype: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(torch, "tensor", copy)
     stack.train_on(x, variance)
-    assert stack.members[0].steps == 2
+    assert stack.learners[0].steps == 2
 
 
 def test_what_waits_would_be_noticed() -> None:
@@ -56,7 +56,7 @@ def test_what_waits_would_be_noticed() -> None:
 
 
 def test_small_dictionaries_on_a_gpu_are_one_stack(monkeypatch: pytest.MonkeyPatch) -> None:
-    members = stack_of("topk", "float32").members
-    assert [len(stack.members) for stack in stack_members(members)] == [3]
+    learners = stack_of("topk", "float32").learners
+    assert [len(stack.learners) for stack in stack_learners(learners)] == [3]
     monkeypatch.setattr(stack_module, "LAUNCHED_LATENTS", 2 * ROWS * N)
-    assert sorted(len(stack.members) for stack in stack_members(members)) == [1, 2]
+    assert sorted(len(stack.learners) for stack in stack_learners(learners)) == [1, 2]

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import winnow
 from tests.stores import planted, write_store
 from tests.train.experiments import HOOK, load, weights, write_run
-from train.architectures import Moment, architecture_of
+from train.architectures import StepContext, architecture_of
 from train.architectures.registry import in_training_units
 from train.loader import Loader
 from train.stage import train
@@ -50,8 +50,8 @@ def test_step_has_the_gradient_of_the_published_loss(scale: float) -> None:
 
     architecture = architecture_of(in_training_units(PUBLISHED, D, scale))
     trained = {**p, "b_enc": scale * p["b_enc"], "b_dec": torch.zeros(D, dtype=torch.float64)}
-    moment = Moment(1.0, torch.zeros(1, N, dtype=torch.bool))
-    step = architecture.step({name: value.unsqueeze(0) for name, value in trained.items()}, scale * x, moment)
+    context = StepContext(1.0, torch.zeros(1, N, dtype=torch.bool))
+    step = architecture.step({name: value.unsqueeze(0) for name, value in trained.items()}, scale * x, context)
     factor = 1 / (scale**2 * D)
     torch.testing.assert_close(step.loss[0] * factor, loss.detach(), rtol=1e-9, atol=0)
     for name, leaf in leaves.items():

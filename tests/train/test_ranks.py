@@ -16,7 +16,7 @@ import torch
 import winnow
 from tests.experiments import ROOT
 from tests.train.experiments import load, write_run
-from train.collectives import Exchange
+from train.collectives import Collectives
 from train.plan import Planned
 from train.sharded import SharedStop, slice_of
 from train.share import share_of
@@ -140,20 +140,20 @@ def _rank(process: subprocess.Popen[str], rank: int) -> int:
 
 
 def test_latents_that_cannot_be_split_evenly_are_named() -> None:
-    two = Exchange()
+    two = Collectives()
     two.ranks = 2
     with pytest.raises(UserError, match="25 latents cannot be split evenly over 2 ranks; choose a multiple"):
         slice_of({"W_dec": torch.zeros(25, 4)}, two)
 
 
 def test_signal_to_one_rank_stops_all() -> None:
-    class WithOther(Exchange):
+    class WithOther(Collectives):
         """With another rank, that has been asked to stop or not."""
 
         def __init__(self, asked: int) -> None:
             self.asked = asked
 
-        def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        def all_reduce(self, tensor: torch.Tensor) -> torch.Tensor:
             return tensor + self.asked
 
     mine = Stop()

@@ -13,7 +13,7 @@ from torch import Tensor
 from tests.stores import planted
 from tests.train.experiments import HOOK, load, weights, write_run
 from train import sweep
-from train.learner import Member
+from train.learner import Learner
 from train.plan import Planned
 from train.resample import ENCODER_NORM, resample, resample_due, rows_between
 from train.schedule import schedule_of
@@ -47,32 +47,32 @@ def batch() -> Tensor:
     return planted(ROWS, D, N, 3)[0]
 
 
-def with_dead_latent(kind: str) -> Member:
+def with_dead_latent(kind: str) -> Learner:
     """Make a dictionary whose latent DEAD cannot fire, and take a few steps with it."""
     directions = first_directions("random", N, D, 0, lambda: torch.empty(0, D))
     planned = Planned("hook", Path(kind), {**SETTINGS, **KINDS[kind]})
-    member = Member(planned, initial_parameters(directions, torch.full((D,), 0.1)), torch.device("cpu"), 1)
-    member.parameters["b_enc"][DEAD] = -1e3
-    stack, x = Stack([member]), batch()
+    learner = Learner(planned, initial_parameters(directions, torch.full((D,), 0.1)), torch.device("cpu"), 1)
+    learner.parameters["b_enc"][DEAD] = -1e3
+    stack, x = Stack([learner]), batch()
     for _ in range(6):
         stack.train_on(x, x.square().sum())
-    return member
+    return learner
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_dead_latent_is_pointed_at_a_row_and_fires_again(kind: str) -> None:
-    member, x = with_dead_latent(kind), batch()
-    before = {name: value.clone() for name, value in member.state()[0].items()}
-    assert int(member.silent_rows[DEAD]) == 6 * ROWS
-    assert resample(member, x) == 1
-    p = member.parameters
+    learner, x = with_dead_latent(kind), batch()
+    before = {name: value.clone() for name, value in learner.state()[0].items()}
+    assert int(learner.silent_rows[DEAD]) == 6 * ROWS
+    assert resample(learner, x) == 1
+    p = learner.parameters
     cosines = torch.nn.functional.normalize(x - p["b_dec"], dim=1) @ p["W_dec"][DEAD]
     assert abs(float(cosines.max()) - 1) < 1e-5
     if kind != "tied":
         living = torch.cat([before["W_enc"][:DEAD], before["W_enc"][DEAD + 1 :]]).norm(dim=1).mean()
         torch.testing.assert_close(p["W_enc"][DEAD], ENCODER_NORM * living * p["W_dec"][DEAD])
     assert all(float(p[name][DEAD]) == 0 for name in ("b_enc", "b_mag", "r_mag") if name in p)
-    after = member.state()[0]
+    after = learner.state()[0]
     for name, value in after.items():
         if value.ndim and len(value) == N:
             if name.startswith("adam."):
@@ -81,12 +81,12 @@ def test_dead_latent_is_pointed_at_a_row_and_fires_again(kind: str) -> None:
             assert torch.equal(value[others], before[name][others]), name
         else:
             assert torch.equal(value, before[name]), name
-    assert int(member.silent_rows[DEAD]) == 0
-    stack = Stack([member])
+    assert int(learner.silent_rows[DEAD]) == 0
+    stack = Stack([learner])
     for _ in range(20):
         stack.train_on(x, x.square().sum())
-    assert int(member.silent_rows[DEAD]) < 5 * ROWS
-    assert resample(member, x) == 0
+    assert int(learner.silent_rows[DEAD]) < 5 * ROWS
+    assert resample(learner, x) == 0
 
 
 def test_rows_are_drawn_by_the_square_of_their_loss() -> None:
@@ -97,22 +97,22 @@ def test_rows_are_drawn_by_the_square_of_their_loss() -> None:
     for seed in range(300):
         planned = Planned("hook", Path("x"), {**SETTINGS, "seed": seed, "architecture": "relu"})
         directions = first_directions("random", N, D, 0, lambda: torch.empty(0, D))
-        member = Member(planned, initial_parameters(directions, torch.zeros(D)), torch.device("cpu"), 1)
-        member.parameters["b_enc"].fill_(-1e3)
-        member.silent_rows[DEAD] = 10**9
-        assert resample(member, x) == 1
-        counts[int(member.parameters["W_dec"][DEAD].argmax())] += 1
+        learner = Learner(planned, initial_parameters(directions, torch.zeros(D)), torch.device("cpu"), 1)
+        learner.parameters["b_enc"].fill_(-1e3)
+        learner.silent_rows[DEAD] = 10**9
+        assert resample(learner, x) == 1
+        counts[int(learner.parameters["W_dec"][DEAD].argmax())] += 1
     # 0.9 of 300 with a standard deviation of 5.2
     assert abs(float(counts[1]) - 270) < 21
 
 
 def test_more_dead_latents_than_rows_wait() -> None:
-    member = with_dead_latent("relu")
-    member.silent_rows.fill_(10**9)
-    assert resample(member, batch()[:10]) == 10
-    assert int((member.silent_rows > 0).sum()) == N - 10
-    assert resample(member, batch()) == N - 10
-    assert member.parameters["W_dec"].unique(dim=0).shape == (N, D)
+    learner = with_dead_latent("relu")
+    learner.silent_rows.fill_(10**9)
+    assert resample(learner, batch()[:10]) == 10
+    assert int((learner.silent_rows > 0).sum()) == N - 10
+    assert resample(learner, batch()) == N - 10
+    assert learner.parameters["W_dec"].unique(dim=0).shape == (N, D)
 
 
 def test_last_resampling_leaves_time_to_learn() -> None:
@@ -129,9 +129,9 @@ def test_resumed_training_draws_the_same_rows(tmp_path: Path, monkeypatch: pytes
     drawn: list[int] = []
     original = sweep.resample
 
-    def counted(member: Member, x: Tensor) -> int:
-        member.silent_rows[::3] = 10**6
-        drawn.append(original(member, x))
+    def counted(learner: Learner, x: Tensor) -> int:
+        learner.silent_rows[::3] = 10**6
+        drawn.append(original(learner, x))
         if len(drawn) == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
         return drawn[-1]
@@ -152,9 +152,9 @@ def test_resumed_training_draws_the_same_rows(tmp_path: Path, monkeypatch: pytes
 
 
 def test_share_of_resampled_latents_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_dead(member: Member, x: Tensor) -> int:
-        member.silent_rows[:12] = 10**6
-        return resample(member, x)
+    def all_dead(learner: Learner, x: Tensor) -> int:
+        learner.silent_rows[:12] = 10**6
+        return resample(learner, x)
 
     monkeypatch.setattr(sweep, "resample", all_dead)
     train(load(write_run(tmp_path, [{"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5}])))

@@ -146,7 +146,7 @@ def test_what_a_killed_process_had_begun_to_write_is_deleted(tmp_path: Path) -> 
 def test_sweep_killed_between_its_first_checkpoints_ends_with_equal_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One member of a stack has a checkpoint then, the other none: alone, sums would be taken in another order."""
+    """One learner of a stack has a checkpoint then, the other none: alone, sums would be taken in another order."""
     grid = [{"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5, "seed": [0, 1, 2, 3]}]
     train(load(write_run(tmp_path / "whole", grid)))
     path = write_run(tmp_path / "torn", grid)
@@ -169,7 +169,7 @@ def test_sweep_killed_between_its_first_checkpoints_ends_with_equal_bits(
     assert weights(tmp_path / "torn" / "run") == weights(tmp_path / "whole" / "run")
 
 
-def test_members_that_share_a_checkpoint_go_on_together(tmp_path: Path) -> None:
+def test_learners_that_share_a_checkpoint_go_on_together(tmp_path: Path) -> None:
     planned = [Planned("h", tmp_path / name, {}) for name in "abc"]
     for name, rows in {"a": (1000, 2000), "b": (1000,)}.items():
         for row in rows:

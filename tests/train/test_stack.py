@@ -8,9 +8,9 @@ import torch
 
 from tests.stores import planted
 from train import stack as stack_module
-from train.learner import Member
+from train.learner import Learner
 from train.plan import Planned
-from train.stack import Stack, stack_members
+from train.stack import Stack, stack_learners
 from train.start.initialise import first_directions, initial_parameters
 
 CPU = torch.device("cpu")
@@ -28,19 +28,19 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def members_of(case: str) -> list[Member]:
+def learners_of(case: str) -> list[Learner]:
     """Make three dictionaries of one shape that differ in sparsity, seed and learning rate."""
     return [
-        member(seed, {"architecture": case, **own, "learning_rate": rate})
+        learner(seed, {"architecture": case, **own, "learning_rate": rate})
         for seed, (own, rate) in enumerate(zip(GRIDS[case], (3e-3, 1e-2, 3e-3), strict=True))
     ]
 
 
-def member(seed: int, own: dict[str, Any], n: int = N, device: torch.device = CPU) -> Member:
+def learner(seed: int, own: dict[str, Any], n: int = N, device: torch.device = CPU) -> Learner:
     directions = first_directions("random", n, D, seed, lambda: torch.empty(0, D))
     settings = {**SHARED, **RULE, "n_latents": n, "seed": seed, **own}
     planned = Planned("hook", Path(f"{seed}"), settings)
-    return Member(planned, initial_parameters(directions, torch.full((D,), 0.1)), device, 1)
+    return Learner(planned, initial_parameters(directions, torch.full((D,), 0.1)), device, 1)
 
 
 def batches() -> list[torch.Tensor]:
@@ -54,13 +54,13 @@ def train(stacks: list[Stack], x: list[torch.Tensor]) -> None:
             stack.train_on(batch, batch.square().sum())
 
 
-def tensors(member: Member) -> dict[str, torch.Tensor]:
-    return member.state()[0]
+def tensors(learner: Learner) -> dict[str, torch.Tensor]:
+    return learner.state()[0]
 
 
 @pytest.mark.parametrize("case", GRIDS)
-def test_member_of_a_stack_equals_the_dictionary_alone(case: str) -> None:
-    together, alone = members_of(case), members_of(case)
+def test_learner_of_a_stack_equals_the_dictionary_alone(case: str) -> None:
+    together, alone = learners_of(case), learners_of(case)
     for each in (*together, *alone):
         each.silent_rows[::5] = 10**6  # dead, and to be revived by AuxK
     train([Stack(together)], batches())
@@ -72,8 +72,8 @@ def test_member_of_a_stack_equals_the_dictionary_alone(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", GRIDS)
-def test_member_that_is_no_number_leaves_the_others_as_they_are(case: str) -> None:
-    sick, sound = members_of(case), members_of(case)
+def test_learner_that_is_no_number_leaves_the_others_as_they_are(case: str) -> None:
+    sick, sound = learners_of(case), learners_of(case)
     sick[1].parameters["W_dec"][3, 2] = torch.nan
     train([Stack(sick)], batches())
     train([Stack(sound)], batches())
@@ -83,14 +83,14 @@ def test_member_that_is_no_number_leaves_the_others_as_they_are(case: str) -> No
             torch.testing.assert_close(tensors(sick[number])[name], tensor, rtol=1e-5, atol=1e-5)
 
 
-def test_stack_that_lost_a_member_goes_on_where_it_was() -> None:
+def test_stack_that_lost_a_learner_goes_on_where_it_was() -> None:
     x = batches()
-    members, alone = members_of("topk"), members_of("topk")
-    train([Stack(members)], x[:5])
-    train([Stack(members[1:])], x[5:])
+    learners, alone = learners_of("topk"), learners_of("topk")
+    train([Stack(learners)], x[:5])
+    train([Stack(learners[1:])], x[5:])
     train([Stack([each]) for each in alone], x)
-    assert members[0].rows == 5 * ROWS
-    for one, other in zip(members[1:], alone[1:], strict=True):
+    assert learners[0].rows == 5 * ROWS
+    for one, other in zip(learners[1:], alone[1:], strict=True):
         for name, tensor in tensors(other).items():
             torch.testing.assert_close(tensors(one)[name], tensor, rtol=1e-5, atol=1e-5)
 
@@ -98,30 +98,30 @@ def test_stack_that_lost_a_member_goes_on_where_it_was() -> None:
 @pytest.mark.parametrize("case", GRIDS)
 def test_resumed_stack_takes_the_same_steps_to_the_bit(case: str) -> None:
     x = batches()
-    members, resumed = members_of(case), members_of(case)
-    train([Stack(members)], x[:5])
-    for each, other in zip(resumed, members, strict=True):
+    learners, resumed = learners_of(case), learners_of(case)
+    train([Stack(learners)], x[:5])
+    for each, other in zip(resumed, learners, strict=True):
         state, numbers = other.state()
         each.load_state({name: tensor.clone() for name, tensor in state.items()}, numbers)
-    train([Stack(members)], x[5:])
+    train([Stack(learners)], x[5:])
     train([Stack(resumed)], x[5:])
-    for each, other in zip(resumed, members, strict=True):
+    for each, other in zip(resumed, learners, strict=True):
         assert all(torch.equal(tensor, tensors(each)[name]) for name, tensor in tensors(other).items())
 
 
 def test_only_equal_shapes_and_structures_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    members = [
-        *members_of("topk"),
-        *members_of("tied"),
-        member(0, {"architecture": "relu", "l1_coefficient": 1.0}),
-        member(0, {"architecture": "topk", "k": 3, "auxk_coefficient": 1 / 32}, n=96),
-        member(0, {"architecture": "topk", "k": 3, "auxk_coefficient": 0.0}),
+    learners = [
+        *learners_of("topk"),
+        *learners_of("tied"),
+        learner(0, {"architecture": "relu", "l1_coefficient": 1.0}),
+        learner(0, {"architecture": "topk", "k": 3, "auxk_coefficient": 1 / 32}, n=96),
+        learner(0, {"architecture": "topk", "k": 3, "auxk_coefficient": 0.0}),
     ]
-    sizes = {(s.members[0].planned.settings["architecture"], len(s.members)) for s in stack_members(members)}
+    sizes = {(s.learners[0].planned.settings["architecture"], len(s.learners)) for s in stack_learners(learners)}
     assert sizes == {("topk", 3), ("topk", 1), ("relu", 3), ("relu", 1)}
-    assert len(stack_members(members)[0].members) == 3  # the largest first
+    assert len(stack_learners(learners)[0].learners) == 3  # the largest first
     monkeypatch.setattr(stack_module, "CACHED_LATENTS", 2 * ROWS * N)
-    assert sorted(len(s.members) for s in stack_members(members[:3])) == [1, 2]
+    assert sorted(len(s.learners) for s in stack_learners(learners[:3])) == [1, 2]
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert [len(s.members) for s in stack_members(members[:3])] == [1, 1, 1]
+    assert [len(s.learners) for s in stack_learners(learners[:3])] == [1, 1, 1]

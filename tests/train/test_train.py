@@ -12,7 +12,7 @@ import winnow
 from tests.experiments import ROOT, run_stage
 from tests.stores import planted, write_store
 from tests.train.experiments import HOOK, load, weights, write_run
-from train.learner import Member
+from train.learner import Learner
 from train.stage import train
 from winnow.errors import UserError
 
@@ -35,21 +35,21 @@ def test_planted_features_are_found(tmp_path: Path) -> None:
 def test_scale_is_folded_into_the_weights(tmp_path: Path) -> None:
     """What is saved does to raw activations what training did to scaled ones."""
     path = write_run(tmp_path, [TOPK, RELU])
-    members: list[Member] = []
-    original = Member.dictionary
+    learners: list[Learner] = []
+    original = Learner.dictionary
 
-    def remember(self: Member, scale: float) -> winnow.Dictionary:
-        members.append(self)
+    def remember(self: Learner, scale: float) -> winnow.Dictionary:
+        learners.append(self)
         return original(self, scale)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Member, "dictionary", remember)
+        patch.setattr(Learner, "dictionary", remember)
         train(load(path))
     x, _ = planted(100, 16, 40, 3)
-    for member in members:
-        d = winnow.load_dictionary(member.planned.folder)
+    for learner in learners:
+        d = winnow.load_dictionary(learner.planned.folder)
         scale = d.provenance["scale folded into the weights"]
-        p = member.parameters
+        p = learner.parameters
         pre = (scale * x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"]
         f = pre.relu()
         if d.k:
@@ -59,7 +59,7 @@ def test_scale_is_folded_into_the_weights(tmp_path: Path) -> None:
         torch.testing.assert_close(d.W_dec.norm(dim=1), torch.ones(48))
 
 
-def test_member_of_a_sweep_equals_the_dictionary_alone(tmp_path: Path) -> None:
+def test_learner_of_a_sweep_equals_the_dictionary_alone(tmp_path: Path) -> None:
     train(load(write_run(tmp_path / "sweep", [TOPK, RELU, {**TOPK, "seed": [1]}])))
     train(load(write_run(tmp_path / "alone", [RELU])))
     name = f"{HOOK}/relu-48-l1_0.5-seed0"

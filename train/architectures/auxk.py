@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from train.architectures.base import Architecture, Moment, Parameters, Step
+from train.architectures.base import Architecture, Parameters, Step, StepContext
 from train.kernels import sparse
 from train.kernels.sparse import Active
 
@@ -25,17 +25,17 @@ class AuxK:
         architecture: Architecture,
         step: Step,
         p: Parameters,
-        centred: Float[Tensor, "member row d"],
-        pre: Float[Tensor, "member row n"],
-        moment: Moment,
+        centred: Float[Tensor, "learner row d"],
+        pre: Float[Tensor, "learner row n"],
+        context: StepContext,
     ) -> Step:
         """Add the auxiliary loss and its gradients to a step; nothing where no latent is dead.
 
-        A GPU is not asked whether one is, which would make the host wait: the moment tells what was known last.
+        A GPU is not asked whether one is, which would make the host wait: the context tells what was known last.
         """
-        exchange, dead = architecture.exchange, moment.dead
-        any_dead = exchange.sum(dead.any(1).int()) > 0
-        if not (moment.any_dead if sparse.asynchronous(pre) else any_dead.any()):
+        collectives, dead = architecture.collectives, context.dead
+        any_dead = collectives.all_reduce(dead.any(1).int()) > 0
+        if not (context.any_dead if sparse.asynchronous(pre) else any_dead.any()):
             return step
         e, b, n = pre.shape
         W_dec = p["W_dec"].flatten(0, 1)
@@ -44,13 +44,13 @@ class AuxK:
             living = ~dead.unsqueeze(1)
             active = sparse.active_top_k(pre.masked_fill(living, -torch.inf), [min(k, n)] * e)
         else:
-            active = sparse.join_members([among(*each, k) for each in zip(pre, dead, strict=True)], n)
-        if exchange.ranks > 1:  # a stack of one
-            chosen = exchange.largest(active.values.view(b, len(active.values) // b), k)
+            active = sparse.join_learners([among(*each, k) for each in zip(pre, dead, strict=True)], n)
+        if collectives.ranks > 1:  # a stack of one
+            chosen = collectives.largest(active.values.view(b, len(active.values) // b), k)
             active = active if chosen is None else sparse.keep(active, chosen.flatten())
         left_over = step.gradient * (-b / 2)  # e = x − x̂
         decoded = sparse.exact(sparse.decode(active, W_dec.to(centred.dtype)))
-        miss = exchange.sum(decoded.view_as(left_over)).sub_(left_over)
+        miss = collectives.all_reduce(decoded.view_as(left_over)).sub_(left_over)
         loss = self.coefficient / b * miss.square().sum((1, 2)) * any_dead
         gradient = miss.mul_(2 * self.coefficient / b).flatten(0, 1)
         through = sparse.gradient_of_values(active, W_dec, gradient) * (active.values > 0)

@@ -1,12 +1,12 @@
 """What every kind of dictionary has in common: its parameters, and what a step gives.
 
 Dictionaries of one shape are stacked and take their steps together; a single one is a stack of one. Parameters are
-float32 (or float64) tensors by name: W_enc [member, n, d] (a row per latent, so that gradients gather rows),
-b_enc [member, n], W_dec [member, n, d] with unit rows, b_dec [member, d], and what an architecture adds. All members
-see the same rows, whose activations are scaled to a mean norm of sqrt(d).
+float32 (or float64) tensors by name: W_enc [learner, n, d] (a row per latent, so that gradients gather rows),
+b_enc [learner, n], W_dec [learner, n, d] with unit rows, b_dec [learner, d], and what an architecture adds.
+All learners see the same rows, whose activations are scaled to a mean norm of sqrt(d).
 
 A large dictionary may be shared by several processes, each with a slice of its latents (train/sharded.py): then n is
-the slice's, and whatever all latents have a part in goes through `exchange`.
+the slice's, and whatever all latents have a part in goes through `collectives`.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from train.collectives import ALONE, Exchange
+from train.collectives import ALONE, Collectives
 from train.kernels import sparse
 from train.kernels.sparse import Active
 
@@ -30,22 +30,22 @@ Parameters = dict[str, Tensor]
 SPARSE_BELOW = 0.1
 
 
-class Moment(NamedTuple):
+class StepContext(NamedTuple):
     """Where a training stands when it takes a step."""
 
     warm: float  # share of its full weight that a sparsity penalty has reached
-    dead: Bool[Tensor, "member n"]  # latents that have not fired for long
+    dead: Bool[Tensor, "learner n"]  # latents that have not fired for long
     any_dead: bool = True  # whether one was dead when the host last looked, at a point of the curve
 
 
 class Step(NamedTuple):
     """The mean loss over a batch, its gradients, and sums over the batch for the metrics."""
 
-    loss: Float[Tensor, " member"]  # mean over rows, penalties included
-    squared_error: Float[Tensor, " member"]  # sum over rows
-    active: Int[Tensor, " member"]  # sum over rows of latents > 0
-    fired: Bool[Tensor, "member n"]
-    gradient: Float[Tensor, "member row d"]  # of the reconstruction, by the squared error alone: 2 (x̂ − x) / rows
+    loss: Float[Tensor, " learner"]  # mean over rows, penalties included
+    squared_error: Float[Tensor, " learner"]  # sum over rows
+    active: Int[Tensor, " learner"]  # sum over rows of latents > 0
+    fired: Bool[Tensor, "learner n"]
+    gradient: Float[Tensor, "learner row d"]  # of the reconstruction, by the squared error alone: 2 (x̂ − x) / rows
     gradients: Parameters
 
 
@@ -53,17 +53,17 @@ class Step(NamedTuple):
 class Architecture:
     """A kind of dictionary: which latents fire, what is minimised, and the gradient of that.
 
-    What a stack's members may differ in, their sparsity, is a tuple with an entry for each.
+    What a stack's learners may differ in, their sparsity, is a tuple with an entry for each.
     """
 
     compute_dtype: torch.dtype = torch.float32  # of products and weighted sums; parameters stay as they are
-    exchange: Exchange = ALONE  # with the processes that hold the other latents
+    collectives: Collectives = ALONE  # with the processes that hold the other latents
     buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches, and are not descended on
 
     def add_parameters(self, p: Parameters) -> None:
         """Add to the four parameters that every dictionary has; those of one dictionary, not of a stack."""
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
         raise AssertionError(f"{type(self).__name__} has no step")
 
@@ -71,7 +71,7 @@ class Architecture:
         """Put parameters back where they are allowed to be, after the optimiser moved them."""
 
     def folded(self, p: Parameters, scale: float) -> Parameters:
-        """Name the tensors of a `Dictionary` of unscaled activations, as its constructor calls them; of one member.
+        """Name the tensors of a `Dictionary` of unscaled activations, as its constructor calls them; of one learner.
 
         With x scaled by s, f(s·x) / s is what the same weights with every bias and threshold divided by s find in
         x: ReLU, a comparison, and the choice of the largest do not change with a positive factor. The decoder keeps
@@ -86,15 +86,15 @@ class Architecture:
 
     def encode(
         self, p: Parameters, x: Float[Tensor, "row d"]
-    ) -> tuple[Float[Tensor, "member row d"], Float[Tensor, "member row n"]]:
-        """Compute the rows less each member's b_dec, and the pre-activations, both in the compute dtype."""
+    ) -> tuple[Float[Tensor, "learner row d"], Float[Tensor, "learner row n"]]:
+        """Compute the rows less each learner's b_dec, and the pre-activations, both in the compute dtype."""
         centred = self.lowered(x - p["b_dec"].unsqueeze(1))
         return centred, self.product(centred, p["W_enc"].mT, p["b_enc"])
 
     def product(
-        self, a: Float[Tensor, "member i j"], b: Float[Tensor, "member j k"], bias: Tensor | None = None
-    ) -> Float[Tensor, "member i k"]:
-        """Multiply matrices in the compute dtype; bias: [member, k]."""
+        self, a: Float[Tensor, "learner i j"], b: Float[Tensor, "learner j k"], bias: Tensor | None = None
+    ) -> Float[Tensor, "learner i k"]:
+        """Multiply matrices in the compute dtype; bias: [learner, k]."""
         a, b = self.lowered(a), self.lowered(b)
         if len(a) == 1:  # the batched product of one takes up to a tenth longer
             (a,), (b,) = a, b
@@ -109,9 +109,9 @@ class Architecture:
         self,
         p: Parameters,
         x: Float[Tensor, "row d"],
-        centred: Float[Tensor, "member row d"],
+        centred: Float[Tensor, "learner row d"],
         active: Active,
-        penalty: Float[Tensor, " member"] | None = None,
+        penalty: Float[Tensor, " learner"] | None = None,
         more: Callable[[Float[Tensor, " active"]], Parameters] | None = None,
     ) -> Step:
         """Finish a step whose latents are `active`: decode, and gradients through the latents > 0 alone.
@@ -124,12 +124,14 @@ class Architecture:
         error = self.error(p, x, active)
         squared_error = error.square().sum((1, 2))
         gradient = error.mul_(2 / b)  # of the reconstruction
-        rows = gradient.flatten(0, 1)  # (member * row, d)
+        rows = gradient.flatten(0, 1)  # (learner * row, d)
         g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
         gradients = more(g_f) if more else {}
         loss = squared_error / b
         if penalty is not None:
-            magnitude = self.exchange.sum(sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1))
+            magnitude = self.collectives.all_reduce(
+                sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1)
+            )
             loss = loss + penalty * magnitude / b
             g_f = g_f + of_entries(penalty, active, n) / b
         positive = active.values > 0
@@ -140,7 +142,7 @@ class Architecture:
         return Step(
             loss=loss,
             squared_error=squared_error,
-            active=self.exchange.sum(firings.sum(1)),
+            active=self.collectives.all_reduce(firings.sum(1)),
             fired=firings > 0,
             gradient=gradient,
             gradients={
@@ -156,10 +158,10 @@ class Architecture:
         self,
         p: Parameters,
         x: Float[Tensor, "row d"],
-        centred: Float[Tensor, "member row d"],
-        f: Float[Tensor, "member row n"],
-        penalty: Float[Tensor, " member"] | None = None,
-        more: Callable[[Float[Tensor, "member row n"]], Parameters] | None = None,
+        centred: Float[Tensor, "learner row d"],
+        f: Float[Tensor, "learner row n"],
+        penalty: Float[Tensor, " learner"] | None = None,
+        more: Callable[[Float[Tensor, "learner row n"]], Parameters] | None = None,
     ) -> Step:
         """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
         b = len(x)
@@ -167,17 +169,17 @@ class Architecture:
         squared_error = error.square().sum((1, 2))
         gradient = error.mul_(2 / b)
         loss = squared_error / b
-        through = self.product(gradient, p["W_dec"].mT)  # (member, row, n)
+        through = self.product(gradient, p["W_dec"].mT)  # (learner, row, n)
         gradients = more(through) if more else {}
         if penalty is not None:
-            loss = loss + penalty * self.exchange.sum(f.sum((1, 2), dtype=x.dtype)) / b
+            loss = loss + penalty * self.collectives.all_reduce(f.sum((1, 2), dtype=x.dtype)) / b
             through.add_(penalty.view(-1, 1, 1) / b)
         zero_where_zero(through, f)
         g_b_enc = through.sum(1, dtype=x.dtype)
         return Step(
             loss=loss,
             squared_error=squared_error,
-            active=self.exchange.sum(count_members(f > 0)),
+            active=self.collectives.all_reduce(count_learners(f > 0)),
             fired=f.amax(1) > 0,
             gradient=gradient,
             gradients={
@@ -190,67 +192,67 @@ class Architecture:
         )
 
     def dense_error(
-        self, p: Parameters, x: Float[Tensor, "row d"], f: Float[Tensor, "member row n"]
-    ) -> Float[Tensor, "member row d"]:
+        self, p: Parameters, x: Float[Tensor, "row d"], f: Float[Tensor, "learner row n"]
+    ) -> Float[Tensor, "learner row d"]:
         """Compute x̂ − x."""
-        if self.exchange.ranks == 1:
+        if self.collectives.ranks == 1:
             return sparse.exact(self.product(f, p["W_dec"], p["b_dec"])).sub_(x)
-        decoded = self.exchange.sum(sparse.exact(self.product(f, p["W_dec"])))
+        decoded = self.collectives.all_reduce(sparse.exact(self.product(f, p["W_dec"])))
         return decoded.add_(p["b_dec"].unsqueeze(1)).sub_(x)
 
     def penalty(
-        self, coefficients: tuple[float, ...], moment: Moment, x: Float[Tensor, "row d"]
-    ) -> Float[Tensor, " member"]:
-        """Give the weight that each member's sparsity penalty has at this moment."""
-        return sparse.on_device(coefficients, x.dtype, x.device) * moment.warm
+        self, coefficients: tuple[float, ...], context: StepContext, x: Float[Tensor, "row d"]
+    ) -> Float[Tensor, " learner"]:
+        """Give the weight that each learner's sparsity penalty has at this moment."""
+        return sparse.on_device(coefficients, x.dtype, x.device) * context.warm
 
-    def error(self, p: Parameters, x: Float[Tensor, "row d"], active: Active) -> Float[Tensor, "member row d"]:
+    def error(self, p: Parameters, x: Float[Tensor, "row d"], active: Active) -> Float[Tensor, "learner row d"]:
         """Compute x̂ − x."""
         decoded = sparse.exact(sparse.decode(active, self.lowered(p["W_dec"].flatten(0, 1))))
-        return self.exchange.sum(decoded.view(-1, *x.shape)).add_(p["b_dec"].unsqueeze(1)).sub_(x)
+        return self.collectives.all_reduce(decoded.view(-1, *x.shape)).add_(p["b_dec"].unsqueeze(1)).sub_(x)
 
-    def top_k(self, pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active:
-        """Keep the k largest of ReLU(pre) in each row, k for each member."""
-        if self.exchange.ranks == 1:
+    def top_k(self, pre: Float[Tensor, "learner row n"], k: Sequence[int]) -> Active:
+        """Keep the k largest of ReLU(pre) in each row, k for each learner."""
+        if self.collectives.ranks == 1:
             return sparse.active_top_k(pre, k)
         here = min(k[0], pre.shape[2])  # only a stack of one is shared
         active = sparse.active_top_k(pre, [here])
-        chosen = self.exchange.largest(active.values.view(-1, here), k[0])
+        chosen = self.collectives.largest(active.values.view(-1, here), k[0])
         return active if chosen is None else sparse.keep(active, chosen.flatten())
 
-    def largest(self, pre: Float[Tensor, "member row n"], counts: Sequence[int]) -> Active:
-        """Keep of each member the so many largest of ReLU(pre) in all rows together."""
+    def largest(self, pre: Float[Tensor, "learner row n"], counts: Sequence[int]) -> Active:
+        """Keep of each learner the so many largest of ReLU(pre) in all rows together."""
         active = sparse.active_largest(pre, counts)
-        chosen = self.exchange.largest(active.values.unsqueeze(0), counts[0])
+        chosen = self.collectives.largest(active.values.unsqueeze(0), counts[0])
         return active if chosen is None else sparse.keep(active, chosen.flatten())
 
-    def is_dense(self, mask: Bool[Tensor, "member row n"]) -> bool:
+    def is_dense(self, mask: Bool[Tensor, "learner row n"]) -> bool:
         """Tell whether so many entries are marked that four dense products beat gathering them.
 
         On a GPU counting them would make the host wait: there it is always so. Processes that share a dictionary
-        decide together, since what they exchange depends on it.
+        decide together, since what they collectives depends on it.
         """
         if sparse.asynchronous(mask):
             return True
-        marked = int(self.exchange.sum(torch.tensor(np.count_nonzero(mask.numpy()))))
-        return marked >= SPARSE_BELOW * mask.numel() * self.exchange.ranks
+        marked = int(self.collectives.all_reduce(torch.tensor(np.count_nonzero(mask.numpy()))))
+        return marked >= SPARSE_BELOW * mask.numel() * self.collectives.ranks
 
     def rows_gradient(
-        self, p: Parameters, gradient: Float[Tensor, "member row d"], g_b_enc: Float[Tensor, "member n"]
-    ) -> Float[Tensor, "member d"]:
+        self, p: Parameters, gradient: Float[Tensor, "learner row d"], g_b_enc: Float[Tensor, "learner n"]
+    ) -> Float[Tensor, "learner d"]:
         """Give b_dec's gradient: x̂ holds it once, and the encoder subtracts it from every row."""
         return gradient.sum(1) - self.through_encoder(p, g_b_enc)
 
-    def through_encoder(self, p: Parameters, g_b_enc: Float[Tensor, "member n"]) -> Float[Tensor, "member d"]:
+    def through_encoder(self, p: Parameters, g_b_enc: Float[Tensor, "learner n"]) -> Float[Tensor, "learner d"]:
         """Take a gradient of the pre-activations, summed over rows, back through the encoder."""
-        return self.exchange.sum(torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1))
+        return self.collectives.all_reduce(torch.bmm(g_b_enc.unsqueeze(1), p["W_enc"]).squeeze(1))
 
 
-def count_members(mask: Bool[Tensor, "member row n"]) -> Int[Tensor, " member"]:
-    """Count the marked entries of each member; on a CPU numpy takes a sixth of the time that torch does."""
+def count_learners(mask: Bool[Tensor, "learner row n"]) -> Int[Tensor, " learner"]:
+    """Count the marked entries of each learner; on a CPU numpy takes a sixth of the time that torch does."""
     if sparse.asynchronous(mask):
         return mask.sum((1, 2))
-    return torch.tensor([np.count_nonzero(member) for member in mask.numpy()])
+    return torch.tensor([np.count_nonzero(learner) for learner in mask.numpy()])
 
 
 def zero_where_zero(gradient: Float[Tensor, "*shape"], f: Float[Tensor, "*shape"]) -> None:
@@ -258,6 +260,6 @@ def zero_where_zero(gradient: Float[Tensor, "*shape"], f: Float[Tensor, "*shape"
     torch.ops.aten.threshold_backward.grad_input(gradient, f, 0, grad_input=gradient)
 
 
-def of_entries(values: Float[Tensor, " member"], active: Active, n: int) -> Float[Tensor, "..."]:
-    """Give each active entry the number of its member."""
+def of_entries(values: Float[Tensor, " learner"], active: Active, n: int) -> Float[Tensor, "..."]:
+    """Give each active entry the number of its learner."""
     return values if len(values) == 1 else values[active.latents // n]

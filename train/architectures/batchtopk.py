@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures.auxk import AuxK
-from train.architectures.base import Architecture, Moment, Parameters, Step
+from train.architectures.base import Architecture, Parameters, Step, StepContext
 from train.kernels.sparse import Active
 
 THRESHOLD_RATE = 0.01
@@ -28,20 +28,20 @@ class BatchTopK(Architecture):
         p["threshold"] = p["b_enc"].new_zeros(())
         p["batches"] = p["b_enc"].new_zeros(())
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
         centred, pre = self.encode(p, x)
         active = self.largest(pre, [k * len(x) for k in self.k])
         self.follow(p, active)
         step = self.sparse_step(p, x, centred, active)
-        return self.auxk.add(self, step, p, centred, pre, moment) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step
 
     def follow(self, p: Parameters, active: Active) -> None:
         """Move thresholds towards the smallest value above zero; over the first batches they are its mean."""
-        members, n = p["b_enc"].shape
+        learners, n = p["b_enc"].shape
         positive = torch.where(active.values > 0, active.values, torch.inf)
-        smallest = positive.new_full((members,), torch.inf)
-        smallest = self.exchange.smallest(smallest.scatter_reduce_(0, active.latents // n, positive, "amin"))
+        smallest = positive.new_full((learners,), torch.inf)
+        smallest = self.collectives.smallest(smallest.scatter_reduce_(0, active.latents // n, positive, "amin"))
         rate = (1 / p["batches"].add_(1)).clamp(min=THRESHOLD_RATE)
         p["threshold"].add_(rate * torch.where(smallest.isfinite(), smallest - p["threshold"], 0))
 

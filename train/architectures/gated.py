@@ -13,10 +13,10 @@ from torch import Tensor
 
 from train.architectures.base import (
     Architecture,
-    Moment,
     Parameters,
     Step,
-    count_members,
+    StepContext,
+    count_learners,
     of_entries,
     zero_where_zero,
 )
@@ -32,17 +32,17 @@ class Gated(Architecture):
         p["r_mag"] = torch.zeros_like(p["b_enc"])
         p["b_mag"] = torch.zeros_like(p["b_enc"])
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
-        penalty = self.penalty(self.l1_coefficient, moment, x) / len(x)
+        penalty = self.penalty(self.l1_coefficient, context, x) / len(x)
         centred, pre = self.encode(p, x)
         passes = exceeds(pre, 0.0)
         if self.is_dense(passes):
             return self._dense_step(p, x, centred, pre, penalty)
-        return self._sparse_step(p, x, centred, sparse.where_members(passes, pre), penalty)
+        return self._sparse_step(p, x, centred, sparse.where_learners(passes, pre), penalty)
 
     def _sparse_step(
-        self, p: Parameters, x: Tensor, centred: Tensor, gate: sparse.Active, penalty: Float[Tensor, " member"]
+        self, p: Parameters, x: Tensor, centred: Tensor, gate: sparse.Active, penalty: Float[Tensor, " learner"]
     ) -> Step:
         (e, n), b = p["b_enc"].shape, len(x)
         W_dec = p["W_dec"].flatten(0, 1)
@@ -65,9 +65,10 @@ class Gated(Architecture):
         groups = sparse.by_latent(gate, e * n)
         firings = by_latent((active.values > 0).int())
         return Step(
-            loss=(squared_error + gate_squared_error) / b + penalty * self.exchange.sum(by_latent(gate.values).sum(1)),
+            loss=(squared_error + gate_squared_error) / b
+            + penalty * self.collectives.all_reduce(by_latent(gate.values).sum(1)),
             squared_error=squared_error,
-            active=self.exchange.sum(firings.sum(1)),
+            active=self.collectives.all_reduce(firings.sum(1)),
             fired=firings > 0,
             gradient=gradient,
             gradients={
@@ -81,7 +82,7 @@ class Gated(Architecture):
         )
 
     def _dense_step(
-        self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: Float[Tensor, " member"]
+        self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: Float[Tensor, " learner"]
     ) -> Step:
         b = len(x)
         stretch = p["r_mag"].exp().unsqueeze(1)
@@ -92,7 +93,7 @@ class Gated(Architecture):
         error, gate_error = self.dense_error(p, x, f), self.dense_error(p, x, gate)
         squared_error, gate_squared_error = error.square().sum((1, 2)), gate_error.square().sum((1, 2))
         gradient, gate_gradient = error.mul_(2 / b), gate_error.mul_(2 / b)
-        g_mag = sparse.exact(self.product(gradient, p["W_dec"].mT))  # (member, row, n)
+        g_mag = sparse.exact(self.product(gradient, p["W_dec"].mT))  # (learner, row, n)
         g_gate = sparse.exact(self.product(gate_gradient, p["W_dec"].mT))
         g_gate.add_(penalty.view(-1, 1, 1))
         zero_where_zero(g_mag, f)
@@ -100,9 +101,9 @@ class Gated(Architecture):
         through = stretch * g_mag + g_gate
         return Step(
             loss=(squared_error + gate_squared_error) / b
-            + penalty * self.exchange.sum(gate.sum((1, 2), dtype=x.dtype)),
+            + penalty * self.collectives.all_reduce(gate.sum((1, 2), dtype=x.dtype)),
             squared_error=squared_error,
-            active=self.exchange.sum(count_members(f > 0)),
+            active=self.collectives.all_reduce(count_learners(f > 0)),
             fired=f.amax(1) > 0,
             gradient=gradient,
             gradients={

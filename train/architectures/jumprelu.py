@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.base import Architecture, Moment, Parameters, Step, of_entries
+from train.architectures.base import Architecture, Parameters, Step, StepContext, of_entries
 from train.kernels import sparse
 
 
@@ -30,21 +30,21 @@ class JumpRelu(Architecture):
     def project(self, p: Parameters) -> None:
         p["threshold"].clamp_(min=1e-6)
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
         theta, width, b = p["threshold"], self.bandwidth, len(x)
-        penalty = self.penalty(self.l0_coefficient, moment, x) / b
+        penalty = self.penalty(self.l0_coefficient, context, x) / b
         centred, pre = self.encode(p, x)
         # every entry that passes, and those below that lie within the kernel
         near = pre > (theta - width / 2).unsqueeze(1)
         if self.is_dense(near):
             step = self._dense_step(p, x, centred, pre, penalty)
         else:
-            step = self._sparse_step(p, x, centred, sparse.where_members(near, pre), penalty)
+            step = self._sparse_step(p, x, centred, sparse.where_learners(near, pre), penalty)
         return step._replace(loss=step.loss + penalty * step.active)
 
     def _sparse_step(
-        self, p: Parameters, x: Tensor, centred: Tensor, near: sparse.Active, penalty: Float[Tensor, " member"]
+        self, p: Parameters, x: Tensor, centred: Tensor, near: sparse.Active, penalty: Float[Tensor, " learner"]
     ) -> Step:
         theta = p["threshold"]
         z, at = near.values, theta.flatten()[near.latents]
@@ -57,11 +57,11 @@ class JumpRelu(Architecture):
         return self.sparse_step(p, x, centred, near._replace(values=z * (z > at)), more=g_threshold)
 
     def _dense_step(
-        self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: Float[Tensor, " member"]
+        self, p: Parameters, x: Tensor, centred: Tensor, pre: Tensor, penalty: Float[Tensor, " learner"]
     ) -> Step:
         theta = p["threshold"].unsqueeze(1)
 
-        def g_threshold(g_f: Float[Tensor, "member row n"]) -> Parameters:
+        def g_threshold(g_f: Float[Tensor, "learner row n"]) -> Parameters:
             within = ((pre - theta).abs() < self.bandwidth / 2) / self.bandwidth
             pushed = theta * g_f + penalty.view(-1, 1, 1)
             return {"threshold": -(within * pushed).sum(1)}

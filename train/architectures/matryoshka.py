@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.base import Moment, Parameters, Step
+from train.architectures.base import Parameters, Step, StepContext
 from train.architectures.batchtopk import BatchTopK
 from train.kernels import sparse
 
@@ -18,11 +18,11 @@ from train.kernels import sparse
 class Matryoshka(BatchTopK):
     def prefixes(self, n_latents: int) -> list[int]:
         """List how many of `n_latents` latents here the nested dictionaries have, the whole last."""
-        everywhere, before = n_latents * self.exchange.ranks, n_latents * self.exchange.rank
+        everywhere, before = n_latents * self.collectives.ranks, n_latents * self.collectives.rank
         sizes = [max(1, everywhere // 2**i) for i in (4, 3, 2, 1, 0)]
         return [min(max(size - before, 0), n_latents) for size in sizes]
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
         (e, n), b = p["b_enc"].shape, len(x)
         centred, pre = self.encode(p, x)
@@ -32,10 +32,12 @@ class Matryoshka(BatchTopK):
         # every row becomes one for each band, the latents that a prefix adds to the one before
         W_dec, bands = p["W_dec"].flatten(0, 1), len(self.prefixes(n))
         banded = sparse.split_rows(active, self.prefixes(n), n)
-        parts = self.exchange.sum(sparse.exact(sparse.decode(banded, self.lowered(W_dec)))).view(e, b, bands, -1)
+        parts = self.collectives.all_reduce(sparse.exact(sparse.decode(banded, self.lowered(W_dec)))).view(
+            e, b, bands, -1
+        )
         parts[:, :, 0] += p["b_dec"].unsqueeze(1)
-        errors = parts.cumsum(2).sub_(x.unsqueeze(1))  # (member, row, band, d)
-        loss = errors.square().sum((1, 3))  # (member, band)
+        errors = parts.cumsum(2).sub_(x.unsqueeze(1))  # (learner, row, band, d)
+        loss = errors.square().sum((1, 3))  # (learner, band)
 
         # a latent acts on every prefix that holds it: gradients add up from the whole to the smallest
         gradients = errors.mul_(2 / b).flip(2).cumsum(2).flip(2)
@@ -48,7 +50,7 @@ class Matryoshka(BatchTopK):
         step = Step(
             loss=loss.sum(1) / b,
             squared_error=loss[:, -1],
-            active=self.exchange.sum(firings.sum(1)),
+            active=self.collectives.all_reduce(firings.sum(1)),
             fired=firings > 0,
             gradient=errors[:, :, -1].contiguous(),
             gradients={
@@ -58,4 +60,4 @@ class Matryoshka(BatchTopK):
                 "b_dec": self.rows_gradient(p, gradients[:, :, 0], g_b_enc),
             },
         )
-        return self.auxk.add(self, step, p, centred, pre, moment) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step

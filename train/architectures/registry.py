@@ -21,22 +21,22 @@ KINDS: dict[str, type[Architecture]] = {
     "gated": Gated,
     "matryoshka": Matryoshka,
 }
-SPARSITY = ("k", "l1_coefficient", "l0_coefficient")  # in which members of a stack may differ
+SPARSITY = ("k", "l1_coefficient", "l0_coefficient")  # in which learners of a stack may differ
 SHARED = ("bandwidth", "tied")
 
 
-def architecture_of(*members: Mapping[str, Any]) -> Architecture:
-    """Make the architecture that the settings of a dictionary name, or those of a stack's members."""
-    first = members[0]
+def architecture_of(*learners: Mapping[str, Any]) -> Architecture:
+    """Make the architecture that the settings of a dictionary name, or those of a stack's learners."""
+    first = learners[0]
     options = {name: first[name] for name in SHARED if name in first}
-    options |= {name: tuple(member[name] for member in members) for name in SPARSITY if name in first}
+    options |= {name: tuple(learner[name] for learner in learners) for name in SPARSITY if name in first}
     if first.get("auxk_coefficient"):
         options["auxk"] = AuxK(coefficient=first["auxk_coefficient"])
     return KINDS[first["architecture"]](compute_dtype=TORCH[first.get("compute_dtype", "float32")], **options)
 
 
 def kind_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Give what the members of a stack have in common besides their shape."""
+    """Give what the learners of a stack have in common besides their shape."""
     named = tuple(settings.get(name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
     return (*named, settings.get("b_dec") == "none")
 

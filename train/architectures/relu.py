@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.base import Architecture, Moment, Parameters, Step
+from train.architectures.base import Architecture, Parameters, Step, StepContext
 from train.kernels import sparse
 from train.kernels.ranking import exceeds
 
@@ -19,16 +19,16 @@ class Relu(Architecture):
     l1_coefficient: tuple[float, ...]
     tied: bool = False
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
         p = {**p, "W_enc": p["W_dec"]} if self.tied else p
         centred, pre = self.encode(p, x)
-        penalty = self.penalty(self.l1_coefficient, moment, x)
+        penalty = self.penalty(self.l1_coefficient, context, x)
         positive = exceeds(pre, 0.0)
         if self.is_dense(positive):
             step = self.dense_step(p, x, centred, pre.relu_(), penalty)
         else:
-            step = self.sparse_step(p, x, centred, sparse.where_members(positive, pre), penalty)
+            step = self.sparse_step(p, x, centred, sparse.where_learners(positive, pre), penalty)
         if self.tied:
             step.gradients["W_dec"] += step.gradients.pop("W_enc")
         return step

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures.auxk import AuxK
-from train.architectures.base import Architecture, Moment, Parameters, Step
+from train.architectures.base import Architecture, Parameters, Step, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class TopK(Architecture):
     k: tuple[int, ...]
     auxk: AuxK | None = None
 
-    def step(self, p: Parameters, x: Float[Tensor, "row d"], moment: Moment) -> Step:
+    def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
         centred, pre = self.encode(p, x)
         step = self.sparse_step(p, x, centred, self.top_k(pre, self.k))
-        return self.auxk.add(self, step, p, centred, pre, moment) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step

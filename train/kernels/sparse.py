@@ -1,8 +1,8 @@
 """What a step needs of sparse latents: find them, decode them, and the gradients through them.
 
 Latents of a batch are stored row by row: those of row r are `latents[offsets[r] : offsets[r + 1]]`, with
-their values beside them. A stack of dictionaries is treated as one whose latents are those of all its members, one
-member after the other, and which sees every row once for each: row m·rows + r is what member m sees of row r, and
+their values beside them. A stack of dictionaries is treated as one whose latents are those of all its learners, one
+learner after the other, and which sees every row once for each: row m·rows + r is what learner m sees of row r, and
 only latents m·n … (m + 1)·n are active in it. A dense step is five products of B × d × n; with k of n latents active,
 everything but the encoder's product costs k/n of one. Measured with one thread at B = 4096, d = 768, n = 6144, k = 32:
 encoder 480 ms; decode 12, gradient of the values 23, each weight gradient 11, sorting by latent 1.
@@ -50,12 +50,12 @@ class ByLatent(NamedTuple):
     order: Int[Tensor, " active"]  # where each entry lies in the order by rows
 
 
-def active_top_k(pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active:
-    """Keep the k largest of ReLU(pre) in each row, k for each member; some of them may be zero."""
+def active_top_k(pre: Float[Tensor, "learner row n"], k: Sequence[int]) -> Active:
+    """Keep the k largest of ReLU(pre) in each row, k for each learner; some of them may be zero."""
     _, b, n = pre.shape
     found = []
     start = 0
-    for each, group in itertools.groupby(k):  # members of one k are ranked together
+    for each, group in itertools.groupby(k):  # learners of one k are ranked together
         stop = start + len(list(group))
         values, latents = top_k(pre[start:stop].flatten(0, 1), each)
         if stop > 1:
@@ -66,10 +66,10 @@ def active_top_k(pre: Float[Tensor, "member row n"], k: Sequence[int]) -> Active
     return join(found)
 
 
-def active_largest(pre: Float[Tensor, "member row n"], counts: Sequence[int]) -> Active:
-    """Keep of each member the so many largest of ReLU(pre) in all rows together; some of them may be zero."""
+def active_largest(pre: Float[Tensor, "learner row n"], counts: Sequence[int]) -> Active:
+    """Keep of each learner the so many largest of ReLU(pre) in all rows together; some of them may be zero."""
     largest = _largest_in_place if asynchronous(pre) else _largest
-    return join_members([largest(*each) for each in zip(pre, counts, strict=True)], pre.shape[2])
+    return join_learners([largest(*each) for each in zip(pre, counts, strict=True)], pre.shape[2])
 
 
 def _largest_in_place(pre: Float[Tensor, "row n"], count: int) -> Active:
@@ -116,13 +116,13 @@ def join(parts: Sequence[Active]) -> Active:
     )
 
 
-def join_members(parts: Sequence[Active], n: int) -> Active:
+def join_learners(parts: Sequence[Active], n: int) -> Active:
     """Stack the batches of dictionaries of n latents each."""
     return join([part._replace(latents=part.latents + m * n) if m else part for m, part in enumerate(parts)])
 
 
 def split_rows(active: Active, stops: Sequence[int], n: int) -> Active:
-    """Split each row where the latents of its member reach `stops`, the last of which is n: a row for each piece."""
+    """Split each row where the latents of its learner reach `stops`, the last of which is n: a row for each piece."""
     pieces = len(stops)
     rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(active.latents))
     bounds = on_device(tuple(stops[:-1]), torch.int64, rows.device)
@@ -208,7 +208,7 @@ def where(mask: Bool[Tensor, "row n"], values: Float[Tensor, "row n"]) -> Active
     return Active(offsets, latents, exact(values.flatten().index_select(0, places)))
 
 
-def where_members(mask: Bool[Tensor, "member row n"], values: Float[Tensor, "member row n"]) -> Active:
+def where_learners(mask: Bool[Tensor, "learner row n"], values: Float[Tensor, "learner row n"]) -> Active:
     """List the entries that `mask` marks in a stack."""
     _, b, n = mask.shape
     active = where(mask.flatten(0, 1), values.flatten(0, 1))

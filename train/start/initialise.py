@@ -1,7 +1,7 @@
 """The first parameters of a dictionary: unit decoder directions by name, encoder = decoder transposed, b_dec = the
 middle of the activations (train/start/centre.py).
 
-Register one function to add an initialisation: it gets a `Source` and gives directions [n, d] of any norm but zero.
+Register one function to add an initialisation: it gets a `StartData` and gives directions [n, d] of any norm but zero.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ KMEANS_ROUNDS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class StartData:
     """What an initialisation may draw from; all of it depends on the settings alone."""
 
     n_latents: int
@@ -36,7 +36,7 @@ class Source:
         return torch.randn(*shape, generator=self.generator)
 
 
-Directions = Callable[[Source], Tensor]
+Directions = Callable[[StartData], Tensor]
 INITIALISATIONS: dict[str, Directions] = {}
 
 
@@ -51,13 +51,13 @@ def register(name: str) -> Callable[[Directions], Directions]:
 
 
 @register("random")
-def random(source: Source) -> Tensor:
+def random(source: StartData) -> Tensor:
     """Draw unit vectors uniformly from the sphere."""
     return source.randn(source.n_latents, source.d_model)
 
 
 @register("orthogonal")
-def orthogonal(source: Source) -> Tensor:
+def orthogonal(source: StartData) -> Tensor:
     """Draw orthonormal bases, one after the other, as many as give n vectors: a tight frame where d divides n."""
     bases = -(-source.n_latents // source.d_model)
     frames = [torch.linalg.qr(source.randn(source.d_model, source.d_model)).Q.T for _ in range(bases)]
@@ -65,13 +65,13 @@ def orthogonal(source: Source) -> Tensor:
 
 
 @register("samples")
-def samples(source: Source) -> Tensor:
+def samples(source: StartData) -> Tensor:
     """Point at activations drawn at random, seen from the mean; slightly moved, so that no two are equal."""
     return _draw(source, source.n_latents)
 
 
 @register("pca")
-def pca(source: Source) -> Tensor:
+def pca(source: StartData) -> Tensor:
     """Point along the activations' principal directions and against them; beyond 2d, at what they leave over.
 
     Of an activation is left over what lies outside the leading principal directions that carry half of the variance.
@@ -89,7 +89,7 @@ def pca(source: Source) -> Tensor:
 
 
 @register("basis")
-def basis(source: Source) -> Tensor:
+def basis(source: StartData) -> Tensor:
     """Point along the coordinate axes and against them, in turns, with noise: for a basis that is privileged."""
     eye = torch.eye(source.d_model)
     signed = torch.cat([eye, -eye])
@@ -97,7 +97,7 @@ def basis(source: Source) -> Tensor:
 
 
 @register("singular")
-def singular(source: Source) -> Tensor:
+def singular(source: StartData) -> Tensor:
     """Point along the left singular vectors of the output weight matrix and against them, with noise.
 
     What the layer writes lies along them, the largest first. Beyond twice the width they come again, with other noise.
@@ -107,7 +107,7 @@ def singular(source: Source) -> Tensor:
 
 
 @register("kmeans")
-def kmeans(source: Source) -> Tensor:
+def kmeans(source: StartData) -> Tensor:
     """Point at the centres of spherical k-means on a sample of activations."""
     x = F.normalize(source.sample(), dim=1)
     centres = F.normalize(_draw(source, source.n_latents), dim=1)
@@ -119,13 +119,13 @@ def kmeans(source: Source) -> Tensor:
     return centres
 
 
-def _noised(source: Source, directions: Tensor) -> Tensor:
+def _noised(source: StartData, directions: Tensor) -> Tensor:
     """Repeat unit directions until there are n, and add noise of half their norm."""
     repeated = directions[torch.arange(source.n_latents) % len(directions)]
     return repeated + 0.5 / source.d_model**0.5 * source.randn(*repeated.shape)
 
 
-def _draw(source: Source, count: int) -> Tensor:
+def _draw(source: StartData, count: int) -> Tensor:
     x = source.sample()
     drawn = x[torch.randint(len(x), (count,), generator=source.generator)]
     return drawn + 1e-3 * source.randn(count, source.d_model)
@@ -149,7 +149,7 @@ def first_directions(
     """
     state = np.random.SeedSequence([seed, n_latents, d_model]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0]))
-    source = Source(n_latents=n_latents, generator=generator, sample=sample, d_model=d_model, weights=weights)
+    source = StartData(n_latents=n_latents, generator=generator, sample=sample, d_model=d_model, weights=weights)
     return F.normalize(INITIALISATIONS[name](source), dim=1)
 
 

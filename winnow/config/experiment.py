@@ -35,7 +35,7 @@ def _distinct_or_none(values: list[Any]) -> list[Any]:
 OneOrMore = (BeforeValidator(_as_list), AfterValidator(_distinct))
 
 
-class Model(Section):
+class ModelSettings(Section):
     """The language model whose activations are harvested."""
 
     name: str = Field(default="openai-community/gpt2", description="hub name, or a local folder in Hugging Face format")
@@ -48,7 +48,7 @@ class Model(Section):
     )
 
 
-class Text(Section):
+class TextSettings(Section):
     """The text that the model reads."""
 
     source: str = Field(
@@ -71,7 +71,7 @@ class Text(Section):
     )
 
     @model_validator(mode="after")
-    def _source_fits(self) -> "Text":
+    def _source_fits(self) -> "TextSettings":
         for key in ("revision", "subset"):
             if getattr(self, key) is not None and not self.source.startswith("hub:"):
                 raise ValueError(f"{key} has a meaning only with source = hub:NAME; remove it")
@@ -93,7 +93,7 @@ class PositionPolicy(Section):
         return self
 
 
-class Harvest(Section):
+class HarvestSettings(Section):
     """What is saved, and in what portions."""
 
     hooks: Annotated[list[str], *OneOrMore] = Field(
@@ -173,7 +173,7 @@ class Dictionaries(Section):
         return self
 
 
-class Train(Section):
+class TrainSettings(Section):
     """How dictionaries are fitted."""
 
     rows: Count | Literal["converged"] = Field(
@@ -236,7 +236,7 @@ class Train(Section):
     dictionaries: list[Dictionaries] = Field(default=[], description="grids, each a table [[train.dictionaries]]")
 
     @model_validator(mode="after")
-    def _end_fits(self) -> "Train":
+    def _end_fits(self) -> "TrainSettings":
         if self.max_rows is not None and self.rows != "converged":
             raise ValueError("max_rows has a meaning only with rows = converged; remove it")
         if self.rows == "converged" and self.decay == 1:
@@ -244,7 +244,7 @@ class Train(Section):
         return self
 
 
-class Analyze(Section):
+class AnalyzeSettings(Section):
     """What is measured."""
 
     evaluation_sequences: Count = Field(
@@ -257,7 +257,7 @@ class Analyze(Section):
     )
 
     @model_validator(mode="after")
-    def _words_stand_alone(self) -> "Analyze":
+    def _words_stand_alone(self) -> "AnalyzeSettings":
         for word in {"auto", "all", "none"}.intersection(self.features):
             if len(self.features) > 1:
                 raise ValueError(f"features: {word} stands alone; remove it, or the other names")
@@ -275,14 +275,14 @@ class Experiment(BaseSettings):
     config: str = Field(exclude=True, description="the experiment's TOML file, for instance configs/demo.toml")
     run: str = Field(min_length=1, description="folder for everything this experiment writes")
     seed: Natural = Field(default=0, description="seed of the order of rows and of random positions")
-    model: Model = Model()
-    text: Text = Text()
+    model: ModelSettings = ModelSettings()
+    text: TextSettings = TextSettings()
     toy: ToySettings | None = Field(
         default=None, description="data with a known answer, in place of [text] and of all of [model] but the device"
     )
-    harvest: Harvest = Harvest()
-    train: Train = Train()
-    analyze: Analyze = Analyze()
+    harvest: HarvestSettings = HarvestSettings()
+    train: TrainSettings = TrainSettings()
+    analyze: AnalyzeSettings = AnalyzeSettings()
 
     @model_validator(mode="after")
     def _toy_stands_alone(self) -> "Experiment":

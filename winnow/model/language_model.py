@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError, refuse_changed
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 from winnow.runtime.device import ALONE, choose_device
@@ -144,7 +144,9 @@ class LanguageModel:
             return self.bridge(tokens, return_type="logits")
 
 
-def open_model(settings: Model, ranks: Ranks = ALONE, begun_with: Mapping[str, Any] | None = None) -> LanguageModel:
+def open_model(
+    settings: ModelSettings, ranks: Ranks = ALONE, begun_with: Mapping[str, Any] | None = None
+) -> LanguageModel:
     """Load a model by hub name or from a local folder; of several GPUs, onto that of this rank.
 
     begun_with: name, revision and commit of the model that a run was begun with, as its tokens or manifest have them:
@@ -171,7 +173,7 @@ def _share_weights(model: nn.Module) -> Any:
     return copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
 
 
-def _load(settings: Model, device: torch.device, begun_with: Mapping[str, Any]) -> tuple[Any, Any, str]:
+def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str, Any]) -> tuple[Any, Any, str]:
     same = (begun_with.get("name"), begun_with.get("revision")) == (settings.name, settings.revision)
     try:
         begun_at = begun_with.get("commit", "") if same else ""
@@ -192,7 +194,7 @@ def _load(settings: Model, device: torch.device, begun_with: Mapping[str, Any]) 
     return nn.Module.to(model, device).eval().requires_grad_(False), tokenizer, commit
 
 
-def not_found(settings: Model, error: Exception) -> str:
+def not_found(settings: ModelSettings, error: Exception) -> str:
     """Say in one line which model was looked for, where, and what else works."""
     reason = why(error, settings.name, settings.revision)
     if Path(settings.name).exists():

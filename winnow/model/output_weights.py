@@ -16,7 +16,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
 
 SERVED = (
@@ -30,7 +30,7 @@ SERVED = (
 
 
 def output_weights(
-    settings: Model, made_by: Mapping[str, Any], activations: Path, hook: str
+    settings: ModelSettings, made_by: Mapping[str, Any], activations: Path, hook: str
 ) -> Float[Tensor, "width input"]:
     """Open the model, and give the matrix W of y = W h + b, y being the activations at `hook`; float32 on the CPU.
 

@@ -16,7 +16,7 @@ AS_STRONG = 2  # times the toy's dependence, or its excess kurtosis, up to which
 GEOMETRIC = 0.95  # R^2, or the toy's own where that is less
 
 
-class Compared(NamedTuple):
+class ToyBesideReal(NamedTuple):
     """One assumption: what was set, what both data show, and whether it holds of the real ones (None: not known)."""
 
     assumption: str
@@ -53,7 +53,7 @@ def toy_real_words(metrics: Record) -> list[str]:
     return said
 
 
-def _compared(metrics: Record) -> dict[str, list[Compared]]:
+def _compared(metrics: Record) -> dict[str, list[ToyBesideReal]]:
     hooks = metrics.get("activations") or []
     toys = [hook for hook in hooks if hook.get("kind") == "toy"]
     truth = metrics.get("truth")
@@ -81,35 +81,35 @@ def _latents(metrics: Record, hook: Record) -> Record:
     return max(own, key=lambda d: d["n_latents"])["toy"] if own else {}
 
 
-def _of_features(truth: Record, real: Record) -> list[Compared]:
+def _of_features(truth: Record, real: Record) -> list[ToyBesideReal]:
     settings, toy = truth["settings"], truth["codes"]
     shares = [measured(codes, "active") for codes in (toy, real)]
     r2 = [measured(codes, "decay.r2") for codes in (toy, real)]
     together = [_dependence(codes) for codes in (toy, real)]
     laws = [measured(codes, "magnitudes.best") for codes in (toy, real)]
     return [
-        Compared(
+        ToyBesideReal(
             "few features at a time",
             f"{settings['active']:g} of {settings['n_features']:,}",
             percent(shares[0]),
             percent(shares[1]),
             measured(real, "agrees.sparsity"),
         ),
-        Compared(
+        ToyBesideReal(
             "rates fall geometrically",
             f"λ {settings['decay']:g}, {settings['decay_form']}",
             f"R² {decimal(r2[0], 2)}",
             f"R² {decimal(r2[1], 2)}",
             None if None in r2 else r2[1] >= min(GEOMETRIC, r2[0]),
         ),
-        Compared(
+        ToyBesideReal(
             "no more dependence between features",
             f"{percent(settings['common'])} common, {settings['causes']} causes",
             _times_shuffled(together[0]),
             _times_shuffled(together[1]),
             _no_more(together[1], together[0], 1),
         ),
-        Compared(
+        ToyBesideReal(
             "magnitudes of that law",
             settings["magnitude"],
             _law(laws[0]),
@@ -119,7 +119,7 @@ def _of_features(truth: Record, real: Record) -> list[Compared]:
     ]
 
 
-def _of_activations(truth: Record, toy: Record, real: Record) -> list[Compared]:
+def _of_activations(truth: Record, toy: Record, real: Record) -> list[ToyBesideReal]:
     where = f"directions: {truth['settings']['directions']}"
     judged: list[tuple[str, str, Callable[[Record], tuple[bool | None, str]]]] = [
         ("no special basis", where, basis),
@@ -135,10 +135,12 @@ def _of_activations(truth: Record, toy: Record, real: Record) -> list[Compared]:
     return [
         *(
             # what the toy data themselves break is no assumption that real ones could fail
-            Compared(name, was_set, judge(toy)[1], judge(real)[1], None if judge(toy)[0] is False else judge(real)[0])
+            ToyBesideReal(
+                name, was_set, judge(toy)[1], judge(real)[1], None if judge(toy)[0] is False else judge(real)[0]
+            )
             for name, was_set, judge in judged
         ),
-        Compared(
+        ToyBesideReal(
             "tails no heavier",
             "sums of sparse features",
             shapes[0],
@@ -170,5 +172,5 @@ def _tails(hook: Record) -> Number | None:
     return median(known) if known else None
 
 
-def _row(one: Compared) -> Sequence[str]:
+def _row(one: ToyBesideReal) -> Sequence[str]:
     return (*one[:4], {True: "✓", False: "✗ fails", None: NOT_MEASURED}[one.holds])

@@ -1,7 +1,7 @@
 import torch
 
 from analyze.compare.cosines import unit
-from analyze.compare.families import relate, summary
+from analyze.compare.families import relate, summarise_families
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 
 
@@ -15,7 +15,7 @@ def test_planted_fates_are_found():
     small = tied(torch.cat([parent, features[2:5], features[8:9]]))  # 2, 3, 4 persist; 8 vanishes
     large = tied(torch.cat([features[:5], features[6:8]]))  # 6, 7 are new
     rows = sparse_rows(features, 4000, rate=0.05)
-    found = summary(relate(small, large, every(small, large), rows), "small", "large")
+    found = summarise_families(relate(small, large, every(small, large), rows), "small", "large")
     assert {key: found[key] for key in ("persists", "splits", "vanished", "new", "merges")} == {
         "persists": 3,
         "splits": 1,
@@ -29,7 +29,7 @@ def test_planted_fates_are_found():
 def test_two_copies_merge_into_one():
     features = orthogonal(3)
     small, large = tied(features[[0, 0, 1]]), tied(features)
-    found = summary(relate(small, large, every(small, large), sparse_rows(features)), "s", "l")
+    found = summarise_families(relate(small, large, every(small, large), sparse_rows(features)), "s", "l")
     assert (found["merges"], found["new"], found["persists"]) == (1, 1, 3)
 
 
@@ -45,5 +45,5 @@ def test_the_dead_have_no_relatives():
 def test_without_living_features_there_is_no_family():
     dictionary = tied(orthogonal(4))
     none = torch.zeros(4, dtype=torch.bool)
-    found = summary(relate(dictionary, dictionary, (none, none), sparse_rows(orthogonal(4))), "s", "l")
+    found = summarise_families(relate(dictionary, dictionary, (none, none), sparse_rows(orthogonal(4))), "s", "l")
     assert found["edges"] == []

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from analyze.compare.functional import agreement
+from analyze.compare.functional import functional_agreement
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 
@@ -10,7 +10,7 @@ def test_equals_a_naive_reference():
     a, b = tied(directions(20)), tied(directions(30, seed=1))
     rows = sparse_rows(directions(40, seed=2), 300)
     first, second = torch.arange(20), torch.arange(20) + 5
-    found = agreement(a, b, rows, (first, second), cells=640)
+    found = functional_agreement(a, b, rows, (first, second), cells=640)
     f, g = a.encode(rows).double().numpy(), b.encode(rows).double().numpy()
     for p, (i, j) in enumerate(zip(first, second, strict=True)):
         x, y = f[:, i], g[:, j]
@@ -24,7 +24,7 @@ def test_equals_a_naive_reference():
 def test_a_copy_agrees_fully():
     a = tied(orthogonal(8))
     every = torch.arange(8)
-    found = agreement(a, a, sparse_rows(orthogonal(8)), (every, every))
+    found = functional_agreement(a, a, sparse_rows(orthogonal(8)), (every, every))
     for values in found:
         torch.testing.assert_close(values, torch.ones(8, dtype=torch.float64), rtol=0, atol=1e-6)
 
@@ -33,7 +33,9 @@ def test_equal_directions_that_fire_differently_are_told_apart():
     features = orthogonal(2)
     narrow = tied(features[:1])
     narrow.b_enc.data -= 1.5  # fires only on the stronger half
-    found = agreement(tied(features[:1]), narrow, sparse_rows(features), (torch.tensor([0]), torch.tensor([0])))
+    found = functional_agreement(
+        tied(features[:1]), narrow, sparse_rows(features), (torch.tensor([0]), torch.tensor([0]))
+    )
     assert found.jaccard.item() == pytest.approx(0.5, abs=0.08)
     assert found.masked_to_b.item() > found.masked_to_a.item()
 
@@ -42,7 +44,7 @@ def test_the_masked_cosine_points_from_parent_to_child():
     features = orthogonal(3)
     parent = tied((features[:1] + features[1:2]) / 2**0.5)  # fires for both children
     rows = sparse_rows(features, 4000, rate=0.05)
-    found = agreement(parent, tied(features), rows, (torch.tensor([0]), torch.tensor([0])))
+    found = functional_agreement(parent, tied(features), rows, (torch.tensor([0]), torch.tensor([0])))
     assert found.masked_to_b.item() > 0.95
     assert found.masked_to_a.item() < 0.8
 
@@ -50,5 +52,5 @@ def test_the_masked_cosine_points_from_parent_to_child():
 def test_a_latent_that_never_fires_agrees_with_nothing():
     a = tied(orthogonal(2))
     a.b_enc.data -= 100
-    found = agreement(a, a, sparse_rows(orthogonal(2)), (torch.tensor([0]), torch.tensor([1])))
+    found = functional_agreement(a, a, sparse_rows(orthogonal(2)), (torch.tensor([0]), torch.tensor([1])))
     assert torch.isnan(torch.stack(list(found))).all()

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from analyze.compare.families import relate
-from analyze.compare.lineages import follow, ladders, lineages, summary
+from analyze.compare.lineages import follow, ladders, lineages, summarise_lineages
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 
 
@@ -27,7 +27,7 @@ def test_fates_over_three_sizes_follow_the_edges():
     assert found.born[1].tolist() == [0, 0, 0, 0, 1, 1]
     assert found.born[2].tolist() == [0, 0, 0, 0, 0, 1, 2]
     np.testing.assert_allclose(found.survival, [[1, 3 / 4, 3 / 4], [np.nan, 1, 5 / 6], [np.nan, np.nan, 1]])
-    said = summary(found, ["a", "b", "c"])
+    said = summarise_lineages(found, ["a", "b", "c"])
     assert said["sizes"][0]["to_largest"] == {"persists": 1, "splits": 2, "vanished": 1}
     assert said["sizes"][2]["from_smallest"] == {"persists": 5, "merges": 0, "new": 2}
     assert said["sizes"][2]["born_counts"].tolist() == [5, 1, 1]
@@ -38,7 +38,7 @@ def test_two_paths_to_one_descendant_count_once_and_two_ancestors_are_a_merge():
     found = lineages(split_and_joined, every(2, 2, 1))
     assert found.descendants[0].tolist() == [1, 1]
     assert found.ancestors[2].tolist() == [2]
-    assert summary(found, "abc")["sizes"][2]["from_smallest"]["merges"] == 1
+    assert summarise_lineages(found, "abc")["sizes"][2]["from_smallest"]["merges"] == 1
 
 
 def test_the_dead_are_left_out_and_latents_keep_their_numbers():

@@ -5,7 +5,7 @@ import torch
 
 from analyze.compare.cosines import nearest_cosines
 from analyze.compare.families import relate
-from analyze.compare.functional import agreement
+from analyze.compare.functional import functional_agreement
 from analyze.compare.rows import compare_on_rows
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
@@ -43,7 +43,7 @@ def test_both_ways_at_once_equals_each_way_alone():
     assert torch.equal(relations.children, alone.children)
     near = nearest_cosines(a.W_dec[alive[0]], b.W_dec[alive[1]], 1).indices[:, 0]
     mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    expected = agreement(a, b, rows, (mine, theirs[near]))
+    expected = functional_agreement(a, b, rows, (mine, theirs[near]))
     assert forth["functional"]["jaccard"] == pytest.approx(expected.jaccard.nanmean().item())
     assert forth["functional"]["masked_to_target"] == pytest.approx(expected.masked_to_b.nanmean().item())
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from analyze.evaluation.text import HeldOut
+from analyze.evaluation.text import HeldOutText
 from analyze.features.labels import Label, label_latents, visible
 from analyze.features.logits import Readout
 from analyze.features.tokens import token_texts
@@ -19,11 +19,11 @@ from winnow.tokens import open_tokens
 @pytest.fixture
 def held_out(experiment, monkeypatch, opened):
     monkeypatch.setattr("analyze.evaluation.text.open_model", opened)
-    return HeldOut.open(ROOT / experiment.run)
+    return HeldOutText.open(ROOT / experiment.run)
 
 
 def test_a_run_opened_by_its_folder_is_that_of_its_configuration(held_out, experiment):
-    other = HeldOut(experiment, open_tokens(ROOT / experiment.run / "tokens.h5"))
+    other = HeldOutText(experiment, open_tokens(ROOT / experiment.run / "tokens.h5"))
     assert held_out.config.run == experiment.run
     assert torch.equal(held_out.tokens, other.tokens)
     assert torch.equal(held_out.kept, other.kept)
@@ -32,7 +32,7 @@ def test_a_run_opened_by_its_folder_is_that_of_its_configuration(held_out, exper
 
 def test_a_folder_that_is_no_run_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match=r"nowhere/config\.toml: no such configuration file"):
-        HeldOut.open(tmp_path / "nowhere")
+        HeldOutText.open(tmp_path / "nowhere")
 
 
 def test_labels_equal_what_every_firing_says(held_out, experiment):

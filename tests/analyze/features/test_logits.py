@@ -3,7 +3,7 @@ import torch
 
 from analyze.features.logits import SEQUENCES, Readout, promoted
 from tests.models import FAMILIES, save_model
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.model.language_model import LanguageModel, open_model
 
 TOKENS = torch.arange(2 * SEQUENCES * 16).view(-1, 16) * 7 % 4096
@@ -12,7 +12,9 @@ TOKENS = torch.arange(2 * SEQUENCES * 16).view(-1, 16) * 7 % 4096
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
     """A model of each family, whose normalisations do something."""
-    model = open_model(Model(name=str(save_model(request.param, tmp_path_factory.mktemp("model"))), device="cpu"))
+    model = open_model(
+        ModelSettings(name=str(save_model(request.param, tmp_path_factory.mktemp("model"))), device="cpu")
+    )
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.plain.named_parameters():
         if "norm" in name or "ln_" in name:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyze.compare.chance import Chance
-from analyze.dictionary.snapshots import Stages, agreement
+from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.truth.learning import improved_until, learning, rows_to, steepest, value_at
 from tests.analyze.planted import orthogonal, sparse_rows, tied
 from winnow.dictionary import Dictionary, load_dictionary, save_dictionary
@@ -57,7 +57,7 @@ def test_without_snapshots_nothing_is_known(tmp_path: Path, stages: Stages) -> N
 def test_sizes_are_compared_at_the_rows_that_both_had_seen(tmp_path: Path, stages: Stages) -> None:
     small = saved(tmp_path / "small", {100: 1, 200: 2, 400: 4}, 4)
     large = saved(tmp_path / "large", {100: 4, 200: 4, 300: 8, 400: 8})
-    found = agreement(stages, small, large)
+    found = agreement_by_rows(stages, small, large)
     assert found is not None
     assert found["rows"] == [100, 200, 400]
     null = Chance(32, 8).mean
@@ -65,7 +65,7 @@ def test_sizes_are_compared_at_the_rows_that_both_had_seen(tmp_path: Path, stage
     shared = [4 / 4, 4 / 4, 4 / 4]
     assert found["mmcs_corrected"] == pytest.approx([(s - null) / (1 - null) for s in shared], abs=1e-6)
     assert found["back"][-1] == pytest.approx((0.5 - Chance(32, 4).mean) / (1 - Chance(32, 4).mean), abs=1e-6)
-    assert agreement(stages, small, tied(TRUTH)) is None
+    assert agreement_by_rows(stages, small, tied(TRUTH)) is None
 
 
 @pytest.mark.parametrize(

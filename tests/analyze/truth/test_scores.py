@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analyze.compare.chance import Chance
-from analyze.truth.scores import against_truth, by_rate, firing, of_directions, summary
+from analyze.truth.scores import against_truth, by_rate, firing, of_directions, quantiles_of
 from tests.analyze.planted import directions, orthogonal, tied
 from winnow.config.toy import ToySettings
 from winnow.toy.data import ToyData, ToyRows
@@ -114,7 +114,7 @@ def test_the_portions_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_summaries_leave_out_what_is_not_a_number() -> None:
-    assert summary(np.array([1.0, np.nan, 3.0]))["mean"] == 2
+    assert quantiles_of(np.array([1.0, np.nan, 3.0]))["mean"] == 2
 
 
 def test_features_are_grouped_by_rate_the_rarest_first() -> None:

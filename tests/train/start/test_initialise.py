@@ -10,7 +10,7 @@ from tests.train.experiments import HOOK, load, write_run
 from train.stage import train
 from train.start.centre import geometric_median
 from train.start.initialise import INITIALISATIONS, first_directions
-from winnow.config.experiment import Dictionaries, Model
+from winnow.config.experiment import Dictionaries, ModelSettings
 from winnow.errors import UserError
 from winnow.model.language_model import open_model
 from winnow.model.output_weights import output_weights
@@ -100,7 +100,7 @@ def test_singular_starts_along_what_the_layer_writes(n: int) -> None:
 
 
 def test_singular_initialisation_reads_the_model(gpt2: Path) -> None:
-    settings = Model(name=str(gpt2), device="cpu")
+    settings = ModelSettings(name=str(gpt2), device="cpu")
     model = open_model(settings)
     state = model.plain.state_dict()
 
@@ -120,7 +120,7 @@ def test_singular_initialisation_reads_the_model(gpt2: Path) -> None:
 @pytest.mark.parametrize("family", ["neox", "llama"])
 def test_output_weights_give_what_the_hook_sees(family: str, tmp_path: Path) -> None:
     """The activations' variation lies in the matrix' image: W h + b for the h that the model has."""
-    settings = Model(name=str(save_model(family, tmp_path)), device="cpu")
+    settings = ModelSettings(name=str(save_model(family, tmp_path)), device="cpu")
     model = open_model(settings)
     tokens = torch.arange(32)[None] + 7
     hooks = {"blocks.1.hook_mlp_out": "blocks.1.mlp.out.hook_in", "blocks.1.hook_attn_out": "blocks.1.attn.o.hook_in"}
@@ -136,13 +136,13 @@ def test_hook_without_output_weights_names_those_that_have(hook: str, gpt2: Path
     with pytest.raises(
         UserError, match=rf"{hook} is the output of no weight matrix; it works at hook_mlp_out, .*hook_pre"
     ):
-        output_weights(Model(name=str(gpt2)), {}, gpt2, hook)
+        output_weights(ModelSettings(name=str(gpt2)), {}, gpt2, hook)
 
 
 def test_singular_initialisation_refuses_another_model(gpt2: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was made with weights_sha256 of the model = 'other'"):
         output_weights(
-            Model(name=str(gpt2), device="cpu"), {"weights_sha256": "other"}, tmp_path, "blocks.1.hook_mlp_out"
+            ModelSettings(name=str(gpt2), device="cpu"), {"weights_sha256": "other"}, tmp_path, "blocks.1.hook_mlp_out"
         )
 
 

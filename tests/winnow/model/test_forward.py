@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
 from winnow.model.forward import AT_ONCE, Forward, forward_passes
 from winnow.model.language_model import LanguageModel, open_model
@@ -18,7 +18,7 @@ HOOKS = ["blocks.1.hook_resid_post", "blocks.1.mlp.hook_post"]
 
 @pytest.fixture(scope="module")
 def model(gpt2: Path) -> LanguageModel:
-    return open_model(Model(name=str(gpt2)))
+    return open_model(ModelSettings(name=str(gpt2)))
 
 
 def some_batches(count: int = 9) -> list[Tensor]:

@@ -13,7 +13,7 @@ from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import Client, connect
 from tests.hub.content import MODEL, fill
 
-OPEN = "from winnow.model.language_model import open_model; from winnow.config.experiment import Model; "
+OPEN = "from winnow.model.language_model import open_model; from winnow.config.experiment import ModelSettings; "
 LOCAL_WORKS_TOO = "a local folder in Hugging Face format works too"
 
 

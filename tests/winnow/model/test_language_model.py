@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.models import FAMILIES, save_model
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
@@ -15,7 +15,7 @@ from winnow.model.language_model import LanguageModel, open_model
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
-    return open_model(Model(name=str(save_model(request.param, tmp_path_factory.mktemp(request.param)))))
+    return open_model(ModelSettings(name=str(save_model(request.param, tmp_path_factory.mktemp(request.param)))))
 
 
 def some_tokens(model: LanguageModel, context: int = 24) -> torch.Tensor:
@@ -100,8 +100,8 @@ def test_a_wrong_name_suggests_the_nearest_and_how_to_list_all(model: LanguageMo
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_compute_dtype(gpt2: Path, dtype: Literal["bfloat16", "float16"]):
-    model = open_model(Model(name=str(gpt2), dtype=dtype))
-    exact = open_model(Model(name=str(gpt2)))
+    model = open_model(ModelSettings(name=str(gpt2), dtype=dtype))
+    exact = open_model(ModelSettings(name=str(gpt2)))
     tokens = some_tokens(model)
     name = "blocks.2.hook_resid_post"
     found, expected = (m.activations(tokens, [name])[name] for m in (model, exact))
@@ -110,30 +110,30 @@ def test_compute_dtype(gpt2: Path, dtype: Literal["bfloat16", "float16"]):
 
 
 def test_the_weight_hash_knows_one_changed_weight(gpt2: Path):
-    model = open_model(Model(name=str(gpt2)))
+    model = open_model(ModelSettings(name=str(gpt2)))
     before = model.weight_hash
-    assert before == open_model(Model(name=str(gpt2))).weight_hash
+    assert before == open_model(ModelSettings(name=str(gpt2))).weight_hash
     next(model.plain.parameters())[0, 0] += 1e-3
     assert model.weight_hash != before
 
 
 def test_a_missing_model_is_named_with_what_was_tried(tmp_path: Path):
     with pytest.raises(UserError) as refused:
-        open_model(Model(name="nobody/no-such-model"))
+        open_model(ModelSettings(name="nobody/no-such-model"))
     message = str(refused.value)
     assert message.startswith("model.name = nobody/no-such-model: no such folder, and cannot be had from the hub")
     assert message.endswith("a local folder in Hugging Face format works too")
     with pytest.raises(UserError, match="the folder cannot be read as a Hugging Face model"):
-        open_model(Model(name=str(tmp_path)))
+        open_model(ModelSettings(name=str(tmp_path)))
 
 
 def test_a_device_that_is_not_there():
     with pytest.raises(UserError, match=r"model\.device = cuda:77: there is no such device here"):
-        open_model(Model(device="cuda:77"))
+        open_model(ModelSettings(device="cuda:77"))
 
 
 def test_the_real_model_equals_run_with_cache(shared: Path):
-    model = open_model(Model(name=str(shared / "models" / "tinystories-656k")))
+    model = open_model(ModelSettings(name=str(shared / "models" / "tinystories-656k")))
     assert_equals_run_with_cache(
         model, [f"blocks.{layer}.{point}" for layer in (0, 1) for point in ("hook_resid_post", "mlp.hook_post")]
     )

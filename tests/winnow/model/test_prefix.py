@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.models import FAMILIES, save_model
-from winnow.config.experiment import Model
+from winnow.config.experiment import ModelSettings
 from winnow.model import prefix as module
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.prefix import clean_pass, skip_prefix
@@ -14,7 +14,7 @@ HOOKS = ("blocks.1.hook_resid_post", "blocks.2.hook_mlp_out", "blocks.2.mlp.hook
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
-    return open_model(Model(name=str(save_model(request.param, tmp_path_factory.mktemp(request.param)))))
+    return open_model(ModelSettings(name=str(save_model(request.param, tmp_path_factory.mktemp(request.param)))))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_hook_in_the_first_block_has_no_prefix(model, tokens):
 
 
 def test_where_skipping_would_change_the_logits_nothing_is_skipped(gpt2, tokens, monkeypatch):
-    model = open_model(Model(name=str(gpt2)))
+    model = open_model(ModelSettings(name=str(gpt2)))
     run = module._run_noting_blocks
 
     def wrong(*arguments):
