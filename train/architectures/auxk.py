@@ -55,7 +55,7 @@ class AuxK:
         gradient = miss.mul_(2 * self.coefficient / b).flatten(0, 1)
         through = sparse.gradient_of_values(active, W_dec, gradient) * (active.values > 0)
         groups = sparse.by_latent(active, e * n)
-        g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
+        g_b_enc = sparse.sum_by_latent(active, through, e * n, groups).view(e, n)
         g = step.gradients
         g["W_enc"] += sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_enc"])
         g["b_enc"] += g_b_enc

@@ -127,17 +127,17 @@ class Architecture:
         rows = gradient.flatten(0, 1)  # (learner * row, d)
         g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
         gradients = more(g_f) if more else {}
+        groups = sparse.by_latent(active, e * n)
         loss = squared_error / b
         if penalty is not None:
             magnitude = self.collectives.all_reduce(
-                sparse.sum_by_latent(active, active.values, e * n).view(e, n).sum(1)
+                sparse.sum_by_latent(active, active.values, e * n, groups).view(e, n).sum(1)
             )
             loss = loss + penalty * magnitude / b
             g_f = g_f + of_entries(penalty, active, n) / b
         positive = active.values > 0
         through = g_f * positive
-        groups = sparse.by_latent(active, e * n)
-        g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
+        g_b_enc = sparse.sum_by_latent(active, through, e * n, groups).view(e, n)
         firings = sparse.sum_by_latent(active, positive.int(), e * n).view(e, n)
         return Step(
             loss=loss,
@@ -230,7 +230,7 @@ class Architecture:
         """Tell whether so many entries are marked that four dense products beat gathering them.
 
         On a GPU counting them would make the host wait: there it is always so. Processes that share a dictionary
-        decide together, since what they collectives depends on it.
+        decide together, since what they exchange depends on it.
         """
         if sparse.asynchronous(mask):
             return True

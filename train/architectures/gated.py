@@ -59,10 +59,11 @@ class Gated(Architecture):
         g_gate = sparse.gradient_of_values(gate, W_dec, gate_gradient.flatten(0, 1)) + of_entries(penalty, gate, n)
         through = stretch * g_mag + g_gate  # of (x − b_dec) W_enc
 
-        def by_latent(values: Tensor) -> Tensor:
-            return sparse.sum_by_latent(gate, values, e * n).view(e, n)
-
         groups = sparse.by_latent(gate, e * n)
+
+        def by_latent(values: Tensor) -> Tensor:
+            return sparse.sum_by_latent(gate, values, e * n, groups).view(e, n)
+
         firings = by_latent((active.values > 0).int())
         return Step(
             loss=(squared_error + gate_squared_error) / b

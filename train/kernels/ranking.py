@@ -2,7 +2,7 @@
 
 Ranking all of B × n pre-activations would cost about as much as the product that made them. Two things make it cheap
 on a CPU. Of groups of latents, only the k with the largest maximum can hold one of the k largest values, so just their
-learners are ranked. And numpy partitions a row with vector instructions, several times faster than torch ranks it.
+members are ranked. And numpy partitions a row with vector instructions, several times faster than torch ranks it.
 Measured with one thread, 4096 rows of 6144 latents, k = 32: torch.topk 70 ms, here 26, and 20 in bfloat16.
 """
 
@@ -50,8 +50,8 @@ def _largest(values: Shaped[Tensor, "row n"], k: int) -> Int[Tensor, "row k"]:
     groups = n // size
     # strided groups, so that the maximum vectorises
     chosen = _largest(values.view(-1, size, groups).amax(1), k)
-    learners = torch.arange(0, n, groups).view(1, size, 1)
-    candidates = (chosen.unsqueeze(1) + learners).flatten(1)  # (row, size * k)
+    members = torch.arange(0, n, groups).view(1, size, 1)
+    candidates = (chosen.unsqueeze(1) + members).flatten(1)  # (row, size * k)
     return candidates.gather(1, _partition(values.gather(1, candidates), k))
 
 

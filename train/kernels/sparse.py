@@ -190,9 +190,18 @@ def weight_gradient(
     return exact(summed)
 
 
-def sum_by_latent(active: Active, values: Shaped[Tensor, " active"], n_latents: int) -> Shaped[Tensor, " n"]:
-    """Sum `values` (in the order by rows) of each latent."""
-    return values.new_zeros(n_latents).index_add_(0, active.latents, values)
+def sum_by_latent(
+    active: Active, values: Shaped[Tensor, " active"], n_latents: int, groups: ByLatent | None = None
+) -> Shaped[Tensor, " n"]:
+    """Sum `values` (in the order by rows) of each latent; `groups` are those of `active`, where they are known.
+
+    The sums have the same bits every time. On a GPU `index_add_` adds floats in whatever order its threads arrive, so
+    there each latent's list is summed by itself, in its order.
+    """
+    if not asynchronous(values) or not values.is_floating_point():
+        return values.new_zeros(n_latents).index_add_(0, active.latents, values)
+    groups = by_latent(active, n_latents) if groups is None else groups
+    return torch.segment_reduce(values[groups.order], "sum", offsets=groups.offsets, unsafe=True)
 
 
 def where(mask: Bool[Tensor, "row n"], values: Float[Tensor, "row n"]) -> Active:

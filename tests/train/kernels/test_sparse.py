@@ -1,8 +1,18 @@
 import pytest
 import torch
 
+from train.kernels import sparse
 from train.kernels.ranking import top_k
-from train.kernels.sparse import active_largest, active_top_k, by_latent, decode, keep, weight_gradient, where
+from train.kernels.sparse import (
+    active_largest,
+    active_top_k,
+    by_latent,
+    decode,
+    keep,
+    sum_by_latent,
+    weight_gradient,
+    where,
+)
 
 
 @pytest.mark.parametrize("n", [40, 37, 512, 1024])
@@ -56,3 +66,21 @@ def test_kept_entries_stay_in_their_rows() -> None:
     pre = torch.tensor([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
     kept = keep(where(pre > 0, pre), torch.tensor([False, True, True, False]))
     assert (kept.offsets.tolist(), kept.latents.tolist(), kept.values.tolist()) == ([0, 1, 1, 2], [1, 0], [2.0, 3.0])
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_sums_on_a_gpu_are_in_the_order_of_the_lists(grouped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`index_add_` of floats adds in the order in which a GPU's threads arrive: other bits every time."""
+    f = torch.randn(300, 40, generator=torch.Generator().manual_seed(0)).relu()
+    f[:, 7] = 0  # a latent that fires in no row
+    active = where(f > 0, f)
+    expected = sum_by_latent(active, active.values, 40)
+    firings = sum_by_latent(active, (active.values > 0).int(), 40)
+    monkeypatch.setattr(sparse, "asynchronous", lambda tensor: True)
+    added, index_add = [], torch.Tensor.index_add_
+    monkeypatch.setattr(torch.Tensor, "index_add_", lambda t, *a: added.append(t.dtype) or index_add(t, *a))
+    found = sum_by_latent(active, active.values, 40, by_latent(active, 40) if grouped else None)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.double(), f.double().sum(0), rtol=1e-6, atol=1e-6)
+    assert torch.equal(sum_by_latent(active, (active.values > 0).int(), 40), firings)
+    assert added == [torch.int32]  # integers come out alike in any order
