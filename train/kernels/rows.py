@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from train.kernels.guard import on_device_of
+
 AT_ONCE = 8  # rows of the table that a program has in flight
 
 
@@ -22,7 +24,10 @@ def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor
     lists, d = len(offsets) - 1, table.shape[1]
     out = torch.empty(lists, d, dtype=torch.float32, device=table.device)
     block = triton.next_power_of_2(d)
-    _weighted_sums[(lists,)](offsets, index, weights, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=_warps(block))
+    with on_device_of(table):
+        _weighted_sums[(lists,)](
+            offsets, index, weights, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=_warps(block)
+        )
     return out
 
 
@@ -31,7 +36,8 @@ def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Ten
     d = table.shape[1]
     out = torch.zeros(len(index), dtype=torch.float32, device=table.device)
     block = triton.next_power_of_2(d)
-    _products[(len(rows),)](offsets, index, rows, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=_warps(block))
+    with on_device_of(table):
+        _products[(len(rows),)](offsets, index, rows, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=_warps(block))
     return out
 
 

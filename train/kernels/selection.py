@@ -14,6 +14,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from train.kernels.guard import on_device_of
+
 MOST = 4096  # values of a row that are looked at together
 
 
@@ -24,7 +26,8 @@ def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     latents = torch.empty(rows, k, dtype=torch.int64, device=pre.device)
     lowest = 16 if pre.dtype == torch.bfloat16 else 0
     block = min(MOST, triton.next_power_of_2(n))
-    _top_k[(rows,)](pre, values, latents, n, k, lowest, BLOCK=block, num_warps=8 if block > 2048 else 4)
+    with on_device_of(pre):
+        _top_k[(rows,)](pre, values, latents, n, k, lowest, BLOCK=block, num_warps=8 if block > 2048 else 4)
     return values, latents
 
 

@@ -9,7 +9,7 @@ ALONE = Ranks()
 
 
 def choose_device(name: str, ranks: Ranks = ALONE, mps: bool = True) -> torch.device:
-    """Turn `model.device` into a device; of several GPUs without a number, that of this rank.
+    """Turn `model.device` into a device, and make it current; of several GPUs without a number, that of this rank.
 
     `auto` is a GPU where there is one, then MPS unless `mps` is False, then the CPU.
     Raises `UserError` where the device that is named is not there.
@@ -22,5 +22,7 @@ def choose_device(name: str, ranks: Ranks = ALONE, mps: bool = True) -> torch.de
     if not there[device.type]:
         raise UserError(f"model.device = {name}: there is no such device here; set it to auto or cpu")
     if device.type == "cuda" and device.index is None and ranks.total > 1:
-        return torch.device("cuda", ranks.local % torch.cuda.device_count())
+        device = torch.device("cuda", ranks.local % torch.cuda.device_count())
+    if device.index is not None:  # kernels are launched on the current GPU, which is cuda:0 unless it is set
+        torch.cuda.set_device(device)
     return device

@@ -9,9 +9,13 @@ from winnow.runtime.ranks import Ranks
 
 
 @pytest.fixture
-def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """Pretend that there are two; the list names those that were made current."""
+    current: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    return current
 
 
 @pytest.fixture
@@ -29,6 +33,13 @@ def test_ranks_share_the_gpus_of_their_machine():
 def test_a_gpu_named_by_number_is_every_ranks():
     assert choose_device("cuda:1", Ranks(rank=0, total=2, local=0)) == torch.device("cuda:1")
     assert choose_device("auto") == torch.device("cuda")
+
+
+def test_the_chosen_gpu_is_made_current(two_gpus: list[torch.device]):
+    """Triton launches on the current device: on cuda:0, unless it is set."""
+    choose_device("auto", Ranks(rank=1, total=2, local=1))
+    choose_device("cuda:1")
+    assert two_gpus == [torch.device("cuda:1")] * 2
 
 
 @pytest.mark.usefixtures("two_gpus")
