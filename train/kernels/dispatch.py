@@ -4,15 +4,17 @@ Triton is imported only when it is used. Its interpreter compares the kernels wi
 builds them without a GPU: `make kernels`, which installs Triton in a place of its own, since it takes a gigabyte.
 """
 
+import sys
 from functools import cache
 from importlib.util import find_spec
 
+import torch
 from torch import Tensor
 
 
 def available(tensor: Tensor) -> bool:
     """Tell whether Triton computes with this tensor: on a GPU, where it is installed, but for float64."""
-    return tensor.is_cuda and tensor.itemsize <= 4 and _installed()
+    return tensor.is_cuda and tensor.itemsize <= 4 and _works()
 
 
 def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -37,5 +39,16 @@ def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Ten
 
 
 @cache
-def _installed() -> bool:
-    return find_spec("triton") is not None
+def _works() -> bool:
+    """Tell whether Triton is installed and can build a kernel here: it needs a C compiler and Python's headers."""
+    if find_spec("triton") is None:
+        return False
+    offsets, index = torch.tensor([0, 2], device="cuda"), torch.tensor([0, 1], device="cuda")
+    try:
+        found = weighted_sums(offsets, index, torch.ones(2, device="cuda"), torch.ones(2, 16, device="cuda"))
+        works, why = found.tolist() == [[2.0] * 16], "its sums are wrong"
+    except Exception as error:  # whatever the compiler, the linker or the driver raise
+        works, why = False, f"{type(error).__name__}: {' '.join(str(error).split())[-200:]}"
+    if not works:
+        print(f"train: Triton cannot build its kernels here ({why}); torch computes instead, slower", file=sys.stderr)
+    return works
