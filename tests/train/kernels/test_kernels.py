@@ -1,7 +1,7 @@
-"""Triton's kernels against torch, on the CPU by Triton's interpreter; skipped where Triton is not installed.
+"""Triton's kernels against torch: compiled where there is a GPU, by Triton's interpreter on a CPU.
 
-Triton is a gigabyte, and computes only on GPUs, whose builds of torch bring it along: `make kernels` installs it in a
-place of its own and runs these.
+Skipped where Triton is not installed. It is a gigabyte, and builds of torch for a GPU bring it along: `make kernels`
+installs it in a place of its own and runs these.
 """
 
 import os
@@ -12,17 +12,17 @@ import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed; run make kernels")
-if torch.cuda.is_available():
-    pytest.skip("the interpreter is for machines without a GPU", allow_module_level=True)
 
 from tests.experiments import ROOT
 from tests.train.test_gradients import check
 from train.kernels import dispatch, rows, selection, sparse
 from train.kernels.sparse import Active
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -37,10 +37,10 @@ def test_top_k_is_that_of_torch(n: int, k: int, dtype: torch.dtype, monkeypatch:
 
 
 def test_top_k_of_ties_zeros_and_no_numbers() -> None:
-    pre = torch.zeros(4, 50)
+    pre = torch.zeros(4, 50, device=DEVICE)
     pre[0, 3::2] = 2.0  # equal: the first are taken
     pre[1] = -1.0  # none above zero
-    pre[2, [7, 9]] = torch.tensor([5.0, torch.inf])
+    pre[2, [7, 9]] = torch.tensor([5.0, torch.inf], device=DEVICE)
     pre[3, 11] = torch.nan
     values, latents = selection.top_k(pre, 3)
     assert latents[0].tolist() == [3, 5, 7]
@@ -70,8 +70,9 @@ def test_sums_and_products_are_those_of_torch(d: int, dtype: torch.dtype) -> Non
 
 
 def test_entries_of_no_row_have_no_product() -> None:
-    active = Active(torch.tensor([0, 1, 1]), torch.tensor([2, 0, 0]), torch.ones(3))
-    dots = rows.products(active.offsets, active.latents, torch.ones(2, 4), torch.ones(3, 4))
+    active = Active(*(torch.tensor(x, device=DEVICE) for x in ([0, 1, 1], [2, 0, 0], [1.0, 1.0, 1.0])))
+    ones = torch.ones(3, 4, device=DEVICE)
+    dots = rows.products(active.offsets, active.latents, ones[:2], ones)
     assert dots.tolist() == [4.0, 0.0, 0.0]
 
 
