@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from analyze.ladders import Kind, group_by_kind, kind_of
+
 Entry = Mapping[str, Any]
 CONFIDENCE = 0.95
 QUANTITIES = {  # name -> where it stands in an entry
@@ -31,7 +33,6 @@ QUANTITIES = {  # name -> where it stands in an entry
     "l0": ("l0",),
 }
 LOGARITHMIC = {"rows_to_half"}
-KIND = ("hook", "architecture", "n_latents", "sparsity", "options", "learning_rate")
 
 
 class Interval(NamedTuple):
@@ -44,10 +45,8 @@ class Interval(NamedTuple):
 
 def groups(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Gather the dictionaries of `metrics.json` that differ in their seed alone, two and more."""
-    found: dict[str, list[Entry]] = {}
-    for entry in entries:
-        found.setdefault(repr([_sorted(entry.get(key)) for key in KIND]), []).append(entry)
-    return [_group(sorted(alike, key=lambda e: e["seed"] or 0)) for alike in found.values() if len(alike) > 1]
+    kinds = group_by_kind(entries, but=("seed", "rows"))
+    return [_group(sorted(alike, key=lambda e: e["seed"] or 0)) for alike in kinds if len(alike) > 1]
 
 
 def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -58,7 +57,7 @@ def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) ->
     """
     by_path = {entry["path"]: entry for entry in entries}
     said: list[dict[str, Any]] = []
-    families: dict[str, list[dict[str, Any]]] = {}
+    families: dict[tuple[str, str, Kind], list[dict[str, Any]]] = {}
     for (i, a), (j, b) in combinations(enumerate(found), 2):
         option = _one_difference(a, b)
         if option is None:
@@ -74,7 +73,7 @@ def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) ->
                 compared |= {key: math.exp(compared[key]) for key in Interval._fields}
             one = {"from": i, "to": j, "option": option, "of": name, "factor": factor, **compared}
             said.append(one)
-            families.setdefault(repr([name, option, _rest(a, option)]), []).append(one)
+            families.setdefault((name, option, kind_of(a, but=(option,))), []).append(one)
     for family in families.values():
         for one, adjusted in zip(family, holm([one["p"] for one in family]), strict=True):
             one["p_adjusted"] = adjusted
@@ -153,13 +152,4 @@ def _one_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     """Name the option in which two groups differ, where they differ in nothing else."""
     options = [group["options"] or {} for group in (a, b)]
     differing = [key for key in sorted({*options[0], *options[1]}) if options[0].get(key) != options[1].get(key)]
-    return differing[0] if len(differing) == 1 and _rest(a, differing[0]) == _rest(b, differing[0]) else None
-
-
-def _rest(group: Mapping[str, Any], option: str) -> list[Any]:
-    options = {key: value for key, value in (group["options"] or {}).items() if key != option}
-    return [group["hook"], group["architecture"], group["n_latents"], _sorted(group["sparsity"]), _sorted(options)]
-
-
-def _sorted(value: Any) -> Any:
-    return sorted(value.items()) if isinstance(value, Mapping) else value
+    return differing[0] if len(differing) == 1 and kind_of(a, but=differing) == kind_of(b, but=differing) else None
