@@ -1,14 +1,84 @@
-"""Order the dictionaries of a run: a ladder is the dictionaries that differ only in their size.
+"""Group the dictionaries of a run by what they share: a ladder is those that differ only in their size.
+
+    kind_of(entry, but=("seed", "rows"))      # equal for two entries that differ in nothing but these fields
 
 Sizes are compared within a ladder: same hook, architecture, options, sparsity and seed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
 
 from analyze.format import Number, count, measured
 
+Entry = TypeVar("Entry", bound=Mapping[str, Any])
 ACROSS = "Between different settings"
+
+
+TRAINING = ("learning_rate", "rows")  # fields that say how a dictionary was trained, not what it is
+
+
+class Kind(NamedTuple):
+    """What a dictionary is; None in the fields that may differ."""
+
+    hook: str | None
+    architecture: str | None
+    n_latents: int | None
+    sparsity: tuple[tuple[str, Number], ...]
+    options: tuple[tuple[str, Hashable], ...]  # what else distinguishes it: an initialisation, a bandwidth
+    seed: int | None
+    learning_rate: float | None
+    rows: int | None
+
+
+def kind_of(entry: Mapping[str, Any], but: Collection[str]) -> Kind:
+    """Return what a dictionary, a group or a grid of `metrics.json` is, but for the named fields.
+
+    Entries are of one kind where this is equal. `but` may also name a single option: "run", "initialisation".
+    """
+    values: dict[str, Any] = {field: None if field in but else entry.get(field) for field in Kind._fields}
+    for field in ("sparsity", "options"):
+        parts = (values[field] or {}).items()
+        values[field] = tuple(sorted((name, _hashable(value)) for name, value in parts if name not in but))
+    return Kind(**values)
+
+
+def group_by_kind(entries: Iterable[Entry], but: Collection[str]) -> list[list[Entry]]:
+    """Gather the entries of each kind; kinds and entries keep their order."""
+    found: dict[Kind, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(kind_of(entry, but), []).append(entry)
+    return list(found.values())
+
+
+def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pair each dictionary with the next larger one of the same hook, architecture, options, sparsity and seed.
+
+    `entries` are those of `metrics.json`.
+    """
+    return _neighbours(entries, "n_latents")
+
+
+def neighbouring_seeds(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pair each dictionary with the next seed of the same hook, architecture, options, sparsity and size."""
+    return _neighbours(entries, "seed")
+
+
+def _neighbours(entries: list[dict[str, Any]], field: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Pair entries that follow one another in `field` and are of one kind in all else."""
+    found = []
+    for alike in group_by_kind((e for e in entries if e[field] is not None), but=(field, *TRAINING)):
+        # a learning rate may go with the size; it only separates where it is all that does
+        separates = len({entry[field] for entry in alike}) < len(alike)
+        for group in group_by_kind(alike, but=(field, "rows")) if separates else [alike]:
+            found += pairwise(sorted(group, key=lambda entry: entry[field]))
+    return found
+
+
+def _hashable(value: Any) -> Hashable:
+    if isinstance(value, Mapping):
+        return tuple(sorted((k, _hashable(v)) for k, v in value.items()))
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 class Ladder(NamedTuple):
@@ -37,11 +107,11 @@ class Ladder(NamedTuple):
         return f"{self.hook} · {self.settings}"
 
 
-def ladder_of(dictionary: Mapping[str, Any]) -> Ladder:
-    sparsity = tuple(sorted((measured(dictionary, "sparsity") or {}).items()))
-    options = tuple(sorted((k, str(v)) for k, v in (measured(dictionary, "options") or {}).items()))
-    seed = measured(dictionary, "seed") or 0
-    return Ladder(dictionary["hook"], dictionary["architecture"], sparsity, seed, options)
+def ladder_of(entry: Mapping[str, Any]) -> Ladder:
+    """Return the ladder of a dictionary, a group or a grid; one without a seed counts as of seed 0."""
+    kind = kind_of(entry, but=("n_latents", *TRAINING))
+    options = tuple((key, str(entry["options"][key])) for key, _ in kind.options)
+    return Ladder(entry["hook"], entry["architecture"], kind.sparsity, kind.seed or 0, options)
 
 
 def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Has a dictionary stopped learning? The rule by which `train.rows = "converged"` ends a training.
 
+This is the only place that decides it: the report shows the verdict that `record` writes into training.json.
+
 Held-out rows are evaluated at log-spaced rows of the training, all while the rate is still full: what falls later
 falls because of the rate. With ℓ(r) the evaluation loss and d_j(r) the unit decoder directions after r rows, the rule
 compares r with r/2:
@@ -25,7 +27,7 @@ from torch import Tensor
 from train.collectives import ALONE, Collectives
 from train.schedule import CONVERGED, OCTAVES, most_rows
 
-WORTH_ROWS = 64  # an evaluation costs its rows about a step each: not before so many times as many were trained on
+WORTH_ROWS = 64  # rows trained on for each held-out row before the first evaluation: it costs as much as a step
 HALF = -1  # the copy of the directions at half of a fixed number of rows
 
 
@@ -37,7 +39,7 @@ class EvaluationPoint(NamedTuple):
 
 
 class Convergence:
-    """What one dictionary's evaluations say. Looks are numbered from the last possible one, 0, backwards."""
+    """The rule for one dictionary. Evaluation points are numbered backwards: 0 is the last possible one."""
 
     def __init__(self, settings: Mapping[str, Any], held_out_rows: int) -> None:
         self.asked = settings["rows"] == CONVERGED
@@ -47,33 +49,34 @@ class Convergence:
         self.per_doubling = 2 if self.asked else 1
         last = most * (1 - settings["decay"]) or most
         first = min(last / 2, max(WORTH_ROWS * held_out_rows, last / 2**OCTAVES))
-        self.points = [last / 2 ** (i / self.per_doubling) for i in range(1 + _steps(last / first, self.per_doubling))]
+        self.due_at = [last / 2 ** (i / self.per_doubling) for i in range(1 + _steps(last / first, self.per_doubling))]
         self.half = most / 2
-        self.looks: dict[int, EvaluationPoint] = {}
+        self.points: dict[int, EvaluationPoint] = {}  # by number: those evaluated so far
         self.copies: dict[int, Tensor] = {}
         self.slope: float | None = None
         self.self_similarity: float | None = None
         self.ends: int | None = None  # rows, once the rule has held
         self.collectives = ALONE  # with the processes that hold the other latents, where a dictionary is shared
 
-    def reached(self, before: int, rows: int) -> int | None:
-        """Give the number of the look that falls due with the step from `before` to `rows`, None where none does."""
+    def point_due(self, before: int, rows: int) -> int | None:
+        """Return the number of the evaluation point that the step from `before` to `rows` reaches, or None."""
         if self.ends is not None:
             return None
-        due = [number for number, point in enumerate(self.points) if before < point <= rows]
-        return min(due, default=None)
+        return min((number for number, due in enumerate(self.due_at) if before < due <= rows), default=None)
 
     def keep_half(self, before: int, rows: int, W_dec: Float[Tensor, "n d"]) -> None:
         """Copy the directions where the step from `before` to `rows` passes half of a fixed number of rows."""
         if not self.asked and before < self.half <= rows:
             self.copies[HALF] = W_dec.clone()
 
-    def look(self, number: int, rows: int, loss: float, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]) -> bool:
-        """Note an evaluation, and say whether the rule holds; of fixed rows nothing is asked."""
-        self.looks[number] = EvaluationPoint(rows, loss)
+    def add_point(
+        self, number: int, rows: int, loss: float, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]
+    ) -> bool:
+        """Add an evaluation point, and return whether the training ends by the rule; one of fixed rows never does."""
+        self.points[number] = EvaluationPoint(rows, loss)
         earlier = number + self.per_doubling
-        if earlier in self.looks:
-            self.slope = slope(self.looks[earlier], self.looks[number])
+        if earlier in self.points:
+            self.slope = slope(self.points[earlier], self.points[number])
         if not self.asked:
             return False
         if earlier in self.copies:
@@ -97,7 +100,10 @@ class Convergence:
         )
 
     def record(self) -> dict[str, Any]:
-        """Compose what training.json says: null where too few rows were seen to tell."""
+        """Compose the verdict and its numbers for training.json, where analyze reads them.
+
+        A number is null, and the verdict false, where too few rows were seen to measure it.
+        """
         reason = "rows" if not self.asked else "ceiling" if self.ends is None else "converged"
         return {
             "slope": self.slope,
@@ -109,25 +115,24 @@ class Convergence:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Collect tensors and numbers from which `load_state` goes on."""
         tensors = {f"copy.{number}": copy for number, copy in self.copies.items()}
-        looks = {str(number): list(look) for number, look in self.looks.items()}
         return tensors, {
-            "looks": looks,
+            "looks": {str(number): list(point) for number, point in self.points.items()},  # the checkpoints' name
             "slope": self.slope,
             "self_similarity": self.self_similarity,
             "ends": self.ends,
         }
 
     def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], device: torch.device) -> None:
-        """Go on from what `state` gave; of `tensors`, other names are left alone."""
+        """Restore what `state` returned; other names in `tensors` are ignored."""
         copies = {name: copy for name, copy in tensors.items() if name.startswith("copy.")}
         self.copies = {int(name.removeprefix("copy.")): copy.to(device) for name, copy in copies.items()}
-        self.looks = {int(number): EvaluationPoint(*look) for number, look in numbers["looks"].items()}
+        self.points = {int(number): EvaluationPoint(*point) for number, point in numbers["looks"].items()}
         self.slope, self.self_similarity = numbers["slope"], numbers["self_similarity"]
         self.ends = numbers["ends"]
 
 
 def slope(earlier: EvaluationPoint, later: EvaluationPoint) -> float | None:
-    """Compute d ln loss / d ln rows between two looks; None where they are one, or a loss is not above zero."""
+    """Compute d ln loss / d ln rows between two points; None where they are one, or a loss is not above zero."""
     if later.rows <= earlier.rows or min(earlier.loss, later.loss) <= 0:
         return None
     return math.log(later.loss / earlier.loss) / math.log(later.rows / earlier.rows)

@@ -112,8 +112,8 @@ class Learner:
         tensors |= self.parameters
         tensors |= {f"adam.{name}.exp_avg": value for name, value in self.averages.items()}
         tensors |= {f"adam.{name}.exp_avg_sq": value for name, value in self.squares.items()}
-        copies, looks = self.convergence.state()
-        numbers = {"rows": self.rows, "steps": self.steps, "settings": self.planned.settings, "convergence": looks}
+        copies, rule = self.convergence.state()
+        numbers = {"rows": self.rows, "steps": self.steps, "settings": self.planned.settings, "convergence": rule}
         return tensors | copies, numbers | {"resampled": self.resampled, "any_dead": self.any_dead}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:

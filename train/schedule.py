@@ -6,7 +6,7 @@ from typing import Any
 
 CONVERGED = "converged"  # in place of a number of rows: as many as the rule of train/convergence.py asks for
 DEAD_AFTER_ROWS = 10_000_000  # Gao et al. 2024
-OCTAVES = 6  # between the first time that the rule looks, and the last
+OCTAVES = 6  # between the first evaluation point of the rule, and the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def most_rows(settings: Mapping[str, Any]) -> int:
 
 
 def fewest_rows(settings: Mapping[str, Any]) -> float:
-    """Give the rows that a dictionary sees at least: the rule needs two looks, at some rows and at twice as many."""
+    """Give the rows that a dictionary sees at least: the rule needs two points, one at twice the rows of the other."""
     return most_rows(settings) * (2.0 ** (1 - OCTAVES) if settings["rows"] == CONVERGED else 1.0)
 
 

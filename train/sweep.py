@@ -162,13 +162,13 @@ class _Sweep:
         """Do what falls due with the step from `before`: copies, points of the curves, evaluations, snapshots."""
         for learner in self.learners:
             learner.convergence.keep_half(before, self.rows, learner.parameters["W_dec"])
-        looks = {learner: learner.convergence.reached(before, self.rows) for learner in self.learners}
+        due = {learner: learner.convergence.point_due(before, self.rows) for learner in self.learners}
         logs = _passes(before, self.rows, self.logs)
-        points = self._points([m for m in self.learners if logs or m.ended or looks[m] is not None])
-        evaluated = [learner for learner in points if learner.ended or looks[learner] is not None]
+        points = self._points([m for m in self.learners if logs or m.ended or due[m] is not None])
+        evaluated = [learner for learner in points if learner.ended or due[learner] is not None]
         for learner, result in zip(evaluated, self._evaluate(evaluated, in_parallel), strict=True):
             points[learner] |= result.point(learner.objective)
-            self._judge(learner, looks[learner], points[learner]["eval_loss"])
+            self._judge(learner, due[learner], points[learner]["eval_loss"])
         for learner, point in points.items() if self.is_main else ():
             append_point(learner.planned.folder, point)
             self.loggers.add(learner.planned, point)
@@ -185,10 +185,10 @@ class _Sweep:
         dictionary, folder = learner.dictionary(self.scaling.scale), learner.planned.folder
         self.writer.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(learner))
 
-    def _judge(self, learner: Learner, look: int | None, loss: float) -> None:
-        """Tell the rule of an evaluation; where it holds, let the rate fall from here on."""
+    def _judge(self, learner: Learner, number: int | None, loss: float) -> None:
+        """Add an evaluation point, if one is due; where the rule holds, let the rate fall from here on."""
         directions, alive = learner.parameters["W_dec"], ~learner.dead
-        if look is not None and learner.convergence.look(look, self.rows, loss, directions, alive):
+        if number is not None and learner.convergence.add_point(number, self.rows, loss, directions, alive):
             schedule = learner.schedule
             end = min(schedule.rows, rows_at_end(self.rows, schedule.decay, self.config.batch_rows))
             learner.convergence.ends = end

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from analyze.activations.spectrum import covariance
 from analyze.compare.covariance_null import root_of
-from analyze.compare.directions import DirectedComparison, Features, compare, neighbouring_seeds, neighbouring_sizes
+from analyze.compare.directions import DirectedComparison, Features, compare
 from analyze.compare.families import relate, summarise_families
 from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
 from analyze.compare.rows import compare_on_rows
@@ -23,6 +23,7 @@ from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
+from analyze.ladders import neighbouring_seeds, neighbouring_sizes
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 

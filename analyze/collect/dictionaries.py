@@ -40,7 +40,7 @@ class Entries:
     def of(self, path: str, dictionary: Dictionary, measured: Evaluation) -> dict[str, Any]:
         """Describe a dictionary under the names of `metrics.json`, docs/guide/analyze.md says what they mean."""
         record, quality = dictionary.provenance, measured.quality
-        curve, rows = training_curve(dictionary), self.held_out.sample(dictionary.hook)
+        rows = self.held_out.sample(dictionary.hook)
         gamma = shrinkage(dictionary, rows).numpy()
         settings: Mapping[str, Any] = record.get("settings", {})
         architecture = settings.get("architecture", dictionary.architecture)
@@ -71,8 +71,8 @@ class Entries:
             "baselines": simpler._asdict(),
             "shrinkage": {str(q): quantile(gamma, q) for q in QUANTILES},
             "toy": assumptions(living, np.random.default_rng(self.held_out.config.seed)),
-            "convergence": convergence(dictionary, curve["rows"], curve["fvu"], quality.alive),
-            "curve": curve,
+            "convergence": convergence(dictionary),
+            "curve": training_curve(dictionary),
             "snapshots": development(dictionary, quality.alive),
             "truth": None if self.truth is None else self.truth.scores(dictionary, quality.alive),
         }

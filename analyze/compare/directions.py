@@ -7,7 +7,6 @@ Only alive latents count, but for `mmcs_with_dead`: a latent that never fires si
 says nothing of the data.
 """
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,38 +166,6 @@ def random_like(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     By a seed that no training uses: a dictionary's first directions are drawn likewise, and would be found again.
     """
     return torch.randn(directions.shape, generator=torch.Generator().manual_seed(0x6D657461))
-
-
-def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pair each dictionary with the next larger one of the same hook, architecture, sparsity and seed.
-
-    `entries` are those of `metrics.json`.
-    """
-    return _neighbours(entries, "seed", "n_latents")
-
-
-def neighbouring_seeds(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pair each dictionary with the next seed of the same hook, architecture, sparsity and size."""
-    return _neighbours(entries, "n_latents", "seed")
-
-
-def _neighbours(entries: list[dict[str, Any]], shared: str, ladder: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pair entries that follow one another in `ladder` and are equal in all else; `shared` is part of that."""
-    kinds: dict[str, list[dict[str, Any]]] = {}
-    for entry in entries:
-        if entry[ladder] is not None:
-            settings = [sorted(entry["sparsity"].items()), sorted((entry.get("options") or {}).items())]
-            kinds.setdefault(repr([entry["hook"], entry["architecture"], settings, entry[shared]]), []).append(entry)
-    found = []
-    for alike in kinds.values():
-        # a learning rate may go with the size; it only separates where it is all that does
-        separates = len({entry[ladder] for entry in alike}) < len(alike)
-        groups: dict[Any, list[dict[str, Any]]] = {}
-        for entry in alike:
-            groups.setdefault(entry.get("learning_rate") if separates else None, []).append(entry)
-        for group in groups.values():
-            found += pairwise(sorted(group, key=lambda entry: entry[ladder]))
-    return found
 
 
 def _mean(values: np.ndarray) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from analyze.evaluation.sample import CELLS, batches
@@ -53,11 +53,10 @@ def shrinkage(dictionary: Dictionary, rows: Float[Tensor, "row d_model"], cells:
 
 def auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
     """Compute the area under the ROC curve: how often a positive's score is above a negative's; ties count half."""
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    if not n_positive or not n_negative:
+    above, below = scores[positive], scores[~positive]
+    if not len(above) or not len(below):
         return float("nan")
-    ranks = rankdata(scores)
-    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+    return float(mannwhitneyu(above, below, method="asymptotic").statistic) / (len(above) * len(below))
 
 
 def _sums(latents_of: Dictionary, into: Dictionary, rows: Tensor, cells: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 MANY_DEAD = 0.1
 Table = NDArray[np.float64]  # [size, sparsity]; NaN where nothing is known
@@ -111,10 +111,10 @@ def elbow(l0: Table, fvu: Table) -> Table:
 def rank_correlation(a: Table, b: Table) -> float:
     """Compute Spearman's correlation over the cells where both are known; NaN from under three, or of constants."""
     known = np.isfinite(a) & np.isfinite(b)
-    ranks = [rankdata(values[known]) for values in (a, b)]
-    if known.sum() < 3 or any(np.ptp(r) == 0 for r in ranks):
+    if known.sum() < 3 or any(np.ptp(values[known]) == 0 for values in (a, b)):
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    found: Any = spearmanr(a[known], b[known])
+    return float(found.statistic)
 
 
 def _next_larger(done: NDArray[np.bool_], fvu: Table) -> NDArray[np.bool_]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analyze.groups.criteria import verdict
+from analyze.ladders import TRAINING, kind_of
 
 Entry = Mapping[str, Any]
 LOSS_TERMS = ("mse", "l1")
@@ -28,11 +29,11 @@ def grids(entries: Sequence[Entry], pairs: Sequence[Entry]) -> list[dict[str, An
     `entries` and `pairs` are those of `metrics.json`. What was not trained, or not measured, is NaN in a grid; a
     single dictionary makes none.
     """
-    found: dict[str, list[Entry]] = {}
+    found: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in entries:
         if len(entry["sparsity"]) == 1:
-            key = [entry["hook"], entry["architecture"], entry.get("options"), entry["seed"], *entry["sparsity"]]
-            found.setdefault(repr(key), []).append(entry)
+            kind = kind_of(entry, but=("n_latents", "sparsity", *TRAINING))
+            found.setdefault((kind, *entry["sparsity"]), []).append(entry)
     scores = {(pair["from"], pair["to"]): pair for pair in pairs}
     return [_grid(group, scores) for group in found.values() if len(group) > 1]
 

@@ -13,6 +13,7 @@ one question, by Holm's method.
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
@@ -20,6 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from analyze.ladders import Kind, group_by_kind, kind_of
 
 Entry = Mapping[str, Any]
 CONFIDENCE = 0.95
@@ -31,7 +34,6 @@ QUANTITIES = {  # name -> where it stands in an entry
     "l0": ("l0",),
 }
 LOGARITHMIC = {"rows_to_half"}
-KIND = ("hook", "architecture", "n_latents", "sparsity", "options", "learning_rate")
 
 
 class Interval(NamedTuple):
@@ -44,10 +46,8 @@ class Interval(NamedTuple):
 
 def groups(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Gather the dictionaries of `metrics.json` that differ in their seed alone, two and more."""
-    found: dict[str, list[Entry]] = {}
-    for entry in entries:
-        found.setdefault(repr([_sorted(entry.get(key)) for key in KIND]), []).append(entry)
-    return [_group(sorted(alike, key=lambda e: e["seed"] or 0)) for alike in found.values() if len(alike) > 1]
+    kinds = group_by_kind(entries, but=("seed", "rows"))
+    return [_group(sorted(alike, key=lambda e: e["seed"] or 0)) for alike in kinds if len(alike) > 1]
 
 
 def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) ->
     """
     by_path = {entry["path"]: entry for entry in entries}
     said: list[dict[str, Any]] = []
-    families: dict[str, list[dict[str, Any]]] = {}
+    families: dict[tuple[str, str, Kind], list[dict[str, Any]]] = {}
     for (i, a), (j, b) in combinations(enumerate(found), 2):
         option = _one_difference(a, b)
         if option is None:
@@ -74,7 +74,7 @@ def differences(entries: Sequence[Entry], found: Sequence[Mapping[str, Any]]) ->
                 compared |= {key: math.exp(compared[key]) for key in Interval._fields}
             one = {"from": i, "to": j, "option": option, "of": name, "factor": factor, **compared}
             said.append(one)
-            families.setdefault(repr([name, option, _rest(a, option)]), []).append(one)
+            families.setdefault((name, option, kind_of(a, but=(option,))), []).append(one)
     for family in families.values():
         for one, adjusted in zip(family, holm([one["p"] for one in family]), strict=True):
             one["p_adjusted"] = adjusted
@@ -98,18 +98,13 @@ def geometric(values: Sequence[float]) -> Interval:
 def welch(a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
     """Compute mean(b) − mean(a), its 95 % interval and the p-value of no difference (Welch 1947)."""
     mean = fmean(b) - fmean(a)
-    errors = [stdev(values) ** 2 / len(values) for values in (a, b)]
-    error = math.sqrt(sum(errors))
-    if error == 0:
+    if len({*a}) == len({*b}) == 1:  # no spread: no t
         return {"mean": mean, "low": mean, "high": mean, "p": float(mean == 0)}
-    freedom = sum(errors) ** 2 / sum(e**2 / (len(values) - 1) for e, values in zip(errors, (a, b), strict=True))
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return {
-        "mean": mean,
-        "low": mean - reach,
-        "high": mean + reach,
-        "p": 2 * float(stats.t.sf(abs(mean) / error, freedom)),
-    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # where one of the two has no spread
+        found: Any = stats.ttest_ind(b, a, equal_var=False)
+    low, high = map(float, found.confidence_interval(CONFIDENCE))
+    return {"mean": mean, "low": low, "high": high, "p": float(found.pvalue)}
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -153,13 +148,4 @@ def _one_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     """Name the option in which two groups differ, where they differ in nothing else."""
     options = [group["options"] or {} for group in (a, b)]
     differing = [key for key in sorted({*options[0], *options[1]}) if options[0].get(key) != options[1].get(key)]
-    return differing[0] if len(differing) == 1 and _rest(a, differing[0]) == _rest(b, differing[0]) else None
-
-
-def _rest(group: Mapping[str, Any], option: str) -> list[Any]:
-    options = {key: value for key, value in (group["options"] or {}).items() if key != option}
-    return [group["hook"], group["architecture"], group["n_latents"], _sorted(group["sparsity"]), _sorted(options)]
-
-
-def _sorted(value: Any) -> Any:
-    return sorted(value.items()) if isinstance(value, Mapping) else value
+    return differing[0] if len(differing) == 1 and kind_of(a, but=differing) == kind_of(b, but=differing) else None

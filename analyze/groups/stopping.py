@@ -8,10 +8,10 @@ would have brought.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analyze.ladders import kind_of
 from analyze.truth.learning import improved_until, value_at
 
 Entry = Mapping[str, Any]
-ALIKE = ("hook", "architecture", "n_latents", "sparsity", "seed", "learning_rate")
 
 
 def stopping(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -53,14 +53,7 @@ def _ended_by_the_rule(entry: Entry) -> bool:
 
 
 def _twin(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
-    alike = [
-        other
-        for other in entries
-        if other.get("truth") and all(other[key] == entry[key] for key in ALIKE) and _options(other) == _options(entry)
-    ]
+    kind = kind_of(entry, but=("rows", "run"))
+    alike = [other for other in entries if other.get("truth") and kind_of(other, but=("rows", "run")) == kind]
     longest = max(alike, key=lambda other: other["rows"] or 0)
     return longest if (longest["rows"] or 0) > (entry["rows"] or 0) else None
-
-
-def _options(entry: Entry) -> dict[str, Any]:
-    return {key: value for key, value in (entry["options"] or {}).items() if key != "run"}

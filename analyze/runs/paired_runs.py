@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analyze.ladders import kind_of
 from winnow.config.experiment import Experiment
 from winnow.runtime.run import Run
 
@@ -69,7 +70,7 @@ def counterparts(
 
 
 def _distance(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[Any, ...]:
-    options = [{k: v for k, v in entry["options"].items() if k != "run"} for entry in (a, b)]
+    options = [kind_of(entry, but=("run",)).options for entry in (a, b)]
     return (
         abs(math.log(a["n_latents"] / b["n_latents"])),
         a["architecture"] != b["architecture"],

@@ -52,8 +52,7 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
         ("blocks.1.mlp.hook_post", "mlp", 128),
     ]
     assert set(small["baselines"]) == {"pca", "kmeans", "random", "untrained"}
-    assert set(small["convergence"]) == {"slope", "self_similarity", "converged", "caveat", "reason", "held_at"}
-    assert small["convergence"]["converged"] is None
+    assert small["convergence"] is None  # no trainer judged it
     assert small["toy"]["agrees"].keys() == metrics["activations"][0]["toy"]["agrees"].keys()
     assert small["mse"] > 0 < small["l1"]
     assert len(small["shrinkage"]) == 5

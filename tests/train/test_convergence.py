@@ -25,9 +25,9 @@ FIXED = {"rows": 1_000_000, **BOUNDS}
 
 
 def test_slope_of_a_power_law_is_its_exponent() -> None:
-    looks = [EvaluationPoint(rows, 3.0 * rows**-0.25) for rows in (1000, 2100)]
-    assert slope(*looks) == pytest.approx(-0.25)
-    assert slope(looks[0], looks[0]) is None
+    points = [EvaluationPoint(rows, 3.0 * rows**-0.25) for rows in (1000, 2100)]
+    assert slope(*points) == pytest.approx(-0.25)
+    assert slope(points[0], points[0]) is None
     assert slope(EvaluationPoint(10, 1.0), EvaluationPoint(20, 0.0)) is None
 
 
@@ -39,11 +39,11 @@ def test_self_similarity_counts_living_latents() -> None:
 
 
 def run(convergence: Convergence, loss: Any, directions: Any, start: int = 0, step: int = 1000) -> int | None:
-    """Look wherever it is due, until the rule holds; give the rows at which it does."""
+    """Evaluate wherever it is due, until the rule holds; give the rows at which it does."""
     alive = torch.ones(4, dtype=torch.bool)
     for rows in range(start + step, 1_000_001, step):
-        number = convergence.reached(rows - step, rows)
-        if number is not None and convergence.look(number, rows, loss(rows), directions(rows), alive):
+        number = convergence.point_due(rows - step, rows)
+        if number is not None and convergence.add_point(number, rows, loss(rows), directions(rows), alive):
             convergence.ends = rows
             return rows
     return None
@@ -95,9 +95,9 @@ def test_state_goes_on_where_it_was() -> None:
     expected = run(whole, levelling, still)
     alive = torch.ones(4, dtype=torch.bool)
     for rows in range(1000, 200_001, 1000):
-        number = first.reached(rows - 1000, rows)
+        number = first.point_due(rows - 1000, rows)
         if number is not None:
-            first.look(number, rows, levelling(rows), still(rows), alive)
+            first.add_point(number, rows, levelling(rows), still(rows), alive)
     tensors, numbers = first.state()
     second = Convergence(OPEN, 100)
     second.load_state(tensors, json.loads(json.dumps(numbers)), torch.device("cpu"))
@@ -109,10 +109,10 @@ def test_evaluations_cost_at_most_two_rows_in_a_hundred() -> None:
     for settings in (FIXED, OPEN):
         for held_out in (10, 1000, 5000, 65_536):
             evaluated = evaluated_rows({**settings, "batch_rows": 1024}, held_out)
-            points = Convergence(settings, evaluated).points
-            assert points[0] == 800_000
-            assert 400_000 in points
-            assert (len(points) + 1) * evaluated <= 0.02 * 1_000_000
+            due_at = Convergence(settings, evaluated).due_at
+            assert due_at[0] == 800_000
+            assert 400_000 in due_at
+            assert (len(due_at) + 1) * evaluated <= 0.02 * 1_000_000
 
 
 def test_schedule_of_an_open_end_warms_up_over_its_share_of_the_earliest_end() -> None:

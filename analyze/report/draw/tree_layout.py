@@ -2,6 +2,10 @@
 
 from collections import defaultdict
 
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
+
 from analyze.report.draw.chart import FamilyTree
 
 Feature = tuple[int, int]  # the number of its size, and its own
@@ -9,22 +13,18 @@ Feature = tuple[int, int]  # the number of its size, and its own
 
 def families(tree: FamilyTree) -> list[set[Feature]]:
     """Find the features that are connected over any number of steps, the largest family first."""
-    relatives: dict[Feature, list[Feature]] = defaultdict(list)
-    for i, kinships in enumerate(tree.kinships):
-        for kinship in kinships:
-            relatives[i, kinship.parent].append((i + 1, kinship.child))
-            relatives[i + 1, kinship.child].append((i, kinship.parent))
-    found: list[set[Feature]] = []
-    unseen = dict.fromkeys(sorted(relatives))
-    while unseen:
-        family, frontier = set(), [next(iter(unseen))]
-        while frontier:
-            feature = frontier.pop()
-            if feature not in family:
-                family.add(feature)
-                del unseen[feature]
-                frontier += relatives[feature]
-        found.append(family)
+    edges = [
+        ((i, kinship.parent), (i + 1, kinship.child))
+        for i, kinships in enumerate(tree.kinships)
+        for kinship in kinships
+    ]
+    numbers = {feature: number for number, feature in enumerate(sorted({end for edge in edges for end in edge}))}
+    ends = np.array([[numbers[end] for end in edge] for edge in edges], dtype=np.int64).reshape(-1, 2)
+    graph = csr_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(numbers), len(numbers)))
+    count, labels = connected_components(graph, directed=False)
+    found: list[set[Feature]] = [set() for _ in range(count)]
+    for feature, label in zip(numbers, labels, strict=True):
+        found[label].add(feature)
     return sorted(found, key=lambda family: (-len(family), min(family)))
 
 

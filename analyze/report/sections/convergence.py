@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, count, decimal, measured, percent
+from analyze.format import NOT_MEASURED, count, decimal, measured
 from analyze.ladders import Ladder, ladders, ladders_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
@@ -11,24 +11,24 @@ from analyze.report.section import Table
 Dictionary = Mapping[str, Any]
 
 
-def convergence_table(metrics: Mapping[str, Any], falls: Mapping[str, float | None]) -> list[Table]:
-    """Make the table of verdicts; `falls` holds by what share each path's curve fell over its last half."""
-    known = ladders_of(metrics, lambda d: measured(d, "convergence") or falls.get(d["path"]) is not None)
+def convergence_table(metrics: Mapping[str, Any]) -> list[Table]:
+    """Make the table of the trainer's verdicts."""
+    known = ladders_of(metrics, lambda d: measured(d, "convergence"))
     table = Table(
         title="Had they converged?",
         how_to_read=(
-            "Slope is d log FVU / d log rows at the end, 0 for a level curve; self-similarity is the mean cosine of "
-            "the directions with themselves at half the training, 1 where they have stopped turning; a comparison with "
-            "a dictionary that had not converged compares moments of trainings."
+            "The trainer's own rule: slope is d log loss / d log rows of the held-out loss over the last doubling of "
+            "the rows at full rate, 0 for a level curve; self-similarity is the mean cosine of the directions with "
+            "themselves at half the rows, 1 where they have stopped turning; a comparison with a dictionary that had "
+            "not converged compares moments of trainings."
         ),
-        columns=("latents", "rows seen", "slope", "fell over the last half", "self-similarity", "converged", "because"),
+        columns=("latents", "rows seen", "slope", "self-similarity", "converged", "because"),
         groups={
             label: [
                 (
                     count(d["n_latents"]),
                     count(measured(d, "rows")),
                     decimal(measured(d, "convergence.slope")),
-                    percent(falls.get(d["path"])),
                     decimal(measured(d, "convergence.self_similarity")),
                     {True: "yes", False: "no", None: NOT_MEASURED}[measured(d, "convergence.converged")],
                     measured(d, "convergence.caveat") or "",

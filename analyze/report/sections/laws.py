@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from math import exp, gamma, lgamma, log, pi, sqrt
 from typing import Any
 
+import numpy as np
+
+from analyze.activations.laws import LAWS
 from analyze.format import Number, count, decimal, measured, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
 
 Hook = Mapping[str, Any]
-LAWS = {
+NAMES = {
     "normal": "normal",
     "laplace": "Laplace",
     "student_t": "Student-t",
@@ -45,7 +47,7 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
             kind: [
                 (
                     hook["hook"],
-                    LAWS.get(measured(hook, "fits.best") or "", "–"),
+                    NAMES.get(measured(hook, "fits.best") or "", "–"),
                     decimal(_gain(hook, measured(hook, "fits.best"))),
                     _shape(hook),
                     count(measured(hook, "width")),
@@ -176,17 +178,17 @@ def _needed(shares: Sequence[Number], share: float) -> int | None:
 def _law_panel(hook: Hook) -> Panel:
     histogram = hook["fits"]["histogram"]
     edges = histogram["edges"]
-    grid = [edges[0] + (edges[-1] - edges[0]) * i / 240 for i in range(241)]
+    grid = np.linspace(edges[0], edges[-1], 241)
     lowest = min((value for value in histogram["density"] if value), default=1e-6) / 3
     laws = [
         Series(
-            name=f"{LAWS[name]} ({_gain(hook, name):+.3f} nats)" if name != "normal" else "normal",
-            x=grid,
-            y=[value if (value := density(name, fit["parameters"], x)) >= lowest else None for x in grid],
+            name=f"{NAMES[name]} ({_gain(hook, name):+.3f} nats)" if name != "normal" else "normal",
+            x=grid.tolist(),
+            y=[value if value >= lowest else None for value in LAWS[name].pdf(grid, *fit["parameters"]).tolist()],
             reference=name == "normal",
         )
         for name, fit in hook["fits"]["laws"].items()
-        if name in LAWS
+        if name in NAMES
     ]
     found = Series(name="values", x=edges, y=[value or None for value in histogram["density"]], mark="bins")
     return Panel(
@@ -195,21 +197,3 @@ def _law_panel(hook: Hook) -> Panel:
         y=Axis(title="density", log=True),
         series=(found, *laws),
     )
-
-
-def density(law: str, parameters: Sequence[Number], x: float) -> float:
-    """Compute a law's density at x from its parameters as `fits` gives them: shape, where it has one, place, scale."""
-    *shape, place, scale = parameters
-    z = abs(x - place) / scale
-    match law:
-        case "normal":
-            value = exp(-z * z / 2) / sqrt(2 * pi)
-        case "laplace":
-            value = exp(-z) / 2
-        case "student_t":
-            nu = shape[0]
-            weight = lgamma((nu + 1) / 2) - lgamma(nu / 2) - log(nu * pi) / 2
-            value = exp(weight - (nu + 1) / 2 * log(1 + z * z / nu))
-        case _:
-            value = shape[0] * exp(-(z ** shape[0])) / (2 * gamma(1 / shape[0]))
-    return value / scale

@@ -1,7 +1,6 @@
-"""Training: the curves, and whether they had levelled off when training ended."""
+"""Training: the curves, and whether dictionaries had converged."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from analyze.format import Number, count, measured
@@ -11,7 +10,6 @@ from analyze.report.section import Section
 from analyze.report.sections.convergence import convergence_table, snapshot_charts
 from analyze.report.sections.undertraining import undertraining_charts, undertraining_tables
 
-STILL_FALLING = 0.05  # a loss that fell by more than this share over the last half of the rows has not converged
 POINTS = 400  # of a curve that are drawn
 
 PANELS = (
@@ -24,43 +22,37 @@ PANELS = (
 
 def training_section(metrics: Mapping[str, Any]) -> Section:
     charts = [*_curves(metrics), *undertraining_charts(metrics), *snapshot_charts(metrics)]
-    falls = {d["path"]: last_half_fall(measured(d, "curve")) for d in metrics.get("dictionaries") or []}
     return Section(
         name="training",
         title="Training",
         paragraphs=[
             "Dictionaries that are still learning differ because they are unfinished, whatever their size: those "
             "that had not converged are named in the overview.",
+            *_not_judged(metrics),
         ]
         if charts
         else [],
-        tables=convergence_table(metrics, falls),
+        tables=convergence_table(metrics),
         charts=charts,
         more_tables=undertraining_tables(metrics),
     )
 
 
 def still_learning(dictionary: Mapping[str, Any]) -> bool:
-    """Take the analysis's verdict on convergence, or, without one, judge by how far the curve fell at the end."""
-    verdict = measured(dictionary, "convergence.converged")
-    return (last_half_fall(measured(dictionary, "curve")) or 0) > STILL_FALLING if verdict is None else not verdict
+    """Tell whether the trainer's rule says that a dictionary had not converged; of one without a verdict, False."""
+    return measured(dictionary, "convergence.converged") is False
 
 
-def last_half_fall(curve: Mapping[str, Any] | None) -> float | None:
-    """Measure by what share a curve fell over the last half of its rows, None where it is too short to tell.
-
-    It compares the median over the tenth of the rows before the middle with the median over the last tenth:
-    of the FVU where the curve has it, else of the loss.
-    """
-    rows = measured(curve or {}, "rows") or []
-    values = measured(curve or {}, "fvu") or measured(curve or {}, "loss") or []
-    known = [(row, value) for row, value in zip(rows, values, strict=bool(values)) if value is not None]
-    if not known:
-        return None
-    end = known[-1][0]
-    middle = [value for row, value in known if 0.4 * end <= row <= 0.5 * end]
-    last = [value for row, value in known if row >= 0.9 * end]
-    return 1 - median(last) / median(middle) if middle and median(middle) > 0 else None
+def _not_judged(metrics: Mapping[str, Any]) -> list[str]:
+    """Say of how many dictionaries it is not known whether they had converged."""
+    dictionaries = metrics.get("dictionaries") or []
+    unknown = [d for d in dictionaries if measured(d, "convergence.converged") is None]
+    if not unknown:
+        return []
+    return [
+        f"{len(unknown)} of {len(dictionaries)} dictionaries carry no verdict of winnow's trainer: it is not known "
+        "whether they had converged."
+    ]
 
 
 def _curves(metrics: Mapping[str, Any]) -> list[Chart]:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from analyze.compare.cosines import unit
-from analyze.compare.directions import ROWS, Features, compare, neighbouring_sizes
+from analyze.compare.directions import ROWS, Features, compare
 from winnow.dictionary import Dictionary
 
 
@@ -68,43 +68,12 @@ def test_a_dictionary_without_a_living_latent_gives_no_score():
     assert back["matched_mean"] != back["matched_mean"]
 
 
-def test_neighbours_share_all_but_their_size():
-    def entry(path, n, k=32, seed=0, hook="a"):
-        return {
-            "path": path,
-            "hook": hook,
-            "architecture": "topk",
-            "sparsity": {"k": k},
-            "seed": seed,
-            "n_latents": n,
-        }
-
-    entries = [entry("c", 512), entry("a", 128), entry("b", 256), entry("d", 256, k=8), entry("e", 512, hook="b")]
-    assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(entries)] == [("a", "b"), ("b", "c")]
-
-
 def test_a_dictionary_made_of_anothers_sums_is_explained_far_above_random():
     base = directions(24, d=32)
     sums = unit(base[:12] + base[12:])
     meta = scores(features(sums), features(base))[0]["meta"]
     assert meta["explained"] == pytest.approx(1, abs=1e-3)
     assert meta["random"] < 0.7
-
-
-def test_options_separate_ladders_and_learning_rates_only_where_nothing_else_does():
-    def entry(path, n, **more):
-        kind = {"hook": "x", "architecture": "relu", "sparsity": {"l1_coefficient": 1.0}, "seed": 0}
-        return {"path": path, "n_latents": n, **kind, **more}
-
-    tied = [entry("a", 64, options={"tied": True}), entry("b", 128, options={}), entry("c", 256, options={})]
-    assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(tied)] == [("b", "c")]
-    by_size = [entry("a", 64, learning_rate=2e-3), entry("b", 128, learning_rate=1e-3)]
-    assert len(neighbouring_sizes(by_size)) == 1
-    swept = [entry(f"{n}-{rate}", n, learning_rate=rate) for n in (64, 128) for rate in (1e-3, 2e-3)]
-    assert [(x["path"], y["path"]) for x, y in neighbouring_sizes(swept)] == [
-        ("64-0.001", "128-0.001"),
-        ("64-0.002", "128-0.002"),
-    ]
 
 
 def test_latents_measured_on_rows_equal_their_definition():

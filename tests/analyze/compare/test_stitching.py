@@ -57,3 +57,4 @@ def test_auc_counts_ordered_pairs():
     assert auc(scores, positive) == pytest.approx((1 + 0.5 + 1 + 1) / 4)
     assert auc(scores, scores > 0.3) == 1
     assert math.isnan(auc(scores, scores > 2))
+    assert auc(np.ones(5), np.arange(5) < 2) == 0.5  # all tied

@@ -102,6 +102,9 @@ def test_rank_correlation_is_of_ranks_and_needs_three() -> None:
     assert rank_correlation(a, -(a**3)) == pytest.approx(-1)
     assert math.isnan(rank_correlation(a, np.ones(4)))
     assert math.isnan(rank_correlation(a[2:], a[2:]))
+    # ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: covariance 4.5, variances 4.5 and 5
+    tied = rank_correlation(np.array([1.0, 5, 5, 9]), np.array([1.0, 2, 3, 4]))
+    assert tied == pytest.approx(4.5 / math.sqrt(4.5 * 5))
 
 
 def test_a_grid_takes_the_truth_from_its_dictionaries() -> None:

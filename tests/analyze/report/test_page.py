@@ -15,7 +15,7 @@ from analyze.report.draw.files import FORMATS
 from analyze.report.draw.interactive import plotly_figure
 from analyze.report.page import render_page, report_sections, write_report
 from analyze.report.sections.overview import overview_section
-from analyze.report.sections.training import STILL_FALLING, last_half_fall
+from analyze.report.sections.training import still_learning, training_section
 from tests.analyze.sample import COSINE_EDGES, EVALUATION_ROWS, RESIDUAL, TOPK, chance_counts, sample_metrics
 from tests.analyze.sample_relations import with_relations
 
@@ -152,7 +152,7 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
     assert caveats(lambda m: m["dictionaries"][0].update(dead_fraction=0.2)) == ["Dead latents", "No ceiling"]
     assert caveats(lambda m: m["pairs"][0].update(mmcs_corrected=-0.1)) == ["At or below chance", "No ceiling"]
     falling = {"rows": list(range(1, 101)), "fvu": [1 / row for row in range(1, 101)]}
-    assert caveats(lambda m: m["dictionaries"][0].update(curve=falling)) == ["Not converged", "No ceiling"]
+    assert caveats(lambda m: m["dictionaries"][0].update(curve=falling)) == ["No ceiling"]
     assert caveats(lambda m: m.update(ceilings=m["pairs"])) == []
     assert caveats(lambda m: m["dictionaries"][0].update(convergence={"converged": False})) == [
         "Not converged",
@@ -181,14 +181,20 @@ def test_names_tell_an_option_only_where_dictionaries_differ_in_it() -> None:
     assert with_telling_options({"version": 1}) == {"version": 1, **nothing}
 
 
-def test_fall_of_a_curve_is_that_of_its_last_half() -> None:
-    rows = list(range(1, 1001))
-    assert last_half_fall({"rows": rows, "fvu": [0.2] * 1000}) == 0
-    halved = [1.0 if row <= 500 else 0.5 for row in rows]
-    assert last_half_fall({"rows": rows, "loss": halved}) == pytest.approx(0.5)
-    assert last_half_fall({"rows": rows, "loss": [1.0] * 1000, "fvu": halved}) == pytest.approx(0.5)
-    assert last_half_fall({"rows": [1], "loss": [1.0]}) is None
-    assert last_half_fall(None) is None
+def test_only_the_trainers_verdict_says_whether_a_dictionary_had_converged() -> None:
+    metrics = small_metrics()
+    first, second, *rest = metrics["dictionaries"]
+    first["convergence"] |= {"converged": False, "caveat": "slope -0.3 (at most ±0.05)"}
+    second["convergence"] = None
+    for dictionary in rest:
+        dictionary["convergence"]["converged"] = True
+    section = training_section(metrics)
+    assert [still_learning(d) for d in metrics["dictionaries"]] == [True, False, *[False] * len(rest)]
+    assert f"1 of {2 + len(rest)} dictionaries carry no verdict" in section.paragraphs[-1]
+    (table,) = (table for table in section.tables if table.title == "Had they converged?")
+    cells = [cell for rows in table.groups.values() for row in rows for cell in row]
+    assert "slope -0.3 (at most ±0.05)" in cells
+    assert (cells.count("no"), cells.count("yes")) == (1, len(rest))
 
 
 def test_verdict_states_every_mmcs_with_its_chance_level() -> None:
@@ -208,7 +214,6 @@ def test_sample_is_coherent() -> None:
         ce = d["ce"]
         assert ce["recovered"] == pytest.approx((ce["zero"] - ce["patched"]) / (ce["zero"] - ce["clean"]))
         assert d["curve"]["rows"][-1] <= d["rows"]
-        assert ((last_half_fall(d["curve"]) or 0) > STILL_FALLING) == (d["architecture"] == "relu")
     centres = (COSINE_EDGES[:-1] + COSINE_EDGES[1:]) / 2
     for pair in metrics["pairs"]:
         source, target = by_path[pair["from"]], by_path[pair["to"]]

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -36,6 +37,7 @@ def test_families_are_what_any_number_of_steps_connects() -> None:
         {(0, 1), (0, 2), (1, 2)},
         {(1, 3), (2, 6)},
     ]
+    assert families(replace(TREE, kinships=((), ()))) == []
 
 
 def test_families_are_stacked_and_none_is_torn() -> None:
