@@ -4,7 +4,6 @@ A shard is a pure function of its source, settings and its number, so whatever i
 stays.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
@@ -19,12 +18,13 @@ from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
-from winnow.runtime.publish import publish_file, publish_text
+from winnow.runtime.publish import publish_file
 from winnow.runtime.ranks import Ranks
 from winnow.runtime.threads import thread_pool
 from winnow.shards.layout import read_sidecar, shard_path
+from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
 from winnow.shards.statistics import merge_all, write_statistics
-from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
 
@@ -38,7 +38,7 @@ def make_shards(
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     dtype = config.harvest.storage_dtype
     with open_source(config, tokens, ranks) as source:
-        with claim(folder / "manifest.json", wait=True):
+        with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
         refuse_without_space(folder, bytes_per_row(source.width, dtype), left * source.most_rows)
         units = source.context
@@ -90,21 +90,19 @@ def make_missing(
 
 
 def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings: dict[str, Any], folder: Path) -> None:
-    path = folder / "manifest.json"
-    if path.exists():
-        source.refuse_other(folder, json.loads(path.read_text(encoding="utf-8")))
+    if (folder / MANIFEST).exists():
+        source.refuse_other(folder, read_manifest(folder).written)
         return
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        **source.manifest(),
-        "hooks": dict(source.width),
-        "context": source.context,
-        "storage_dtype": config.harvest.storage_dtype,
-        "rows_per_shard": config.harvest.rows_per_shard,
-        "shards": plan.shards,
-        "settings": settings,
-    }
-    publish_text(path, json.dumps(manifest, indent=1) + "\n")
+    write_manifest(
+        folder,
+        made_from=source.manifest(),
+        hooks=source.width,
+        context=source.context,
+        storage_dtype=config.harvest.storage_dtype,
+        rows_per_shard=config.harvest.rows_per_shard,
+        shards=plan.shards,
+        settings=settings,
+    )
 
 
 def _merge_statistics(folder: Path) -> None:

@@ -8,7 +8,6 @@ Rows are numbered through all shards, in the order of their sequences. Files are
 read, once per process, so a store may be handed to forked and spawned workers.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -26,24 +25,27 @@ from winnow.runtime.hashing import hash_file
 from winnow.shards.contiguous import ContiguousReader
 from winnow.shards.dtypes import TORCH
 from winnow.shards.layout import RowIndex, Sidecar, read_sidecar, shard_path
+from winnow.shards.manifest import read_manifest
 from winnow.shards.statistics import HookStatistics
 
-FORMAT_VERSION = 1
 REMEDY = "python -m harvest --repair --config FILE makes it again"
 
 
 class ActivationStore:
-    """The activations of one harvest, as far as it has come.
+    """The activations of one harvest, finished or not.
 
+    `manifest`: the content of manifest.json (winnow/shards/manifest.py). `hooks`: name -> width.
     Raises `UserError` where `path` holds no harvest, or one of another format.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.manifest: dict[str, Any] = read_manifest(self.path)
-        self.hooks: dict[str, int] = self.manifest["hooks"]
-        self.context: int = self.manifest["context"]
-        self._shards = list(finished_shards(self.path, self.manifest["shards"]))
+        manifest = read_manifest(self.path)
+        self.manifest = manifest.written
+        self.hooks = manifest.hooks
+        self.context = manifest.context
+        self._planned = manifest.shards
+        self._shards = list(finished_shards(self.path, manifest.shards))
         self._starts = [0, *accumulate(sidecar.rows for _, sidecar in self._shards)]
         self._files: dict[Path, ContiguousReader] = {}
 
@@ -60,7 +62,7 @@ class ActivationStore:
     @property
     def complete(self) -> bool:
         """Whether every shard of the harvest is there."""
-        return len(self._shards) == self.manifest["shards"]
+        return len(self._shards) == self._planned
 
     def read(self, hook: str, start: int, stop: int) -> Float[Tensor, "row width"]:
         """Read rows [start, stop) of a hook as float32.
@@ -176,20 +178,6 @@ class ActivationStore:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}  # another process opens its own
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read `manifest.json` of a folder of shards, or say what is in the way."""
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is {folder} a folder of activations? run make harvest") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{path}: format version {manifest.get('format_version')}, this winnow reads {FORMAT_VERSION}")
-    return manifest
 
 
 def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
