@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_keeps_to_the_commit_it_was_begun_with(
     finally:
         repository.refs["main"] = before
     assert done.status == 0, done.err
-    assert f"{TEXT}: main has moved from {before[:12]} to {after[:12]} since this run was begun" in done.err
+    assert f"{TEXT}: main has moved from {before[:12]} to {after[:12]} since this run began" in done.err
     np.testing.assert_array_equal(tokens_of(tmp_path / "run"), expected)
 
 

@@ -81,7 +81,7 @@ def test_a_harvest_notes_the_commit_and_goes_on_at_it_when_main_moves(hub: Hub, 
     finally:
         repository.refs["main"] = before
     assert done.out == f"{before}\n"
-    assert f"{MODEL}: main has moved from {before[:12]} to {after[:12]} since this run was begun" in done.err
+    assert f"{MODEL}: main has moved from {before[:12]} to {after[:12]} since this run began" in done.err
 
 
 def test_a_revision_chooses_the_weights(hub: Hub, client: Client):
@@ -124,7 +124,7 @@ def test_a_download_that_breaks_off_is_one_line_and_can_be_taken_up(
     done = client.python(f"from winnow.errors import UserError; {OPEN}\ntry: {opens}\nexcept UserError as e: print(e)")
     assert done.err == ""
     assert done.out.startswith(
-        f"model.name = {MODEL}: no such folder, and cannot be had from the hub at revision main ("
+        f"model.name = {MODEL}: no such folder, and cannot be fetched from the hub at revision main ("
     )
     assert done.out.count("\n") == 1
     assert said in done.out
