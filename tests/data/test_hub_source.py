@@ -179,7 +179,7 @@ def test_a_download_that_breaks_off_is_one_line(hub: Hub, client: Client, config
     refusal = everything.refusal
     assert everything.waited < 30  # seconds
     assert refusal.startswith(f"data: text.source = hub:{TEXT}: reading failed after 600 documents (")
-    assert "the same command goes on from what is complete" in refusal
+    assert "the same command resumes after the last finished part" in refusal
     assert LOCAL_WORKS_TOO in refusal
     assert client.run("data", "--config", config, "--text.tokens", "1000000").status == 0  # and so it does
 
