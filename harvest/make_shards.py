@@ -1,7 +1,7 @@
-"""The second stage: tokens, or toy data, to activation shards, their manifest and their statistics.
+"""The second stage: turn tokens, or toy data, into activation shards, their manifest and their statistics.
 
-A shard is a pure function of its source, settings and its number, so whatever is missing is made, and what is there
-stays.
+A shard is a pure function of its source, the settings and its number, so a harvest makes the missing shards and keeps
+the others.
 """
 
 from collections import deque
@@ -31,7 +31,7 @@ from winnow.tokens import TokenFile
 def make_shards(
     config: Experiment, tokens: TokenFile | None, plan: Plan, settings: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
-    """Make every shard of the plan that is missing and this rank's; whoever sees them all merges the statistics."""
+    """Write this rank's missing shards; the last rank to finish merges the statistics."""
     mine = [n for n in range(plan.shards) if ranks.owns(n)]
     missing = [n for n in mine if read_sidecar(shard_path(folder, n)) is None]
     total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
@@ -52,16 +52,15 @@ def make_shards(
 def make_missing(
     source: RowSource, plan: Plan, numbers: Iterable[int], dtype: str, folder: Path, advance: Callable[[int], None]
 ) -> None:
-    """Make the shards of these numbers that no other process makes, stored as `dtype`.
+    """Make the shards with these numbers, stored as `dtype`, except those that another process is making.
 
-    As many as the source says take turns, and as many more may still be on their way to the disk: those that began
-    together end together.
-    `advance` is told the units of the source that each batch comes from.
+    `source.shards_at_once` shards take turns, batch by batch, so they end at about the same time; as many more may
+    still be on their way to the disk. Calls `advance` after each batch with its number of units of the source.
     """
-    # one torch thread each: with more, they would keep the source's own from their cores
+    # one torch thread each: more would take cores from the source's own threads
     with thread_pool(2 * source.shards_at_once, torch_threads=1) as pool, ExitStack() as abandoned:
         making: deque[tuple[Iterator[BackgroundShard], BackgroundShard]] = deque()
-        writing: deque[BackgroundShard] = deque()  # all computed: hashed, and put on the disk
+        writing: deque[BackgroundShard] = deque()  # computed; being written to disk and hashed
 
         def take_turn() -> None:
             maker, shard = making.popleft()
@@ -74,11 +73,11 @@ def make_missing(
             while len(making) == source.shards_at_once:
                 take_turn()
             if len(making) + len(writing) == 2 * source.shards_at_once:
-                writing.popleft().wait()  # which may fail: before the next shard is claimed
+                writing.popleft().wait()  # it may raise, so wait before claiming the next shard
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
             if not free or read_sidecar(shard_path(folder, number)) is not None:
-                held.close()  # a rank of another count is at it, or was faster
+                held.close()  # a job with a different world size is making it, or has made it
                 continue
             maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance)
             abandoned.callback(maker.close)
@@ -124,11 +123,11 @@ def make_shard(
     held: ExitStack,
     advance: Callable[[int], None],
 ) -> Generator[BackgroundShard, None, None]:
-    """Compute shard `number`, of sequences `span`, and have it written into `folder` by a thread of `pool`.
+    """Compute shard `number`, of sequences `span`; a thread of `pool` writes it into `folder`.
 
-    Yields the shard once it is open, and after each batch that it was handed. At the end, everything is computed, not
-    yet published; where the iteration is closed before, the shard is given up. `held` is closed when the shard is
-    published or given up; `advance` is told the units of the source that each batch comes from.
+    Yields the shard once it is open, and after each batch. At the end all batches are computed, but the shard may not
+    be published yet; closing the generator earlier abandons the shard. The thread closes `held` when the shard is
+    published or abandoned. Calls `advance` after each batch with its number of units of the source.
     """
     index = source.index(*span)
     opened = write_shard(shard_path(folder, number), source.width, index, span, storage_dtype, source.context)
