@@ -12,6 +12,7 @@ from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.positions import position_policy
 from winnow.runtime.run import Run
+from winnow.shards.manifest import read_manifest
 from winnow.tokens import TokenFile, open_tokens
 
 ANALYSIS = 8  # raise it when a metric's definition changes: what was measured before is measured again
@@ -36,7 +37,7 @@ class Inputs(NamedTuple):
         were made from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
-        manifest = harvest_manifest(run)
+        manifest = read_manifest(run.activations).written
         refuse_changed(run.activations, manifest["settings"], _settings(config, tokens))
         if not (run.activations / "statistics.h5").exists():
             raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
@@ -66,7 +67,7 @@ def run_tokens(config: Experiment) -> TokenFile | None:
 
 def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Name what two runs must share for their dictionaries to be compared: the same rows of the same model."""
-    manifest, policy = harvest_manifest(Run(Path(config.run))), position_policy(config)
+    manifest, policy = read_manifest(Run(Path(config.run)).activations).written, position_policy(config)
     if tokens is None:
         evaluation_rows = config.analyze.evaluation_sequences
         return {"the toy data": manifest["toy"], "analyze.evaluation_sequences": evaluation_rows}
@@ -78,17 +79,6 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
         "seed": config.seed if policy.random else None,
         "analyze.evaluation_sequences": config.analyze.evaluation_sequences,
     }
-
-
-def harvest_manifest(run: Run) -> dict[str, Any]:
-    """Read the manifest that the harvest left, or say that there was none."""
-    path = run.activations / "manifest.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run make harvest first") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
 
 
 def finished_dictionaries(run: Run) -> list[Path]:

@@ -7,7 +7,6 @@ random order as the trainer's shuffle does.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -19,7 +18,8 @@ from bench.harvest import ratio_of
 from bench.table import Row, publish_rows
 from harvest.write_shard import write_shard
 from winnow.shards.layout import RowIndex, shard_path
-from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.shards.manifest import write_manifest
+from winnow.store import ActivationStore
 
 HOOK = "blocks.6.hook_resid_pre"
 WIDTH = 768
@@ -30,9 +30,16 @@ def write_store(folder: Path, rows: int, shards: int, width: int = WIDTH) -> Act
     """Write random rows, as many into each shard."""
     folder.mkdir()
     dtype = "float16"
-    manifest = {"format_version": FORMAT_VERSION, "hooks": {HOOK: width}, "context": 128, "shards": shards}
-    manifest["storage_dtype"] = dtype
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(
+        folder,
+        made_from={"toy": {"directions_sha256": "0" * 64}},
+        hooks={HOOK: width},
+        context=128,
+        storage_dtype=dtype,
+        rows_per_shard=rows,
+        shards=shards,
+        settings={},
+    )
     values = torch.randn(rows, width)
     place = torch.arange(rows, dtype=torch.int32)
     for number in range(shards):

@@ -1,8 +1,8 @@
 """Join tokenised documents and cut them into sequences of one length.
 
-Documents follow one another in one stream with the model's end and start tokens between them, and the
-stream is cut every `context` tokens. Where the model was trained so, every sequence starts with BOS,
-which then takes one of its `context` places.
+Documents form one stream, with the model's end and start tokens between them, and the stream is cut every
+`context` tokens. If the model was trained with BOS at the start, every sequence starts with BOS, which takes
+one of its `context` places.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,10 +11,10 @@ import numpy as np
 
 
 class Packer:
-    """Cut a stream of documents into int32 sequences [sequence, context], holding back less than one.
+    """Cut a stream of documents into int32 sequences [sequence, context], keeping the incomplete last one.
 
-    `separator` is what stands between two documents; `bos` is the token that starts every sequence, or
-    None; `held` is what an earlier packer of the same stream held back.
+    `separator`: the tokens between two documents. `bos`: the token that starts every sequence, or None. `held`:
+    the tokens that an earlier packer of the same stream kept.
     """
 
     def __init__(self, context: int, separator: Sequence[int], bos: int | None, held: Sequence[int] = ()) -> None:
@@ -25,11 +25,11 @@ class Packer:
 
     @property
     def held(self) -> tuple[int, ...]:
-        """The tokens at the end of the stream that fill no sequence yet."""
+        """The tokens at the end of the stream that do not fill a sequence yet."""
         return tuple(self._held.tolist())
 
     def add(self, documents: Iterable[Sequence[int]]) -> np.ndarray:
-        """Append documents, and return the sequences [sequence, context] that are now full."""
+        """Append documents, and return the sequences [sequence, context] that they complete."""
         pieces = [self._held]
         for document in documents:
             pieces += [np.asarray(document, dtype=np.int32), self.separator]

@@ -1,15 +1,15 @@
 """The built-in text: docstrings of the standard library, numpy, torch and transformers.
 
-Real technical English that is on every machine on which winnow is installed, so nothing has to be
-downloaded. One document per docstring. Sources are parsed, never imported: a docstring is found where
-the language puts it (module, class, function) and where C extensions get theirs (`add_docstr(f, "…")`,
+Real technical English that is on every machine with winnow installed, so there is nothing to download.
+One document per docstring. Sources are parsed, never imported: docstrings are those of modules, classes
+and functions, and those that C extensions get by a call (`add_docstr(f, "…")`,
 `add_newdoc("numpy", "ndarray", "…")`).
 
-    python -m data.python_docs          # build it, and print what is in it
+    python -m data.python_docs          # build it, and print its size
 
-Two splits, `train` and `test`: a document is held out when the hash of its text says so, hence the
-same document lands on the same side whatever else is installed. Within a split documents are in the
-order of their hashes, which mixes the four libraries evenly.
+Two splits, `train` and `test`: the hash of a document's text decides, so a document is always in the
+same split, whatever else is installed. Within a split documents are in the order of their hashes, which
+mixes the four libraries evenly.
 """
 
 import ast
@@ -33,20 +33,20 @@ from winnow.runtime.publish import publish_directory
 LIBRARIES = ("numpy", "torch", "transformers")
 CACHE = Path(__file__).parents[1] / ".cache"
 FORMAT_VERSION = 1
-MIN_CHARACTERS = 80  # shorter ones are labels ("Return the name."), not text
-HELD_OUT_IN = 20  # one document in so many is held out
+MIN_CHARACTERS = 80  # shorter docstrings are labels ("Return the name."), not text
+HELD_OUT_IN = 20  # one document in 20 is held out
 SKIPPED_FOLDERS = {"site-packages", "test", "tests", "idle_test"}
 _DOC_CALL = re.compile(rb"doc\w*\s*\(")
-_SURROGATE = re.compile("[\ud800-\udfff]")  # such a text has no UTF-8 form
+_SURROGATE = re.compile("[\ud800-\udfff]")  # a text with one cannot be encoded as UTF-8
 
 
 class Document(NamedTuple):
-    digest: str  # sha256 of the text with its whitespace folded: what "the same document" means
+    digest: str  # sha256 of the text with whitespace collapsed: equal digests mean the same document
     text: str
 
 
 def versions() -> dict[str, str]:
-    """Name what the text depends on: the versions of Python and of the libraries, and of this file."""
+    """Return the versions that the text depends on: of this file's format, Python and the libraries."""
     found = {name: importlib.metadata.version(name) for name in LIBRARIES}
     return {"format": str(FORMAT_VERSION), "python": platform.python_version(), **found}
 
@@ -57,7 +57,7 @@ def fingerprint() -> str:
 
 
 def load_python_docs() -> DatasetDict:
-    """Load the data set, building it first (under a minute on two cores) where it is not cached.
+    """Load the data set, building it first (under a minute on two cores) if it is not cached.
 
     Returns splits `train` and `test` with columns `text` and `library`.
     """
@@ -93,16 +93,16 @@ def build_python_docs() -> DatasetDict:
 
 
 def docstrings(source: bytes) -> Iterator[str]:
-    """Yield the docstrings of one Python source, none where it does not parse.
+    """Yield the docstrings of one Python source; none if it does not parse.
 
-    Besides the language's own, strings of at least `MIN_CHARACTERS` handed to a function whose name
-    contains "doc" count: that is how numpy and torch document what is written in C.
+    String arguments of functions whose name contains "doc" count too: that is how numpy and torch document
+    what is written in C.
     """
     try:
         tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # templates and Python 2 leftovers are among a library's files
+    except (SyntaxError, ValueError):  # libraries contain templates and old Python 2 files
         return
-    # most of a tree is expressions; they are worth visiting only where a string may be handed to such a function
+    # most of a tree is expressions; visit them only if the file has a call to such a function
     nodes = ast.walk(tree) if _DOC_CALL.search(source) else _statements(tree)
     for node in nodes:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -117,10 +117,10 @@ def docstrings(source: bytes) -> Iterator[str]:
 
 
 def _statements(tree: ast.Module) -> Iterator[ast.AST]:
-    """Yield the module and every statement in it, nested ones included, without their expressions."""
+    """Yield the module and every statement in it, nested ones included, but not their expressions."""
     waiting: deque[ast.AST] = deque([tree])
     while waiting:
-        node = waiting.popleft()  # level by level, in the order of ast.walk
+        node = waiting.popleft()  # breadth first, the order of ast.walk
         yield node
         for name in ("body", "orelse", "finalbody", "handlers", "cases"):
             inner = getattr(node, name, None)

@@ -1,4 +1,4 @@
-"""Where documents come from: python-docs, files, or a data set on the hub; streamed, never all in memory."""
+"""Stream documents from python-docs, files or a data set on the hub, never all in memory."""
 
 import glob
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ _LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl and parquet files"
 
 
 def text_commit(settings: TextSettings, made_with: str = "") -> str:
-    """Find the commit of the data set to read, "" where it is not on the hub; `made_with`: the one a run began with.
+    """Find the commit of the data set to read; "" if it is not on the hub. `made_with`: the one a run began with.
 
-    Raises `UserError` naming the data set and what is the matter with it.
+    Raises `UserError` naming the data set and the reason why it cannot be read.
     """
     kind, _, name = settings.source.partition(":")
     if kind != "hub":
@@ -31,18 +31,18 @@ def text_commit(settings: TextSettings, made_with: str = "") -> str:
         return keep_commit("dataset", name, settings.revision or "main", made_with)
     except FAILURES as error:
         raise UserError(
-            f"text.source = hub:{name}: cannot be had from the hub ({_why(settings, error)}); {_LOCAL_WORKS_TOO}"
+            f"text.source = hub:{name}: cannot be fetched from the hub ({_why(settings, error)}); {_LOCAL_WORKS_TOO}"
         ) from error
 
 
 def documents(settings: TextSettings, skip: int = 0, commit: str = "") -> Iterator[Document]:
-    """Yield the documents of the configured source after the first `skip`; of a data set on the hub, at `commit`.
+    """Yield the documents of the configured source after the first `skip`; read a data set on the hub at `commit`.
 
-    They are strings, or lists of token ids where the column holds those. Raises `UserError` naming the source,
-    split or column that is not there, or the document at which reading failed.
+    Documents are strings, or lists of token ids if the column holds those. Raises `UserError` naming the source,
+    split or column that does not exist, or the number of documents after which reading failed.
     """
     disable_progress_bar()
-    # the hub's client tries for 23 seconds by itself; datasets would let it try twenty times
+    # the hub's client retries for 23 seconds; datasets would repeat that twenty times
     config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
     config.STREAMING_READ_RETRY_INTERVAL = config.STREAMING_OPEN_RETRY_INTERVAL = 1
     rows = _readable(settings, iter(_rows(settings, commit).skip(skip)), skip)
@@ -63,7 +63,7 @@ def documents(settings: TextSettings, skip: int = 0, commit: str = "") -> Iterat
 
 
 def _readable(settings: TextSettings, rows: Iterator[Any], skip: int) -> Iterator[Any]:
-    """Yield the rows; a file or a connection that breaks is said in one line."""
+    """Yield the rows. Raises `UserError` if a file or connection breaks."""
     read = skip
     try:
         with quiet():
@@ -73,7 +73,7 @@ def _readable(settings: TextSettings, rows: Iterator[Any], skip: int) -> Iterato
     except FAILURES as error:
         raise UserError(
             f"text.source = {settings.source}: reading failed after {read:,} documents "
-            f"({_why(settings, error)}); the same command goes on from what is complete, and "
+            f"({_why(settings, error)}); the same command resumes after the last finished part; "
             f"{_LOCAL_WORKS_TOO}"
         ) from error
 
@@ -92,7 +92,7 @@ def _rows(settings: TextSettings, commit: str) -> Any:
 
 def _from_files(pattern: str, split: str) -> IterableDataset:
     if split != "train":
-        raise UserError(f"text.split = {split}: files have no splits; set it to train, and choose by the pattern")
+        raise UserError(f"text.split = {split}: files have no splits; set it to train, and select files by the pattern")
     paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  pathlib globs no absolute pattern
     if not paths:
         raise UserError(f"text.source = files:{pattern}: no such file")
@@ -126,5 +126,5 @@ def _from_hub(name: str, settings: TextSettings, commit: str) -> IterableDataset
 
 
 def _why(settings: TextSettings, error: BaseException) -> str:
-    """Say in one line why the data set could not be had."""
+    """Explain in one line why the data set could not be read."""
     return why(error, settings.source.partition(":")[2], settings.revision or "main", "dataset")

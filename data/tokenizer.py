@@ -1,4 +1,4 @@
-"""Open a model's tokenizer, and know how the model was trained to see a sequence begin."""
+"""Open a model's tokenizer, and choose the special tokens around documents and sequences."""
 
 import logging
 from typing import NamedTuple
@@ -14,16 +14,16 @@ from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 class TextTokenizer:
     """Turns documents into token ids, without special tokens, on all cores.
 
-    commit: that of the model's repository on the hub which it was read at, "" of a local folder.
+    commit: the commit of the model's repository on the hub; "" for a local folder.
     """
 
     def __init__(self, settings: ModelSettings, commit: str = "") -> None:
-        """Open the tokenizer of a model, at `commit` where that is known already.
+        """Open the tokenizer of a model, at `commit` if it is given.
 
-        Raises `UserError` naming what was tried where there is none.
+        Raises `UserError` naming what was tried if there is none.
         """
         transformers.logging.disable_progress_bar()
-        # documents longer than the model's context are cut later; the warning about them says otherwise
+        # silence the warning about documents longer than the model's context: they are cut later
         logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
         try:
             with quiet():
@@ -43,19 +43,19 @@ class TextTokenizer:
 
     @property
     def prepends_bos(self) -> bool:
-        """Whether the tokenizer starts a text with BOS by itself: its model was trained so."""
+        """Whether the tokenizer itself starts a text with BOS, as its model was trained."""
         return self.bos is not None and self._tokenizer("").input_ids[:1] == [self.bos]
 
 
 class Framing(NamedTuple):
     """The special tokens around documents and sequences."""
 
-    separator: list[int]  # between two documents: end, then start, once each, as far as the model has them
+    separator: list[int]  # between two documents: EOS and BOS, those that the tokenizer has, each once
     bos: int | None  # at the start of every sequence
 
 
 def framing(tokenizer: TextTokenizer, settings: TextSettings) -> Framing:
-    """Decide both; raises `UserError` where BOS is asked for and the tokenizer has none."""
+    """Choose the special tokens. Raises `UserError` if BOS is asked for and the tokenizer has none."""
     separator = list(dict.fromkeys(token for token in (tokenizer.eos, tokenizer.bos) if token is not None))
     wanted = tokenizer.prepends_bos if settings.prepend_bos == "auto" else settings.prepend_bos
     if wanted and tokenizer.bos is None:

@@ -1,8 +1,8 @@
-"""The first stage: text in, packed token sequences out, on disk, once.
+"""The first stage: turn text into packed token sequences on disk, once.
 
 runs/NAME/tokens.h5    /tokens int32 [sequence, context]
-                       attrs: settings (JSON), fingerprint, tokenizer, text, bos; tokenizer_commit, text_commit: of
-                       the repositories on the hub that these were read from, else ""
+                       attrs: settings (JSON), fingerprint, tokenizer, text, bos; tokenizer_commit, text_commit:
+                       commits of their repositories on the hub, "" for local files
 """
 
 import json
@@ -19,9 +19,9 @@ from winnow.tokens import open_tokens
 
 
 def make_tokens(config: Experiment) -> None:
-    """Write `tokens.h5` of the run, or say that it is there, or that toy data need none.
+    """Write `tokens.h5` of the run, unless it is there or the run has toy data; print which.
 
-    Raises `UserError` where it was made with other settings.
+    Raises `UserError` if it was made with other settings.
     """
     if config.toy is not None:
         print(f"{config.run}: toy data have no text; nothing to tokenise")
@@ -33,7 +33,7 @@ def make_tokens(config: Experiment) -> None:
                 refuse_changed(path, json.loads(str(file.attrs["settings"])), token_settings(config))
             print(f"{_describe(path)}; nothing to do")
             return
-        # here, since a stage that has nothing to do need not wait for datasets and transformers
+        # imported here, so that a stage with nothing to do does not wait for datasets and transformers
         from data.write_tokens import write_tokens
 
         write_resolved(config)
@@ -42,7 +42,7 @@ def make_tokens(config: Experiment) -> None:
 
 
 def token_settings(config: Experiment) -> dict[str, Any]:
-    """Collect the settings on which the tokens depend, by their names in the configuration."""
+    """Collect the settings that the tokens depend on, by their names in the configuration."""
     text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json").items()}
     return {"model.name": config.model.name, "model.revision": config.model.revision, **text}
 

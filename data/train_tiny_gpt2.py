@@ -2,10 +2,10 @@
 
     python -m data.train_tiny_gpt2 [--steps 4000]
 
-A GPT-2 architecture with a byte-level BPE tokenizer of its own. Hidden matrices learn with Muon, the
-rest with AdamW; the schedule is a warm-up and then a linear decay to zero. Losses are reported in nats
-per byte of text, which no tokenizer can flatter, and always beside a unigram and a bigram model of the
-same tokens. What the card says is measured on the float16 files that are shipped.
+A GPT-2 architecture with its own byte-level BPE tokenizer. Muon trains the hidden matrices, AdamW the
+rest; the learning rate warms up, then decays linearly to zero. Losses are in nats per byte of text, which
+does not depend on the tokenizer, and always beside a unigram and a bigram model of the same tokens. The
+figures of the card are measured on the float16 files in the folder.
 """
 
 import argparse
@@ -65,15 +65,15 @@ def tokenize(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[
 
 
 def pack(documents: list[list[int]]) -> Tensor:
-    """Pack documents into sequences of one token more than the context: inputs and targets overlap."""
+    """Pack documents into sequences one token longer than the context: targets are inputs shifted by one."""
     return torch.from_numpy(Packer(CONTEXT + 1, [0], bos=0).add(documents))
 
 
 class LinearCrossEntropy(torch.autograd.Function):
-    """Mean cross-entropy of `hidden @ weight.T` without ever holding all logits.
+    """Mean cross-entropy of `hidden @ weight.T` without ever keeping all logits in memory.
 
-    With 8192 tokens and 4096 words the logits are 134 MB, and passing over them five times was a third
-    of the step; in chunks that stay in the cache they are not.
+    With 8192 tokens and a vocabulary of 4096 the logits are 134 MB, and five passes over them took a third
+    of the step; chunks that fit the cache avoid this.
     """
 
     @staticmethod
@@ -106,7 +106,7 @@ class LinearCrossEntropy(torch.autograd.Function):
 def train(sequences: Tensor, steps: int, seed: int) -> GPT2LMHeadModel:
     """Fit the model on `sequences` [sequence, context + 1] for `steps` batches of `BATCH`."""
     torch.manual_seed(seed)
-    # Eager attention compiles to something faster than the CPU's fused kernel at heads of 32.
+    # Compiled eager attention is faster than the CPU's fused kernel for heads of width 32.
     model = GPT2LMHeadModel(_architecture(activation="gelu_pytorch_tanh", attention="eager"))
     body: Any = torch.compile(model.transformer)
     matrices = [p for p in model.transformer.h.parameters() if p.ndim == 2]
@@ -141,7 +141,7 @@ def train(sequences: Tensor, steps: int, seed: int) -> GPT2LMHeadModel:
         if step % 50 == 0 or step == steps - 1:
             rate = (step + 1) * BATCH * CONTEXT / (time.monotonic() - started)
             print(f"step {step}/{steps}  loss {loss.item():.3f} nats/token  {rate:,.0f} tokens/s", flush=True)
-    model.config.activation_function = "gelu_new"  # the same function, under GPT-2's name for it
+    model.config.activation_function = "gelu_new"  # GPT-2's name for the same function
     return model
 
 
@@ -172,7 +172,7 @@ def _order(count: int, seed: int):
 
 @torch.no_grad()
 def score_model(model: GPT2LMHeadModel, documents: list[list[int]], n_bytes: int) -> Score:
-    """Score the documents, packed as in training, every token with at least half a context before it."""
+    """Score the documents, packed as in training; every token after the first window sees half a context or more."""
     stream = torch.tensor([0] + [token for document in documents for token in [*document, 0]])
     stride = CONTEXT // 2
     total = 0.0

@@ -1,10 +1,10 @@
-"""Tokenise and pack documents into `tokens.h5`, resuming where an earlier process was stopped.
+"""Tokenise and pack documents into `tokens.h5`, resuming where an earlier process stopped.
 
 Documents are tokenised batch by batch (the tokenizer uses all cores), so memory does not grow with the
-text, and the result does not depend on the number of cores. Beside the file to be, while it is made:
+text, and the result does not depend on the number of cores. Until `tokens.h5` is complete, beside it:
 
     tokens.parts/part-00000.npy    int32 [sequence, context]
-    tokens.parts/state.json        settings, finished parts, documents read, tokens held over to the next part
+    tokens.parts/state.json        settings, finished parts, documents read, tokens kept for the next part
 """
 
 import hashlib
@@ -32,19 +32,19 @@ TOKENS_PER_PART = 4_000_000
 
 
 class State(NamedTuple):
-    """All that resuming needs: what is on disk, and what comes next."""
+    """The state that resuming needs."""
 
     settings: dict[str, Any]
     parts: int = 0
     sequences: int = 0
     documents: int = 0
     held: tuple[int, ...] = ()
-    tokenizer_commit: str = ""  # of the repositories on the hub, as `TokenFile` has them
+    tokenizer_commit: str = ""  # as in `TokenFile`
     text_commit: str = ""
 
 
 def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> None:
-    """Write the sequences and, as attributes, what they were made with.
+    """Write the sequences, with the settings and sources that made them as attributes.
 
     Raises `UserError` where the text is too short to hold out the evaluation sequences.
     """
@@ -81,7 +81,7 @@ def _read_state(folder: Path, settings: dict[str, Any]) -> State:
 def _parts(
     state: State, text: TextSettings, tokenizer: TextTokenizer, frame: Framing, wanted: int
 ) -> Iterator[tuple[State, np.ndarray]]:
-    """Yield each part's sequences [sequence, context] with the state after it."""
+    """Yield the sequences [sequence, context] of each part, with the state after it."""
     source = documents(text, state.documents, state.text_commit)
     packer: Packer | None = None
     full: list[np.ndarray] = []
@@ -91,7 +91,7 @@ def _parts(
         if batch:
             tokenised = [document for document in batch if isinstance(document, list)]
             if packer is None:
-                # a column of token ids was joined by whoever tokenised it
+                # documents that are token ids already have their separators
                 packer = Packer(text.context, [] if tokenised else frame.separator, frame.bos, state.held)
             full.append(packer.add(tokenised or tokenizer([d for d in batch if isinstance(d, str)])))
             read += len(batch)
@@ -135,8 +135,8 @@ def _say_if_short(config: Experiment, sequences: int) -> None:
     text = config.text
     if sequences < text.tokens // text.context:
         print(
-            f"WARNING: {text.source} ended after {sequences * text.context:,} tokens, text.tokens = {text.tokens:,} "
-            "were asked for; nothing is repeated",
+            f"WARNING: {text.source} ended after {sequences * text.context:,} tokens, but text.tokens = "
+            f"{text.tokens:,}; no text is repeated",
             file=sys.stderr,
         )
     held_out = config.analyze.evaluation_sequences

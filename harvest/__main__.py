@@ -1,4 +1,4 @@
-"""python -m harvest --config FILE: tokens to activation shards."""
+"""python -m harvest --config FILE: turn tokens into activation shards."""
 
 from harvest.stage import harvest
 from winnow.config.experiment import Experiment
@@ -18,7 +18,7 @@ if __name__ == "__main__":
         "harvest",
         main,
         {
-            "repair": "hash every shard first, and make those again that are damaged",
-            "plan": "names the command that took its place: python -m plan",
+            "repair": "hash every shard first, and make the damaged ones again",
+            "plan": "prints the command that replaced it: python -m plan",
         },
     )

@@ -1,11 +1,11 @@
-"""Measure the distribution of activations as they come: what `winnow.shards.statistics` stores.
+"""Accumulate the statistics of `winnow.shards.statistics` batch by batch.
 
     accumulator = Accumulator(width, context)
-    accumulator.add(x, positions)        # [row, width] on the CPU, as often as rows come
-    accumulator.result()                 # HookStatistics of all of them
+    accumulator.add(x, positions)        # [row, width] on the CPU, batch after batch
+    accumulator.result()                 # HookStatistics of all rows
 
-The loops over values are numba's, since everything that is harvested passes through them: a value costs a third of what
-torch's sums and numpy's `bincount` take, and, unlike the latter, no thread keeps Python from the others meanwhile.
+Every harvested value passes through the loops, so numba compiles them: they take a third of the time of torch's sums
+and numpy's `bincount` and, unlike `bincount`, release Python's lock for other threads.
 """
 
 from typing import no_type_check
@@ -18,18 +18,18 @@ from torch import Tensor
 
 from winnow.shards.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
 
-BLOCK_VALUES = 2**18  # a block stays in the cache while it is converted, summed and counted
-# A histogram's bin is the sign, the exponent and the first two bits of the mantissa of a float32: found by a shift
-# instead of a logarithm.
+BLOCK_VALUES = 2**18  # a block fits the cache while it is converted, summed and counted
+# The bin of a float32 follows from its sign, exponent and first two bits of the mantissa: a shift finds it, without a
+# logarithm.
 CODE_SHIFT = 21
 CODES = 2**11
-COUNTED_AT_MOST = 2**16 - 1  # rows between two sums of the counts
+COUNTED_AT_MOST = 2**16 - 1  # rows that the uint16 counts can take
 
 
 class Accumulator:
-    """Measures rows as they come.
+    """Accumulates the statistics of one hook.
 
-    Powers are summed in float64, about the mean of the first rows. Between two calls nothing in `scratch` is needed, so
+    It sums powers in float64, about the mean of the first batch. It needs nothing in `scratch` between two calls, so
     several hooks may share one.
     """
 
@@ -41,7 +41,7 @@ class Accumulator:
         self._centre: np.ndarray | None = None
         self._powers = np.zeros((4, width))
         self._histogram = np.zeros(width * BINS, np.int64)
-        # counts that are not yet in the histogram: narrow, they stay in the cache
+        # counts not yet in the histogram: uint16, so that they fit the cache
         self._recent = np.zeros(width * BINS, np.uint16)
         self._recent_rows = 0
         self._norms = np.zeros(BINS, np.int64)
@@ -49,7 +49,7 @@ class Accumulator:
         self._position_rows = torch.zeros(context, dtype=torch.int64)
 
     def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> None:
-        """Take rows on the CPU, the i-th of which stood at position `positions[i]` of its sequence."""
+        """Add rows on the CPU; row i stood at position `positions[i]` of its sequence."""
         if not len(x):
             return
         if self._centre is None:
@@ -71,12 +71,12 @@ class Accumulator:
         self._rows += len(x)
 
     def result(self) -> HookStatistics:
-        """Measure all rows taken so far."""
+        """Return the statistics of all rows added so far."""
         if self._centre is None:
             return HookStatistics.zero(self.width, self.context)
         self._count_recent()
         n = self._rows
-        s1, s2, s3, s4 = self._powers / n  # about the centre; from here on about the mean
+        s1, s2, s3, s4 = self._powers / n  # moments about the centre; the result has them about the mean
         return HookStatistics(
             n,
             self._centre + s1,
@@ -96,17 +96,17 @@ class Accumulator:
 
 
 def block_rows(width: int) -> int:
-    """Say how many rows of this width are gone through at a time."""
+    """Return the number of rows of this width in a block."""
     return min(max(1, BLOCK_VALUES // width), COUNTED_AT_MOST)
 
 
 def new_scratch(width: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Allocate room for a block of rows this wide, or narrower."""
+    """Allocate a buffer for a block of rows of this width or less."""
     return torch.empty(max(BLOCK_VALUES, width), dtype=dtype)
 
 
 def statistics_of(x: Float[Tensor, "row d"], positions: Tensor, context: int) -> HookStatistics:
-    """Measure rows `x`, the i-th of which stood at position `positions[i]` of its sequence."""
+    """Return the statistics of rows `x`; row i stood at position `positions[i]` of its sequence."""
     accumulator = Accumulator(x.shape[1], context)
     accumulator.add(x, positions)
     return accumulator.result()
@@ -114,7 +114,7 @@ def statistics_of(x: Float[Tensor, "row d"], positions: Tensor, context: int) ->
 
 def _bin_of_code() -> np.ndarray:
     code = np.arange(CODES)
-    half = CODES // 2  # negative ones come behind
+    half = CODES // 2  # codes of negative numbers come second
     magnitude = np.clip((code % half) - (127 + LOWEST) * PER_OCTAVE, 0, MAGNITUDES - 1) + 1
     signed = np.where(code >= half, -magnitude, magnitude)
     return (np.where(code % half == 0, 0, signed) + MAGNITUDES).astype(np.uint64)
@@ -127,14 +127,14 @@ def _bits(x: Tensor) -> np.ndarray:
     return x.view(torch.uint32).numpy()
 
 
-# Rows are cut out before their values are gone through, and indices are unsigned: either way numba's loops are several
-# times as fast as with values[row, i] and signed ones, which it wraps around.
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # several squares of a norm are summed at a time
+# The loops take a row out before looping over its values, and use unsigned indices: each makes numba's code several
+# times faster than values[row, i] and signed indices, which it wraps around.
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # lets the compiler vectorise the sums
 @no_type_check
 def _sum_powers(values, centre, powers, norms):
-    """Add the powers of float32 `values` [row, d] less `centre`, float64 [d], to `powers`, float64 [4, d].
+    """Add the powers 1 to 4 of float32 `values` [row, d] minus `centre`, float64 [d], to `powers`, float64 [4, d].
 
-    `norms`, float32 [row], become those of the rows themselves.
+    Writes the norms of the rows, not centred, to `norms`, float32 [row].
     """
     first, second, third, fourth = powers[0], powers[1], powers[2], powers[3]
     for number in range(len(values)):
@@ -155,7 +155,7 @@ def _sum_powers(values, centre, powers, norms):
 @njit(nogil=True, cache=True)
 @no_type_check
 def _count(bits, bin_of_code, histogram):
-    """Count values, given as the bits of float32, uint32 [row, d], in `histogram` [d * BINS]."""
+    """Count values, given as the bits of float32 in uint32 [row, d], in `histogram` [d * BINS]."""
     shift, bins = np.uint32(CODE_SHIFT), np.uint64(BINS)
     for number in range(len(bits)):
         row, first = bits[number], np.uint64(0)

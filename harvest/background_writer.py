@@ -1,7 +1,7 @@
-"""Write one shard in a thread: rows are handed over as they come, and publishing goes on behind the next shard.
+"""Write one shard in a thread, which publishes it while the next shard is computed.
 
-The device never waits for the disk, nor the disk for the device, but for a bounded number of batches in
-between. On a GPU the rows leave by a stream of their own into pinned memory.
+A queue of a few batches lies between device and disk: the device waits for the disk only when it is full, and
+memory stays bounded. On a GPU a separate stream copies the rows into pinned memory.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,25 +20,25 @@ Rows = Mapping[str, Tensor]
 
 
 class BackgroundShard(AbstractContextManager["BackgroundShard"]):
-    """A shard that a thread writes. When the block succeeds, the shard is finished behind the caller's back.
+    """A shard that a thread writes. When the block succeeds, the thread finishes the shard in the background.
 
-    `held` is closed once the shard is published, or given up because the block failed.
+    It closes `held` once the shard is published, or abandoned because the block failed.
     """
 
     def __init__(
         self, pool: Executor, opened: AbstractContextManager[ShardFile], held: ExitStack, device: torch.device
     ) -> None:
         self._queue: Queue[Callable[[], Rows] | None] = Queue(BATCHES_IN_FLIGHT)
-        self._departure = DeviceToHostCopy(device)
+        self._copy = DeviceToHostCopy(device)
         self._given_up = False
         self._future: Future[None] = pool.submit(self._write, opened, held)
 
     def append(self, rows: Rows) -> None:
-        """Hand over the next rows of every hook: tensors [row, width] on the device."""
-        self._put(self._departure.start(rows))
+        """Queue the next rows of every hook: tensors [row, width] on the device."""
+        self._put(self._copy.start(rows))
 
     def wait(self) -> None:
-        """Wait until the shard is published; raises what went wrong."""
+        """Wait until the shard is published. Raises the error that ended the thread, if any."""
         self._future.result()
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -49,7 +49,7 @@ class BackgroundShard(AbstractContextManager["BackgroundShard"]):
     def _put(self, item: Callable[[], Rows] | None) -> None:
         while True:
             if self._future.done():
-                self._future.result()  # raises what ended the thread
+                self._future.result()  # raises the error that ended the thread
             try:
                 self._queue.put(item, timeout=0.5)
             except Full:
@@ -61,17 +61,17 @@ class BackgroundShard(AbstractContextManager["BackgroundShard"]):
             while (rows := self._queue.get()) is not None:
                 shard.append(rows())
             if self._given_up:
-                raise RuntimeError("the shard is given up: its rows ended early")
+                raise RuntimeError("the shard is abandoned: its rows ended early")
 
 
 class DeviceToHostCopy:
-    """Brings rows from the device to the host; on a GPU without holding up its computation."""
+    """Copies rows from the device to the host; a GPU goes on computing meanwhile."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def start(self, rows: Rows) -> Callable[[], Rows]:
-        """Start the copy; the result, called by the thread that needs the rows, waits until they are there."""
+        """Start the copy, and return a function that waits for it to end and returns the rows."""
         if self._stream is None:
             return lambda: {hook: values.cpu() for hook, values in rows.items()}
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))

@@ -1,10 +1,9 @@
-"""The second stage: tokens, or toy data, to activation shards, their manifest and their statistics.
+"""The second stage: turn tokens, or toy data, into activation shards, their manifest and their statistics.
 
-A shard is a pure function of its source, settings and its number, so whatever is missing is made, and what is there
-stays.
+A shard is a pure function of its source, the settings and its number, so a harvest makes the missing shards and keeps
+the others.
 """
 
-import json
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
@@ -19,26 +18,27 @@ from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
-from winnow.runtime.publish import publish_file, publish_text
+from winnow.runtime.publish import publish_file
 from winnow.runtime.ranks import Ranks
 from winnow.runtime.threads import thread_pool
 from winnow.shards.layout import read_sidecar, shard_path
+from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
 from winnow.shards.statistics import merge_all, write_statistics
-from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
 
 def make_shards(
     config: Experiment, tokens: TokenFile | None, plan: Plan, settings: dict[str, Any], folder: Path, ranks: Ranks
 ) -> None:
-    """Make every shard of the plan that is missing and this rank's; whoever sees them all merges the statistics."""
+    """Write this rank's missing shards; the last rank to finish merges the statistics."""
     mine = [n for n in range(plan.shards) if ranks.owns(n)]
     missing = [n for n in mine if read_sidecar(shard_path(folder, n)) is None]
     total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     dtype = config.harvest.storage_dtype
     with open_source(config, tokens, ranks) as source:
-        with claim(folder / "manifest.json", wait=True):
+        with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
         refuse_without_space(folder, bytes_per_row(source.width, dtype), left * source.most_rows)
         units = source.context
@@ -52,16 +52,15 @@ def make_shards(
 def make_missing(
     source: RowSource, plan: Plan, numbers: Iterable[int], dtype: str, folder: Path, advance: Callable[[int], None]
 ) -> None:
-    """Make the shards of these numbers that no other process makes, stored as `dtype`.
+    """Make the shards with these numbers, stored as `dtype`, except those that another process is making.
 
-    As many as the source says take turns, and as many more may still be on their way to the disk: those that began
-    together end together.
-    `advance` is told the units of the source that each batch comes from.
+    `source.shards_at_once` shards take turns, batch by batch, so they end at about the same time; as many more may
+    still be on their way to the disk. Calls `advance` after each batch with its number of units of the source.
     """
-    # one torch thread each: with more, they would keep the source's own from their cores
+    # one torch thread each: more would take cores from the source's own threads
     with thread_pool(2 * source.shards_at_once, torch_threads=1) as pool, ExitStack() as abandoned:
         making: deque[tuple[Iterator[BackgroundShard], BackgroundShard]] = deque()
-        writing: deque[BackgroundShard] = deque()  # all computed: hashed, and put on the disk
+        writing: deque[BackgroundShard] = deque()  # computed; being written to disk and hashed
 
         def take_turn() -> None:
             maker, shard = making.popleft()
@@ -74,11 +73,11 @@ def make_missing(
             while len(making) == source.shards_at_once:
                 take_turn()
             if len(making) + len(writing) == 2 * source.shards_at_once:
-                writing.popleft().wait()  # which may fail: before the next shard is claimed
+                writing.popleft().wait()  # it may raise, so wait before claiming the next shard
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
             if not free or read_sidecar(shard_path(folder, number)) is not None:
-                held.close()  # a rank of another count is at it, or was faster
+                held.close()  # a job with a different world size is making it, or has made it
                 continue
             maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance)
             abandoned.callback(maker.close)
@@ -90,21 +89,19 @@ def make_missing(
 
 
 def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings: dict[str, Any], folder: Path) -> None:
-    path = folder / "manifest.json"
-    if path.exists():
-        source.refuse_other(folder, json.loads(path.read_text(encoding="utf-8")))
+    if (folder / MANIFEST).exists():
+        source.refuse_other(folder, read_manifest(folder).written)
         return
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        **source.manifest(),
-        "hooks": dict(source.width),
-        "context": source.context,
-        "storage_dtype": config.harvest.storage_dtype,
-        "rows_per_shard": config.harvest.rows_per_shard,
-        "shards": plan.shards,
-        "settings": settings,
-    }
-    publish_text(path, json.dumps(manifest, indent=1) + "\n")
+    write_manifest(
+        folder,
+        made_from=source.manifest(),
+        hooks=source.width,
+        context=source.context,
+        storage_dtype=config.harvest.storage_dtype,
+        rows_per_shard=config.harvest.rows_per_shard,
+        shards=plan.shards,
+        settings=settings,
+    )
 
 
 def _merge_statistics(folder: Path) -> None:
@@ -126,11 +123,11 @@ def make_shard(
     held: ExitStack,
     advance: Callable[[int], None],
 ) -> Generator[BackgroundShard, None, None]:
-    """Compute shard `number`, of sequences `span`, and have it written into `folder` by a thread of `pool`.
+    """Compute shard `number`, of sequences `span`; a thread of `pool` writes it into `folder`.
 
-    Yields the shard once it is open, and after each batch that it was handed. At the end, everything is computed, not
-    yet published; where the iteration is closed before, the shard is given up. `held` is closed when the shard is
-    published or given up; `advance` is told the units of the source that each batch comes from.
+    Yields the shard once it is open, and after each batch. At the end all batches are computed, but the shard may not
+    be published yet; closing the generator earlier abandons the shard. The thread closes `held` when the shard is
+    published or abandoned. Calls `advance` after each batch with its number of units of the source.
     """
     index = source.index(*span)
     opened = write_shard(shard_path(folder, number), source.width, index, span, storage_dtype, source.context)

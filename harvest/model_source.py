@@ -1,4 +1,4 @@
-"""Rows from a language model: its activations at the positions that are kept, one forward pass for every hook."""
+"""Rows from a language model: its activations at the kept positions, one forward pass for all hooks."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from winnow.tokens import TokenFile
 
 @contextmanager
 def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> Iterator["ModelSource"]:
-    """Open the model, and yield what it gives for the tokens at the configured hooks."""
+    """Open the model, and yield the source of its activations for `tokens` at the configured hooks."""
     model = open_model(config.model, ranks, tokens.model)
     hooks = resolve_hooks(config.harvest.hooks, model.hooks)
     if tokens.context > model.context:
@@ -36,7 +36,7 @@ def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> It
 
 
 class ModelSource:
-    """The activations of the hooks that `forward` computes; implements `harvest.source.Source`."""
+    """The activations of the hooks that `forward` computes; implements `harvest.source.RowSource`."""
 
     unit = "tokens"
     shards_at_once = 1
@@ -55,7 +55,7 @@ class ModelSource:
         self._forward = forward
 
     def manifest(self) -> dict[str, Any]:
-        """Name the model by its weights, the tokens by their fingerprint, and the positions that are kept."""
+        """Return the model with the hash of its weights, the tokens with their fingerprint, and the position policy."""
         model, tokens = self._config.model, self._tokens
         return {
             "model": {
@@ -77,11 +77,11 @@ class ModelSource:
         }
 
     def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Raise `UserError` where the shards in `folder` were made by other weights."""
+        """Raise `UserError` if the shards in `folder` were made with other weights."""
         self._model.refuse_other_weights(folder, manifest["model"])
 
     def index(self, start: int, stop: int) -> RowIndex:
-        """Say which positions of sequences [start, stop) are kept, and which tokens stand there."""
+        """Return the kept positions of sequences [start, stop), and the tokens there."""
         sequences = self._tokens.read(start, stop)
         kept = kept_positions(self.policy, sequences, start, self._config.seed)
         sequence, position = np.nonzero(kept)
@@ -89,7 +89,7 @@ class ModelSource:
         return RowIndex(*(torch.from_numpy(column.astype(np.int32)) for column in columns))
 
     def rows(self, start: int, stop: int, index: RowIndex) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Yield the rows of sequences [start, stop), batch by batch, and the tokens of each batch."""
+        """Yield the number of tokens and the rows of each batch of sequences [start, stop)."""
         batch = self._config.harvest.sequences_per_batch
         places = (index.sequence.long() - start) * self.context + index.position.long()  # ascending
         bounds = torch.searchsorted(places, torch.arange(0, stop - start + batch, batch) * self.context)
@@ -100,6 +100,6 @@ class ModelSource:
 
 
 def _select(value: Tensor, chosen: Tensor) -> Tensor:
-    """Take rows of [sequence, context, width] by their place; all of them, mostly, and then nothing is copied."""
+    """Take the rows of [sequence, context, width] at the indices `chosen`; copy nothing if they are all chosen."""
     flat = value.flatten(0, 1)
     return flat if len(chosen) == len(flat) else flat.index_select(0, chosen.to(value.device))

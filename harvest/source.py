@@ -1,6 +1,6 @@
-"""What the rows of a harvest come from: a model that reads tokens, or the generator of toy data.
+"""The source of a harvest's rows: a model that reads tokens, or the generator of toy data.
 
-A shard holds the rows of some sequences, and is a pure function of its source and of their numbers.
+A shard holds the rows of some sequences; it is a pure function of the source and the numbers of the sequences.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,42 +20,44 @@ from winnow.tokens import TokenFile
 
 @runtime_checkable
 class RowSource(Protocol):
-    """Gives the rows of every hook, sequence by sequence."""
+    """Computes the rows of every hook, sequence by sequence."""
 
     device: torch.device
-    width: Mapping[str, int]  # of each hook
-    context: int  # positions of a sequence
-    most_rows: int  # of a sequence
-    unit: str  # what `rows` counts, for the progress bar
-    shards_at_once: int  # that take turns: more than one where rows come faster than one thread writes them
+    width: Mapping[str, int]  # hook -> width
+    context: int  # positions per sequence
+    most_rows: int  # per sequence
+    unit: str  # of the numbers that `rows` yields, for the progress bar
+    shards_at_once: int  # shards that take turns: more than one if rows come faster than one thread writes them
 
     def manifest(self) -> dict[str, Any]:
-        """Say what makes the rows, as the store's manifest has it."""
+        """Return the fields of the manifest that say what makes the rows."""
         ...
 
     def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Raise `UserError` where the shards in `folder` were made from other weights, as their manifest says."""
+        """Raise `UserError` if the shards in `folder`, according to their manifest, come from another source."""
         ...
 
     def index(self, start: int, stop: int) -> RowIndex:
-        """Say which positions of sequences [start, stop) are rows."""
+        """Return sequence, position and token of the rows of sequences [start, stop)."""
         ...
 
     def rows(self, start: int, stop: int, index: RowIndex) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Yield the rows [row, width] of every hook in the order of `index`, and how many units they come from."""
+        """Yield for each batch its number of units and its rows [row, width] of every hook, in the order of `index`."""
         ...
 
 
 def open_source(config: Experiment, tokens: TokenFile | None, ranks: Ranks) -> AbstractContextManager[RowSource]:
-    """Open what the configuration names: the model, to read `tokens`, or the toy data, which have none.
+    """Open the configured source: the model, which reads `tokens`, or the toy data (`tokens` is None).
 
-    Raises `UserError` where it cannot be opened, or has not what is asked for.
+    Raises `UserError` if it cannot be opened, or lacks a hook that is asked for.
     """
     if config.toy is not None:
         from harvest.toy_source import open_toy_source
 
         return open_toy_source(config.toy, Run(Path(config.run)).truth)
-    from harvest.model_source import open_model_source  # transformer-lens takes seconds, and toy data need it not
+    from harvest.model_source import (
+        open_model_source,
+    )  # importing takes seconds, and toy data do not need it
 
     assert tokens is not None
     return open_model_source(config, tokens, ranks)

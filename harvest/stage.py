@@ -1,6 +1,5 @@
 """Decide whether there is anything to harvest, without waiting for torch where there is not."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from winnow.errors import UserError, refuse_changed
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
+from winnow.shards.manifest import MANIFEST, read_manifest
 from winnow.tokens import open_tokens
 
 
@@ -33,9 +33,8 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         besides = [run.truth / "cfg.json"]
     folder = run.activations
     with run_lock(run.path, shared=ranks.total > 1):
-        manifest = folder / "manifest.json"
-        if manifest.exists():
-            refuse_changed(folder, json.loads(manifest.read_text(encoding="utf-8"))["settings"], settings)
+        if (folder / MANIFEST).exists():
+            refuse_changed(folder, read_manifest(folder).settings, settings)
         if repair:
             _drop_damaged(folder)
         if _complete(folder, plan) and all(path.exists() for path in besides):
@@ -54,9 +53,9 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
 
 def _drop_damaged(folder: Path) -> None:
     """Delete each shard whose bytes are not those that its sidecar says; an unreadable sidecar counts as none."""
-    from winnow.store import finished_shards, read_manifest, verify_shard
+    from winnow.store import finished_shards, verify_shard
 
-    for path, sidecar in finished_shards(folder, read_manifest(folder)["shards"]):
+    for path, sidecar in finished_shards(folder, read_manifest(folder).shards):
         try:
             verify_shard(path, sidecar)
         except UserError as damage:
@@ -66,7 +65,8 @@ def _drop_damaged(folder: Path) -> None:
 
 
 def _complete(folder: Path, plan: Plan) -> bool:
-    return (folder / "statistics.h5").exists() and len(_sidecars(folder, plan)) == plan.shards
+    made = all((folder / name).exists() for name in (MANIFEST, "statistics.h5"))
+    return made and len(_sidecars(folder, plan)) == plan.shards
 
 
 def _sidecars(folder: Path, plan: Plan) -> set[str]:

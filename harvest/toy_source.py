@@ -1,7 +1,7 @@
-"""Rows with a known answer: sums of ground-truth directions, generated side by side on all cores.
+"""Rows with a known answer: sums of ground-truth directions, generated on all cores in parallel.
 
-A sequence is one row, at position 0, of no token. What a chunk holds does not depend on which core makes it, nor on
-how chunks lie in shards.
+A sequence is one row at position 0, without a token. The content of a chunk does not depend on the core that makes it,
+nor on how chunks are split into shards.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,20 +21,20 @@ from winnow.toy.data import CHUNK_ROWS, ToyData
 from winnow.toy.truth import HOOK, directions_hash, open_truth
 
 NO_TOKEN = -1
-AT_ONCE = 4  # shards; measuring and writing a chunk takes one thread twice as long as making it
+AT_ONCE = 4  # shards; accumulating and writing a chunk takes one thread twice as long as making it
 DIRECTIONS = "directions_sha256 of the toy data"
 
 
 @contextmanager
 def open_toy_source(settings: ToySettings, truth: Path) -> Iterator["ToySource"]:
-    """Yield the generator; its directions stand in the folder `truth`, which is written where it is missing."""
+    """Yield the source of toy rows; its directions are those in the folder `truth`, written if missing."""
     cores = torch.get_num_threads()
     with thread_pool(cores, torch_threads=1) as pool:
         yield ToySource(ToyData(settings, open_truth(settings, truth).W_dec.detach()), pool, cores)
 
 
 class ToySource:
-    """The rows of toy data at the hook `toy`; implements `harvest.source.Source`."""
+    """The rows of toy data at the hook `toy`; implements `harvest.source.RowSource`."""
 
     device = torch.device("cpu")
     context = 1
@@ -46,15 +46,15 @@ class ToySource:
         self._toy = toy
         self._pool = pool
         self.shards_at_once = min(cores, AT_ONCE)
-        self._ahead = 1 + -(-cores // self.shards_at_once)  # chunks, of each shard
+        self._ahead = 1 + -(-cores // self.shards_at_once)  # chunks per shard
 
     def manifest(self) -> dict[str, Any]:
-        """Say what the data assume, and which directions they are sums of."""
+        """Return the settings of the toy data, and the hash of their directions."""
         settings = self._toy.settings.model_dump(mode="json")
         return {"toy": {**settings, "directions_sha256": directions_hash(self._toy.directions)}}
 
     def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:
-        """Raise `UserError` where the shards in `folder` are sums of other directions."""
+        """Raise `UserError` if the shards in `folder` are sums of other directions."""
         made = manifest["toy"]["directions_sha256"]
         refuse_changed(folder, {DIRECTIONS: made}, {DIRECTIONS: directions_hash(self._toy.directions)})
 
@@ -64,7 +64,7 @@ class ToySource:
         return RowIndex(torch.arange(start, stop, dtype=torch.int32), position, torch.full_like(position, NO_TOKEN))
 
     def rows(self, start: int, stop: int, index: RowIndex) -> Iterator[tuple[int, dict[str, Tensor]]]:
-        """Yield the rows [start, stop), in stretches that end where chunks do."""
+        """Yield the rows [start, stop), chunk by chunk."""
         ends = [*range((start // CHUNK_ROWS + 1) * CHUNK_ROWS, stop, CHUNK_ROWS), stop]
         stretches = zip([start, *ends], ends, strict=False)
         for made in in_order(self._pool, lambda part: self._toy.rows(*part).activations, stretches, self._ahead):

@@ -1,9 +1,9 @@
-"""Write one activation shard, batch by batch; it counts once all of it is there.
+"""Write one activation shard, batch by batch; publish it when it is complete.
 
     with write_shard(path, hooks, index, sequences, dtype, context) as shard:
         shard.append({hook: rows})     # [row, width] on the CPU, in order
 
-`winnow.shards.layout` says what a shard holds.
+`winnow.shards.layout` describes the file.
 """
 
 import json
@@ -41,7 +41,7 @@ class ShardFile:
     def append(self, batch: Mapping[str, Tensor]) -> None:
         """Append the next rows of every hook: tensors [row, width] on the CPU.
 
-        Raises `UserError` where a value is not finite, or not once it is cast to the storage dtype.
+        Raises `UserError` if a value is not finite in the storage dtype.
         """
         count = len(next(iter(batch.values())))
         rows = slice(self.written, self.written + count)
@@ -56,7 +56,7 @@ class ShardFile:
         self.written += count
 
     def finish(self) -> None:
-        """Write where the rows come from, and the statistics, once every row is there."""
+        """Write the index of the rows and the statistics, once every row is written."""
         assert self.written == len(self.index.token), (self.written, len(self.index.token))
         for name, column in zip(RowIndex._fields, self.index, strict=True):
             self._file.write(name, column.numpy())
@@ -65,7 +65,7 @@ class ShardFile:
                 self._file.write(f"statistics/{hook}/{name}", array)
 
     def _refuse_infinite(self, hook: str, values: Tensor) -> None:
-        extremes = torch.stack(torch.aminmax(values)).to(TORCH[self.dtype])  # NaN if any is
+        extremes = torch.stack(torch.aminmax(values)).to(TORCH[self.dtype])  # NaN if any value is NaN
         if extremes.isfinite().all():
             return
         row, dimension = (int(i[0]) for i in torch.where(~values.to(TORCH[self.dtype]).isfinite()))
@@ -81,7 +81,7 @@ class ShardFile:
 def write_shard(
     path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
 ) -> Iterator[ShardFile]:
-    """Yield a `ShardFile` for `hooks` (name -> width); when the block succeeds, the shard is published."""
+    """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds."""
     scratch = new_scratch(max(hooks.values()))
     statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
     with publish_file(path) as partial:

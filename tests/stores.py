@@ -1,6 +1,5 @@
 """Small activation stores for tests: planted features, written as a harvest writes them."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from harvest.write_shard import write_shard
-from winnow.runtime.publish import publish_text
 from winnow.shards.layout import RowIndex, shard_path
+from winnow.shards.manifest import write_manifest
 from winnow.shards.statistics import merge_all, write_statistics
-from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.store import ActivationStore
 
 
 def write_store(
@@ -29,17 +28,22 @@ def write_store(
     hooks = {hook: values.shape[1] for hook, values in activations.items()}
     rows = len(next(iter(activations.values())))
     starts = range(0, rows, rows_per_shard)
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "model": {"name": "planted", "revision": "main", "dtype": "float32", "weights_sha256": "0" * 64},
-        "tokens": {"fingerprint": "planted", "sequences": -(-rows // context), "bos": 0},
-        "hooks": hooks,
-        "context": context,
-        "storage_dtype": dtype,
-        "shards": len(starts),
-        "settings": dict(settings or {}),
-    }
-    publish_text(folder / "manifest.json", json.dumps(manifest))
+    write_manifest(
+        folder,
+        made_from={
+            "model": {"name": "planted", "revision": "main", "dtype": "float32", "weights_sha256": "0" * 64},
+            "tokenizer": "planted",
+            "text": "planted",
+            "tokens": {"fingerprint": "planted", "sequences": -(-rows // context), "bos": 0},
+            "positions": {"skip_first": 0},
+        },
+        hooks=hooks,
+        context=context,
+        storage_dtype=dtype,
+        rows_per_shard=rows_per_shard,
+        shards=len(starts),
+        settings=settings or {},
+    )
     place = torch.arange(rows, dtype=torch.int32)
     for number, start in enumerate(starts):
         part = slice(start, min(rows, start + rows_per_shard))

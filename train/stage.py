@@ -3,7 +3,6 @@
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
 from train.share import refuse_other_sharing, share_of
@@ -12,6 +11,7 @@ from winnow.errors import UserError
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
+from winnow.shards.manifest import read_manifest
 
 
 def train(config: Experiment, ranks: Ranks | None = None) -> None:
@@ -22,7 +22,7 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
     """
     ranks = ranks or this_rank()
     run = Run(Path(config.run))
-    planned = plan_dictionaries(config, _manifest(run.activations), run.dictionaries)
+    planned = plan_dictionaries(config, read_manifest(run.activations).written, run.dictionaries)
     shares = config.train.shard_latents and ranks.total > 1
     with run_lock(run.path, shared=ranks.total > 1), ExitStack() as held:
         refuse_other_settings(planned)
@@ -43,17 +43,6 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
 
                 train_all(config, run.activations, unfinished, ranks)
         _report(run.dictionaries, planned if shares else mine, ranks, already=not unfinished)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    """Read the harvest's manifest; where that fails, let the store say why, which takes longer to load."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        return {**manifest, "hooks": dict(manifest["hooks"])}
-    except (OSError, ValueError, KeyError):
-        from winnow.store import read_manifest
-
-        return read_manifest(folder)
 
 
 def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -> None:

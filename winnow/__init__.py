@@ -1,6 +1,6 @@
 """winnow: what features a language model's activations hold.
 
-Names are loaded when they are first used: a stage that has nothing to do need not wait for torch.
+Names are loaded when they are first used, so that a stage with nothing to do does not wait for torch.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary
     from winnow.errors import UserError
     from winnow.store import ActivationStore
-else:  # a type checker sees no `__getattr__`, and so says of a misspelt name that there is none
+else:  # hidden from the type checker: with a `__getattr__` it would accept misspelt names
     from importlib import import_module
 
     _HOME = {

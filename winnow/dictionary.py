@@ -4,8 +4,8 @@
     f = d.encode(x)                 # [..., n_latents] >= 0
     y = d.decode(f)                 # [..., d_model], in the activations' own units
 
-On disk it is a folder in SAELens' layout (winnow/formats/saelens.py), which SAELens opens, with `training.json` beside
-it: how it came to be. `cfg.json` is written last; a folder without it is no finished dictionary.
+On disk it is a folder in SAELens' layout (winnow/formats/saelens.py), so SAELens opens it too; `training.json` records
+how it was trained. `cfg.json` is written last: a folder without it is not a finished dictionary.
 """
 
 import json
@@ -31,15 +31,15 @@ FORMATS = (saelens.FORMAT, dictionary_learning.FORMAT, sparsify.FORMAT)
 
 
 class Dictionary(nn.Module):
-    """Latents f(x) >= 0 of pre = (x - b_dec) @ W_enc + b_enc, and the reconstruction f @ W_dec + b_dec.
+    """A sparse autoencoder: latents f(x) >= 0 from pre = (x - b_dec) @ W_enc + b_enc; reconstruction f @ W_dec + b_dec.
 
     relu: f = ReLU(pre). topk: the k largest of ReLU(pre), the others zero. With `groups` (sparsify's groupmax): the
-    largest of ReLU(pre) in each of so many groups of consecutive latents. With `threshold` (jumprelu; batchtopk
+    largest of ReLU(pre) in each of `groups` groups of consecutive latents. With `threshold` (jumprelu; batchtopk
     and matryoshka once trained): f = ReLU(pre) where pre > threshold. With `r_mag` and `b_mag` (gated): where
     pre > 0, f = ReLU((x - b_dec) @ (W_enc * exp(r_mag)) + b_mag).
 
-    path: the folder it was loaded from. hook: where its activations come from. provenance: what `training.json`
-    says of how it came to be, empty where there is none.
+    path: the folder it was loaded from. hook: where its activations come from. provenance: the content of
+    `training.json`; empty if there is no such file.
     """
 
     r_mag: Tensor | None
@@ -101,7 +101,7 @@ class Dictionary(nn.Module):
         return f @ self.W_dec + self.b_dec
 
     def forward(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
-        """Reconstruct activations: decode what `encode` finds."""
+        """Encode, then decode."""
         return self.decode(self.encode(x))
 
     def extra_repr(self) -> str:
@@ -116,8 +116,8 @@ class Dictionary(nn.Module):
 def load_dictionary(path: str | Path) -> Dictionary:
     """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/guide/interop.md).
 
-    `hf:owner/name/folder@revision` is one on the Hugging Face Hub, where a revision is a branch, tag or commit;
-    what was fetched once is there without a network too.
+    `hf:owner/name/folder@revision` opens one from the Hugging Face Hub, where a revision is a branch, tag or commit;
+    files fetched before open without a network.
     Raises `UserError` naming the file and what is missing or misshapen in it.
     """
     folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else Path(path)
@@ -125,7 +125,7 @@ def load_dictionary(path: str | Path) -> Dictionary:
     provenance = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
     return Dictionary(
         **contents.tensors,
-        # a batchtopk dictionary is a jumprelu one to SAELens; here it keeps its name
+        # SAELens' layout calls a batchtopk dictionary jumprelu; here it keeps its name
         architecture=section(folder / TRAINING, provenance, "settings").get("architecture", contents.architecture),
         k=contents.k,
         groups=contents.groups,
@@ -136,14 +136,14 @@ def load_dictionary(path: str | Path) -> Dictionary:
 
 
 def format_of(folder: Path) -> Format:
-    """Tell by the weights' file name which program wrote a folder; where there is none, SAELens' layout is expected."""
+    """Tell from the name of the weights file which program wrote a folder; without such a file, assume SAELens."""
     return next((known for known in FORMATS if (folder / known.weights).exists()), saelens.FORMAT)
 
 
 def load_dictionaries(run: str | Path, hook: str | None = None) -> list[Dictionary]:
-    """Open every finished dictionary of a run, or of one hook, by hook, architecture, size, sparsity and seed.
+    """Open every finished dictionary of a run, or of one hook, sorted by hook, architecture, size, sparsity and seed.
 
-    Raises `UserError` where there is no such run, or no finished dictionary at `hook`.
+    Raises `UserError` if there is no such run, or no finished dictionary at `hook`.
     """
     folder = Path(run) / "dictionaries"
     if not Path(run).is_dir():
@@ -173,14 +173,14 @@ def verify_dictionary(dictionary: Dictionary) -> None:
 def save_dictionary(
     dictionary: Dictionary, folder: str | Path, metadata: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """Write a dictionary to `folder`; a reader finds it there complete or not at all.
+    """Write a dictionary to `folder`; a reader finds it complete or not at all.
 
-    metadata: what SAELens calls by the same name (model_name, context_size, prepend_bos, …); the hook's name is
-    added. provenance: the content of `training.json`, to which the hash of the weights is added.
+    metadata: the fields of SAELens' metadata (model_name, context_size, prepend_bos, …); the hook's name is added.
+    provenance: the content of `training.json`; the hash of the weights is added. Raises `UserError` for groupmax.
     """
     folder = Path(folder)
     if dictionary.groups is not None:
-        raise UserError(f"{folder}: SAELens' layout, in which dictionaries are written, knows no groupmax")
+        raise UserError(f"{folder}: dictionaries are saved in SAELens' layout, which has no groupmax")
     folder.mkdir(parents=True, exist_ok=True)
     written = saelens.write_weights(folder, dict(dictionary.named_parameters()))
     publish_text(folder / TRAINING, json.dumps({**provenance, WEIGHTS_SHA256: written}, indent=1) + "\n")

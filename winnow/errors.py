@@ -1,4 +1,4 @@
-"""The error whose message is meant for the person at the keyboard."""
+"""The error that a user can mend, and helpers for its message."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class UserError(ValueError):
-    """Say, in one line, what was expected, what was found, and the remedy.
+    """An error that the user can mend; the message is one line: file, expected, found, remedy.
 
-    A stage prints the message without a traceback and leaves with status 2.
+    A stage prints the message without a traceback and exits with status 2.
     """
 
 
@@ -20,7 +20,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def refuse_changed(path: Path, made_with: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raise `UserError` naming the first setting in which what is on disk differs from what is asked for."""
+    """Raise `UserError` naming the first setting whose value on disk differs from the one asked for."""
     for key in wanted:
         if made_with.get(key) != wanted[key]:
             raise UserError(

@@ -1,12 +1,12 @@
-"""Names on the Hugging Face Hub: the commit that a revision is, a dictionary's files, and in one line what went wrong.
+"""The Hugging Face Hub: resolve revisions to commits, fetch dictionaries, explain failures in one line.
 
-    commit_of("model", "openai-community/gpt2", "main")        # its hash; from the cache where there is no network
-    fetch_dictionary("hf:owner/name/folder@revision")          # the folder of its files in the hub's cache
+    commit_of("model", "openai-community/gpt2", "main")        # its hash; without a network, from the cache
+    fetch_dictionary("hf:owner/name/folder@revision")          # its folder in the hub's cache
 
-A revision is resolved once, and everything is then read at its commit: no repository is seen in two states. What has
-been fetched is found again without a network, also with HF_HUB_OFFLINE=1. Waiting is bounded: a hub that is not there
-is not asked again; a download that brings nothing more is tried five times, a second apart, and that of a data set for
-half a minute.
+A revision is resolved once, and everything is then read at its commit, so a repository that moves on meanwhile does no
+harm. Files fetched before are found without a network, also with HF_HUB_OFFLINE=1. Waiting is bounded: a hub that does
+not answer is asked once; a stalled download is tried five times, a second apart, and that of a data set for half a
+minute.
 """
 
 import logging
@@ -32,9 +32,9 @@ from huggingface_hub.utils import tqdm
 from winnow.errors import UserError, nearest
 
 Kind = Literal["model", "dataset"]
-# What a request may raise. First the base class of the client's HTTP library, which differs from version to version.
+# What a request may raise. The first is the base class of the client's HTTP library, which depends on the version.
 FAILURES: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, EntryNotFoundError, OSError, ValueError)
-# A model's configuration and tokenizer: all small files of its repository's root.
+# A model's configuration and tokenizer: the small files in the root of its repository.
 TOKENIZER_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja"]
 # The files of a dictionary, in every format that `load_dictionary` reads.
 DICTIONARY_FILES = (
@@ -42,11 +42,11 @@ DICTIONARY_FILES = (
     *("activation_whitening.safetensors", "sae.safetensors", "config.json", "ae.pt"),
 )
 TIMEOUT = 10.0  # seconds to wait for an answer
-SHORT = 12  # characters of a commit's hash that are shown
+SHORT = 12  # characters of a commit's hash to show
 
 
 class Address(NamedTuple):
-    """A dictionary on the hub: `hf:owner/name/folder@revision`, where folder and revision may be missing."""
+    """A dictionary on the hub: `hf:owner/name/folder@revision`, where folder and revision are optional."""
 
     repository: str
     folder: str
@@ -54,7 +54,7 @@ class Address(NamedTuple):
 
 
 def parse(address: str) -> Address:
-    """Take `hf:owner/name/folder@revision` apart. Raises `UserError` where that is not what it is."""
+    """Parse `hf:owner/name/folder@revision`. Raises `UserError` for anything else."""
     path, _, revision = address.removeprefix("hf:").partition("@")
     owner, _, rest = path.strip("/").partition("/")
     name, _, folder = rest.partition("/")
@@ -64,55 +64,55 @@ def parse(address: str) -> Address:
 
 
 def commit_of(kind: Kind, name: str, revision: str) -> str:
-    """Find the commit that a branch, tag or commit of a repository is; "" of a local folder.
+    """Resolve a branch, tag or commit of a repository to its commit; "" for a local folder.
 
-    Of a model it also fetches everything but the weights. Raises one of `FAILURES`, which `why` puts into words.
+    For a model it also fetches everything but the weights. Raises one of `FAILURES`, which `why` explains.
     """
     if Path(name).exists():
         return ""
     with quiet():
         if kind == "dataset":
             found = HfApi().dataset_info(name, revision=revision, timeout=TIMEOUT)
-            HfApi().auth_check(name, repo_type="dataset")  # says whether it is gated; `datasets` says so less clearly
+            HfApi().auth_check(name, repo_type="dataset")  # raises if it is gated, more clearly than `datasets` does
             return found.sha or ""
         try:
             return _snapshot(name, revision, TOKENIZER_FILES, but="*/*").name
-        except LocalEntryNotFoundError:  # no network, and a cache which another program has filled with what it needs
+        except LocalEntryNotFoundError:  # no network, and another program filled the cache with only the files it needs
             return _snapshot(name, revision, ["config.json"]).name
 
 
 def keep_commit(kind: Kind, name: str, revision: str, made_with: str) -> str:
-    """Find the commit to read: the one that a run was begun with, where it was; says so where `revision` has moved on.
+    """Return the commit to read: `made_with`, the one a run was begun with, or else the one of `revision`.
 
-    Raises one of `FAILURES` where there is none.
+    Prints a line if `revision` has moved on since. Raises one of `FAILURES` if there is no such commit.
     """
     if not made_with or Path(name).exists():
         return commit_of(kind, name, revision)
     try:
         now = commit_of(kind, name, revision)
-    except FAILURES:  # the branch or the network is gone; the commit may still be had, or be in the cache
+    except FAILURES:  # without the branch or the network, the commit may still exist, or be in the cache
         return commit_of(kind, name, made_with)
     if now == made_with:
         return now
     print(
-        f"{name}: {revision} has moved from {made_with[:SHORT]} to {now[:SHORT]} since this run was begun; the run "
-        f"keeps to {made_with[:SHORT]}, a new run would take the other",
+        f"{name}: {revision} has moved from {made_with[:SHORT]} to {now[:SHORT]} since this run began; the run "
+        f"keeps {made_with[:SHORT]}, a new run would take {now[:SHORT]}",
         file=sys.stderr,
     )
     return commit_of(kind, name, made_with)
 
 
 def model_folder(name: str, commit: str) -> Path:
-    """Name the folder of a model's configuration and tokenizer, which `commit_of` has fetched."""
+    """Return the folder of a model's configuration and tokenizer, which `commit_of` has fetched."""
     if not commit:
         return Path(name)
     return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "snapshots" / commit
 
 
 def fetch_dictionary(address: str) -> Path:
-    """Fetch the files of `hf:owner/name/folder@revision` into the hub's cache, and name their folder there.
+    """Fetch the files of `hf:owner/name/folder@revision` into the hub's cache, and return their folder there.
 
-    Raises `UserError` naming what was looked for, and what is there instead.
+    Raises `UserError` naming the address, the reason, and what is there instead.
     """
     repository, folder, revision = parse(address)
     prefix = f"{folder}/" if folder else ""
@@ -130,7 +130,7 @@ def fetch_dictionary(address: str) -> Path:
 
 
 def why(error: BaseException, name: str, revision: str, kind: Kind = "model") -> str:
-    """Say in one line why something of the repository `name` at `revision` could not be had."""
+    """Explain in one line why the repository `name` could not be read at `revision`."""
     chain = list(_causes(error))
 
     def find(*kinds: type[BaseException]) -> BaseException | None:
@@ -157,7 +157,7 @@ def why(error: BaseException, name: str, revision: str, kind: Kind = "model") ->
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the clients' own warnings (of retries, of missing tokens) from the terminal: errors are said by `why`."""
+    """Silence the clients' own warnings (about retries and missing tokens): `why` explains errors."""
     loggers = [logging.getLogger(name) for name in ("huggingface_hub", "datasets")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -170,7 +170,7 @@ def quiet() -> Iterator[None]:
 
 
 class _OnTerminals(tqdm):
-    """A progress bar that writes nothing into a log file."""
+    """A progress bar that stays silent unless standard error is a terminal."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["disable"] = kwargs.get("disable") or not sys.stderr.isatty()
@@ -178,7 +178,7 @@ class _OnTerminals(tqdm):
 
 
 def _snapshot(name: str, revision: str, paths: list[str], but: str | None = None) -> Path:
-    """Fetch the files that match one of `paths`, and not `but`; the folder's name is the commit."""
+    """Fetch the files that match one of `paths` and not `but`; return their folder, named by the commit."""
     return Path(
         snapshot_download(name, revision=revision, allow_patterns=paths, ignore_patterns=but, tqdm_class=_OnTerminals)
     )

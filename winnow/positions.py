@@ -1,4 +1,4 @@
-"""Which positions of a sequence are kept: a pure function of policy, tokens, sequence number and seed."""
+"""Choose the positions of a sequence to keep: a pure function of policy, tokens, sequence number and seed."""
 
 import numpy as np
 from jaxtyping import Bool, Int32
@@ -11,9 +11,9 @@ def kept_positions(
 ) -> Bool[np.ndarray, "sequence context"]:
     """Mark the positions of each sequence that are harvested.
 
-    `first_sequence` is the number of the first row of `tokens` in the whole text: random positions are
-    drawn from (seed, number of the sequence), whichever process draws them. Where a sequence has fewer
-    allowed positions than are asked for, all of them are kept.
+    `first_sequence` is the number of the first row of `tokens` in the whole text: random positions depend on
+    (seed, number of the sequence) only, not on the process that draws them. A sequence with fewer allowed
+    positions than asked for keeps all of them.
     """
     count, context = tokens.shape
     allowed = np.broadcast_to(np.arange(context) >= policy.skip_first, (count, context)).copy()
@@ -35,10 +35,10 @@ def kept_positions(
 
 
 def position_policy(config: Experiment) -> PositionPolicy:
-    """Give the configured policy, in which `all` is the one that leaves nothing out."""
+    """Return the configured policy; `all` is the policy that drops nothing."""
     return PositionPolicy() if config.harvest.positions == "all" else config.harvest.positions
 
 
 def most_per_sequence(policy: PositionPolicy, context: int) -> int:
-    """Count the positions that a sequence can keep at most."""
+    """Return the largest number of positions that a sequence can keep."""
     return policy.evenly or policy.random or context - policy.skip_first

@@ -4,11 +4,10 @@
     store.hooks                                          # {"blocks.2.hook_resid_post": 128, …}
     store.read("blocks.2.hook_resid_post", 0, 1024)      # float32 [row, width]
 
-Rows are numbered through all shards, in the order of their sequences. Files are opened when they are first
-read, once per process, so a store may be handed to forked and spawned workers.
+Rows are numbered across all shards, in the order of their sequences. Each process opens a file when it first
+reads it, so forked and spawned workers may share a store.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
@@ -26,24 +25,27 @@ from winnow.runtime.hashing import hash_file
 from winnow.shards.contiguous import ContiguousReader
 from winnow.shards.dtypes import TORCH
 from winnow.shards.layout import RowIndex, Sidecar, read_sidecar, shard_path
+from winnow.shards.manifest import read_manifest
 from winnow.shards.statistics import HookStatistics
 
-FORMAT_VERSION = 1
 REMEDY = "python -m harvest --repair --config FILE makes it again"
 
 
 class ActivationStore:
-    """The activations of one harvest, as far as it has come.
+    """The activations of one harvest, finished or not.
 
+    `manifest`: the content of manifest.json (winnow/shards/manifest.py). `hooks`: name -> width.
     Raises `UserError` where `path` holds no harvest, or one of another format.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.manifest: dict[str, Any] = read_manifest(self.path)
-        self.hooks: dict[str, int] = self.manifest["hooks"]
-        self.context: int = self.manifest["context"]
-        self._shards = list(finished_shards(self.path, self.manifest["shards"]))
+        manifest = read_manifest(self.path)
+        self.manifest = manifest.written
+        self.hooks = manifest.hooks
+        self.context = manifest.context
+        self._planned = manifest.shards
+        self._shards = list(finished_shards(self.path, manifest.shards))
         self._starts = [0, *accumulate(sidecar.rows for _, sidecar in self._shards)]
         self._files: dict[Path, ContiguousReader] = {}
 
@@ -59,8 +61,8 @@ class ActivationStore:
 
     @property
     def complete(self) -> bool:
-        """Whether every shard of the harvest is there."""
-        return len(self._shards) == self.manifest["shards"]
+        """Whether every shard of the harvest is finished."""
+        return len(self._shards) == self._planned
 
     def read(self, hook: str, start: int, stop: int) -> Float[Tensor, "row width"]:
         """Read rows [start, stop) of a hook as float32.
@@ -72,13 +74,13 @@ class ActivationStore:
         return out
 
     def read_into(self, out: Float[Tensor, "row width"], hook: str, start: int) -> None:
-        """Fill `out`, on the CPU, with rows of a hook from `start` on, cast to its dtype."""
+        """Fill `out`, a CPU tensor, with the rows of a hook from `start` on, cast to the dtype of `out`."""
         self._width(hook)
         name = f"activations/{hook}"
         count = out.shape[0]
         for file, row, place in self._spans(start, start + count):
             dtype = str(file[name].attributes["dtype"])
-            target = out if place.stop - place.start == count else out[place]  # a slice takes as long as 20 kB
+            target = out if place.stop - place.start == count else out[place]  # slicing takes as long as reading 20 kB
             fits = target.dtype == TORCH[dtype] and target.is_contiguous()
             stored = target if fits else torch.empty(target.shape, dtype=TORCH[dtype])
             file.read_into((stored.view(torch.uint16) if dtype == "bfloat16" else stored).numpy(), name, row)
@@ -88,9 +90,9 @@ class ActivationStore:
     def read_runs_into(
         self, out: Shaped[Tensor, "row width"], hook: str, starts: np.ndarray, counts: np.ndarray
     ) -> None:
-        """Fill `out`, on the CPU and of the stored dtype, with runs of rows one after the other.
+        """Fill `out`, a CPU tensor of the stored dtype, with runs of rows one after the other.
 
-        Run i is `counts[i]` rows from `starts[i]` on. Many short runs cost little more than their bytes.
+        Run i is the `counts[i]` rows from `starts[i]` on. Many short runs cost little more than reading their bytes.
         """
         self._width(hook)
         name = f"activations/{hook}"
@@ -106,7 +108,7 @@ class ActivationStore:
                 self._file(shard).read_runs(stored, name, begin - first, ends[here] - begin, place)
 
     def tokens(self, start: int, stop: int) -> RowIndex:
-        """Read where rows [start, stop) come from: sequence, position, token, int32 [row] each."""
+        """Read sequence, position and token of rows [start, stop): int32 [row] each."""
         columns = [torch.empty(stop - start, dtype=torch.int32) for _ in RowIndex._fields]
         for file, row, place in self._spans(start, stop):
             for column, name in zip(columns, RowIndex._fields, strict=True):
@@ -114,7 +116,7 @@ class ActivationStore:
         return RowIndex(*columns)
 
     def statistics(self, hook: str) -> HookStatistics:
-        """Read the distribution of a hook over everything harvested.
+        """Read the statistics of a hook over the whole harvest.
 
         Raises `UserError` while the harvest is not finished.
         """
@@ -126,18 +128,18 @@ class ActivationStore:
             return HookStatistics.read(file[hook])
 
     def shard_statistics(self, hook: str) -> Iterator[HookStatistics]:
-        """Read the distribution of a hook in each finished shard, in order."""
+        """Read the statistics of a hook in each finished shard, in order."""
         for shard, _ in self._shards:
             with h5py.File(shard) as file:
                 yield HookStatistics.read(file[f"statistics/{hook}"])
 
     def verify(self) -> None:
-        """Hash every finished shard. Raises `UserError` naming the first that is not what it was, and how."""
+        """Hash every finished shard. Raises `UserError` naming the first damaged one, and what is wrong with it."""
         for _ in self.verify_shards():
             pass
 
     def verify_shards(self) -> Iterator[int]:
-        """Hash the finished shards one after the other, yielding the bytes of each; raises as `verify` does."""
+        """Hash the finished shards one by one, yielding the size of each in bytes; raises as `verify` does."""
         for shard, sidecar in self._shards:
             verify_shard(shard, sidecar)
             yield sidecar.bytes
@@ -150,13 +152,13 @@ class ActivationStore:
         return self.hooks[hook]
 
     def place(self, hook: str, row: int) -> tuple[Path, int]:
-        """Name the file and the byte at which a row of a hook begins."""
+        """Return the file and the byte at which a row of a hook begins."""
         file, local, _ = next(self._spans(row, row + 1))
         stored = file[f"activations/{hook}"]
         return file.path, stored.offset + local * stored.shape[1] * stored.dtype.itemsize
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[ContiguousReader, int, slice]]:
-        """Split rows [start, stop) by shard: its file, the first row in it, the place in the result."""
+        """Split rows [start, stop) by shard: the shard's file, the first row in it, the slice of the result."""
         if not 0 <= start <= stop <= self.rows:
             raise IndexError(f"{self.path}: rows {start} to {stop} of {self.rows}")
         at = start
@@ -175,25 +177,11 @@ class ActivationStore:
         return self._files[path]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": {}}  # another process opens its own
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read `manifest.json` of a folder of shards, or say what is in the way."""
-    path = folder / "manifest.json"
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is {folder} a folder of activations? run make harvest") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{path}: format version {manifest.get('format_version')}, this winnow reads {FORMAT_VERSION}")
-    return manifest
+        return {**self.__dict__, "_files": {}}  # another process opens the files itself
 
 
 def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
-    """Yield the shards that have their sidecar, in order."""
+    """Yield the shards that have a sidecar, in order."""
     for number in range(count):
         path = shard_path(folder, number)
         sidecar = read_sidecar(path)
@@ -202,7 +190,7 @@ def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
 
 
 def verify_shard(shard: Path, sidecar: Sidecar) -> None:
-    """Raise `UserError` where a shard's bytes are not those that its sidecar says."""
+    """Raise `UserError` if the size or hash of a shard differs from its sidecar."""
     check_size(shard, sidecar)
     found = hash_file(shard)
     if found != sidecar.sha256:
@@ -210,7 +198,7 @@ def verify_shard(shard: Path, sidecar: Sidecar) -> None:
 
 
 def check_size(shard: Path, sidecar: Sidecar) -> None:
-    """Raise `UserError` where a shard is missing or has not the size its sidecar says."""
+    """Raise `UserError` if a shard is missing or its size differs from its sidecar."""
     if not shard.exists():
         raise UserError(f"{shard}: missing, its sidecar is there; {REMEDY}")
     size = shard.stat().st_size

@@ -11,7 +11,7 @@ from winnow.errors import UserError
 
 
 class TokenFile(NamedTuple):
-    """What a token file holds, and rows of it on request."""
+    """An open token file: its attributes, and `read` for its rows."""
 
     path: Path
     sequences: int
@@ -19,14 +19,14 @@ class TokenFile(NamedTuple):
     fingerprint: str
     tokenizer: str
     text: str
-    bos: int  # the token that starts every sequence, -1 for none
+    bos: int  # the token that starts every sequence; -1: none
     tokenizer_revision: str = "main"
-    tokenizer_commit: str = ""  # the commit of its repository on the hub; "" for a local folder
-    text_commit: str = ""  # that of the data set
+    tokenizer_commit: str = ""  # commit of the model's repository on the hub; "" for a local folder
+    text_commit: str = ""  # commit of the data set on the hub; "" for other text
 
     @property
     def model(self) -> dict[str, str]:
-        """Name, revision and commit of the model whose tokenizer made them, as a store's manifest has them."""
+        """Name, revision and commit of the model whose tokenizer made the tokens, as in a manifest."""
         return {"name": self.tokenizer, "revision": self.tokenizer_revision, "commit": self.tokenizer_commit}
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -36,16 +36,17 @@ class TokenFile(NamedTuple):
 
 
 def open_tokens(path: Path) -> TokenFile:
-    """Open a token file. Raises `UserError` where there is none, or it cannot be read as one."""
+    """Open a token file. Raises `UserError` if it is missing or is not a token file."""
     if not path.exists():
         raise UserError(f"{path}: no such file; run make tokens first")
     try:
         with h5py.File(path) as file:
             sequences, context = file["tokens"].shape  # type: ignore[union-attr]
-            said: dict[str, Any] = dict(file.attrs)
-            made_from = (said["fingerprint"], said["tokenizer"], said["text"], int(said["bos"]))
-            revision = json.loads(said["settings"])["model.revision"]
-            commits = (said.get("tokenizer_commit", ""), said.get("text_commit", ""))
+            attributes: dict[str, Any] = dict(file.attrs)
+            fingerprint, bos = attributes["fingerprint"], int(attributes["bos"])
+            made_from = (fingerprint, attributes["tokenizer"], attributes["text"], bos)
+            revision = json.loads(attributes["settings"])["model.revision"]
+            commits = (attributes.get("tokenizer_commit", ""), attributes.get("text_commit", ""))
             return TokenFile(path, sequences, context, *made_from, revision, *commits)
     except (OSError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a token file of winnow ({error}); delete it, and run make tokens") from error

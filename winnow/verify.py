@@ -1,4 +1,4 @@
-"""Hash every shard and dictionary of a run again, and compare with what was noted when they were written.
+"""Hash every shard and dictionary of a run, and compare with the hashes noted when they were written.
 
 python -m winnow.verify --config configs/demo.toml
 """
@@ -14,7 +14,7 @@ from winnow.store import ActivationStore
 
 
 def verify(config: Experiment) -> None:
-    """Check the whole run. Raises `UserError` naming the first file that is not what it was, and how."""
+    """Check the whole run. Raises `UserError` naming the first damaged file, and what is wrong with it."""
     run = Run(Path(config.run))
     store = ActivationStore(run.activations)
     with progress_bar("verify", store.bytes, "bytes") as bar:

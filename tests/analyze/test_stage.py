@@ -200,7 +200,7 @@ def test_without_tokens_the_remedy_is_named(experiment):
 @pytest.mark.usefixtures("bare_page")
 def test_without_activations_the_remedy_is_named(experiment):
     shutil.rmtree(ROOT / experiment.run / "activations")
-    with pytest.raises(UserError, match=r"manifest.json: no such file; run make harvest first$"):
+    with pytest.raises(UserError, match=r"manifest.json: no such file; .* run make harvest$"):
         measure_run(experiment)
 
 

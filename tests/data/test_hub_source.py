@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_keeps_to_the_commit_it_was_begun_with(
     finally:
         repository.refs["main"] = before
     assert done.status == 0, done.err
-    assert f"{TEXT}: main has moved from {before[:12]} to {after[:12]} since this run was begun" in done.err
+    assert f"{TEXT}: main has moved from {before[:12]} to {after[:12]} since this run began" in done.err
     np.testing.assert_array_equal(tokens_of(tmp_path / "run"), expected)
 
 
@@ -179,7 +179,7 @@ def test_a_download_that_breaks_off_is_one_line(hub: Hub, client: Client, config
     refusal = everything.refusal
     assert everything.waited < 30  # seconds
     assert refusal.startswith(f"data: text.source = hub:{TEXT}: reading failed after 600 documents (")
-    assert "the same command goes on from what is complete" in refusal
+    assert "the same command resumes after the last finished part" in refusal
     assert LOCAL_WORKS_TOO in refusal
     assert client.run("data", "--config", config, "--text.tokens", "1000000").status == 0  # and so it does
 

@@ -117,6 +117,23 @@ def test_only_what_is_missing_is_made_and_equals_what_was_lost(config: Path, tmp
     assert (folder / "shard-00000.h5").stat().st_mtime_ns == kept
 
 
+def test_a_missing_manifest_is_written_again(config: Path, tmp_path: Path):
+    harvest(load(config))
+    path = tmp_path / "run" / "activations" / "manifest.json"
+    before = path.read_bytes()
+    path.unlink()
+    harvest(load(config))
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_manifest_is_refused(config: Path, tmp_path: Path):
+    harvest(load(config))
+    path = tmp_path / "run" / "activations" / "manifest.json"
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(UserError, match=r"manifest\.json: not valid JSON .*; restore it from a copy, or delete it and"):
+        harvest(load(config))
+
+
 def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Path, tmp_path: Path):
     command = [sys.executable, "-m", "tests.harvest.doomed", str(config), str(tmp_path / "doomed"), "--random", "15"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

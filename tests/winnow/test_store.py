@@ -1,6 +1,5 @@
 """Shards and the store that reads them: round trip, refusals, damage."""
 
-import json
 import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ import torch
 from harvest.write_shard import write_shard
 from winnow.errors import UserError
 from winnow.shards.layout import RowIndex, read_sidecar, shard_path
-from winnow.store import FORMAT_VERSION, ActivationStore
+from winnow.shards.manifest import write_manifest
+from winnow.store import ActivationStore
 
 HOOKS = {"blocks.0.hook_resid_post": 5, "blocks.0.mlp.hook_post": 7}
 CONTEXT = 4
@@ -30,13 +30,16 @@ def index(start: int, stop: int) -> RowIndex:
 
 def make_store(folder: Path, shard_rows: Sequence[int] = (12, 12, 4), dtype: str = "float32") -> ActivationStore:
     folder.mkdir(exist_ok=True)
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "hooks": HOOKS,
-        "context": CONTEXT,
-        "shards": len(shard_rows),
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(
+        folder,
+        made_from={"toy": {"directions_sha256": "0" * 64}},
+        hooks=HOOKS,
+        context=CONTEXT,
+        storage_dtype=dtype,
+        rows_per_shard=max(shard_rows),
+        shards=len(shard_rows),
+        settings={},
+    )
     start = 0
     for number, count in enumerate(shard_rows):
         stop = start + count
@@ -148,17 +151,6 @@ def test_unknown_hook_names_the_nearest(tmp_path: Path):
 def test_rows_that_do_not_exist(tmp_path: Path):
     with pytest.raises(IndexError, match="rows 20 to 29 of 28"):
         make_store(tmp_path).read("blocks.0.hook_resid_post", 20, 29)
-
-
-def test_a_folder_without_manifest(tmp_path: Path):
-    with pytest.raises(UserError, match=r"manifest\.json: no such file; is .* a folder of activations"):
-        ActivationStore(tmp_path)
-
-
-def test_a_manifest_of_another_version(tmp_path: Path):
-    (tmp_path / "manifest.json").write_text('{"format_version": 99}')
-    with pytest.raises(UserError, match="format version 99, this winnow reads 1"):
-        ActivationStore(tmp_path)
 
 
 def _sum(store: ActivationStore) -> float:

@@ -32,10 +32,10 @@ def load_experiment(
     flags: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
 ) -> Experiment:
-    """Read the file that `--config` names, override it by the other arguments, and validate.
+    """Read the file that `--config` names, override it with the other arguments, and validate.
 
-    `flags` and `lists` map the names of options that `program` knows besides the settings to their help. Each flag is
-    a bool attribute of the result; each list takes the words that follow it (`--runs a b`), a list of them.
+    `flags` and `lists` map the options that `program` has besides the settings to their help text. A flag becomes a
+    bool attribute of the result; a list takes the words that follow it (`--runs a b`).
     Raises `UserError` naming the file or the key, and the remedy.
     """
     arguments = _gather(arguments, lists or {})
@@ -62,7 +62,7 @@ def load_experiment(
         return settings(**(_read_toml(path) if path else {}))
     except ValidationError as error:
         where = f"{path}: " if path else ""
-        # of a setting that is a word or a table, say what is wrong with the table
+        # where a setting may be a word or a table, report the error in the table
         errors = [dict(e) for e in error.errors() if len(error.errors()) == 1 or "literal['all']" not in e["loc"]]
         raise UserError(where + "; ".join(map(_describe, errors))) from error
     except SettingsError as error:
@@ -70,7 +70,7 @@ def load_experiment(
 
 
 def _gather(arguments: Sequence[str], lists: Mapping[str, str]) -> list[str]:
-    """Join the words that follow an option of several into one argument: `--runs a b` to `--runs ["a", "b"]`."""
+    """Join the words that follow a list option into one argument: `--runs a b` to `--runs ["a", "b"]`."""
     gathered: list[str] = []
     rest = list(arguments)
     while rest:
@@ -81,7 +81,7 @@ def _gather(arguments: Sequence[str], lists: Mapping[str, str]) -> list[str]:
             while rest and not rest[0].startswith("--"):
                 words.append(rest.pop(0))
             if not words:
-                raise UserError(f"{word}: name at least one after it")
+                raise UserError(f"{word}: expected at least one value after it")
             gathered.append(json.dumps(words))
     return gathered
 

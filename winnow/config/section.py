@@ -1,4 +1,4 @@
-"""What every table of a configuration is: strict, frozen, each of its settings described where it is defined."""
+"""The base class of every table of a configuration: strict and frozen."""
 
 from typing import Annotated
 
@@ -10,6 +10,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """One table of the file; knows no key that it does not define."""
+    """One table of the file; refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

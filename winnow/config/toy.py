@@ -1,4 +1,4 @@
-"""What toy data assume: the table `[toy]`, every assumption a setting with its reason.
+"""The table `[toy]`: every assumption of toy data is a setting, described with its reason.
 
 The defaults are the reference of the published sweep (Sharkey et al. 2022). Nothing here imports torch.
 """
@@ -13,56 +13,56 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ToySettings(Section):
-    """Activations with a known answer, in place of a language model's."""
+    """Synthetic activations with known features, in place of a language model's."""
 
     rows: Count = Field(default=1_000_000, description="rows in the store; evaluation rows come behind them")
     d_model: Count = Field(default=256, description="dimensions h; few, so that a sweep is quick")
     n_features: Count = Field(
         default=512,
-        description="ground-truth features G; more than dimensions, since superposition is what dictionaries are for",
+        description="ground-truth features G; more than dimensions, because dictionaries are for superposition",
     )
     active: Positive = Field(
         default=5.0,
-        description="features active in a row, on average (k); few, since without sparsity nothing tells them apart",
+        description="features active in a row, on average (k); few, because only sparsity lets one separate them",
     )
     directions: Literal["sphere", "learned", "antipodal"] = Field(
         default="sphere",
-        description="how features lie; sphere: at random, as if the model cared little; learned: as a small "
-        "autoencoder packs features of which one fires at a time, so with fewer positive overlaps than chance gives; "
-        "antipodal: a share of them in opposite pairs, which features that never fire together can afford",
+        description="directions of the features; sphere: uniformly random; learned: as a small autoencoder packs "
+        "features that fire one at a time, with fewer positive overlaps than random ones; antipodal: a share of them "
+        "in opposite pairs, which costs nothing if the two never fire together",
     )
     antipodal_share: Share = Field(
-        default=0.5, description="antipodal: share of the features that belong to a pair; half, so both kinds are there"
+        default=0.5, description="antipodal: share of the features that belong to a pair; half, to have both kinds"
     )
     decay: float = Field(
         default=0.99,
         gt=0,
         le=1,
-        description="λ, how fast features become rarer: words, and what they are about, are many and mostly rare; "
-        "1 gives all features one frequency",
+        description="λ, how fast features become rarer: most words and topics are rare; 1 gives all features the same "
+        "frequency",
     )
     decay_form: Literal["geometric", "power"] = Field(
         default="geometric",
         description="probability of feature i from its uniform u, rescaled to the mean number active; geometric: "
-        "u·λ^i, as published; power: u^(λ·i), whose tail is heavier, like that of words",
+        "u·λ^i, as published; power: u^(λ·i), with a heavier tail, like that of words",
     )
     common: Share = Field(
         default=0.5,
-        description="share of a feature's normal that is due to causes it shares with others: features of one topic "
+        description="share of the variance of a feature's normal that comes from shared causes: features of one topic "
         "fire together; 0: they fire independently",
     )
     causes: Count = Field(
         default=32,
-        description="number of shared causes, like topics: the fewer, the stronger two features correlate (root mean "
-        "square of their normals' correlation: common / √causes)",
+        description="number of shared causes, such as topics; with fewer, features correlate more (root mean square "
+        "correlation of their normals: common / √causes)",
     )
     magnitude: Literal["uniform", "half-normal", "constant"] = Field(
         default="uniform",
         description="how strongly an active feature fires: uniform on [0, 1], as published, |normal|, or 1; real "
-        "magnitudes vary, and small ones are what a threshold takes for interference",
+        "magnitudes vary, and a threshold confuses small ones with interference",
     )
     seed: Natural = Field(
-        default=0, description="of directions, correlations and rows; each draws from a stream of its own"
+        default=0, description="seed of directions, correlations and rows, each from its own random stream"
     )
 
     @model_validator(mode="after")
@@ -83,5 +83,5 @@ class ToySettings(Section):
 
     @property
     def scale(self) -> float:
-        """The factor, at most 1, that makes `active` features fire on average: exact, not estimated from a batch."""
+        """The factor, at most 1, that makes `active` features fire on average; exact, not estimated from a batch."""
         return self.active / sum(self.mean_before_scale())

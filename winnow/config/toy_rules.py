@@ -1,4 +1,4 @@
-"""Which settings of an experiment still mean something beside `[toy]`: those that no language model is needed for."""
+"""Refuse the settings that mean nothing beside `[toy]`: those of the language model and its text."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ MEANINGFUL = {"model": {"device"}, "text": set[str](), "harvest": {"storage_dtyp
 
 
 def refuse_beside_toy(experiment: BaseModel) -> None:
-    """Raise `ValueError` naming the first setting that is given and has no meaning for toy data."""
+    """Raise `ValueError` naming the first setting in use that means nothing for toy data."""
     for name, kept in MEANINGFUL.items():
         for key in sorted(getattr(experiment, name).model_fields_set - kept):
             raise ValueError(f"{name}.{key} has no meaning beside [toy], whose rows no model computes; remove either")
@@ -27,7 +27,7 @@ def refuse_beside_toy(experiment: BaseModel) -> None:
 
 
 def without_meaningless(resolved: dict[str, Any]) -> dict[str, Any]:
-    """Leave the settings out, of a dumped experiment with `[toy]`, that `refuse_beside_toy` would refuse."""
+    """Drop from a dumped experiment with `[toy]` the settings that `refuse_beside_toy` would refuse."""
     kept = {
         name: {key: value for key, value in resolved[name].items() if key in keys} for name, keys in MEANINGFUL.items()
     }

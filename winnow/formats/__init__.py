@@ -1,1 +1,1 @@
-"""Dictionaries of other programs, and the layout that winnow writes: a file for each."""
+"""Read dictionaries that other programs saved, and write winnow's: one file per format."""

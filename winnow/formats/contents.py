@@ -1,8 +1,8 @@
-"""What a dictionary's folder says, whichever program wrote it, and the checks that every format needs.
+"""The common form into which every format is read, and the checks that the formats share.
 
-Each format has a module beside this one (saelens.py, dictionary_learning.py, sparsify.py) whose `read` brings its
-files to one form: latents are a function of (x - b_dec) @ W_enc + b_enc, with no setting left to remember. What
-cannot be brought to it is refused by name.
+Each format has a module beside this one (saelens.py, dictionary_learning.py, sparsify.py). Its `read` converts the
+files to one form: latents are a function of (x - b_dec) @ W_enc + b_enc, and every scaling is folded into the
+weights. A dictionary that does not fit this form is refused, naming the setting.
 """
 
 import json
@@ -19,13 +19,13 @@ from winnow.errors import UserError
 
 
 class Contents(NamedTuple):
-    """What a dictionary's folder says."""
+    """A dictionary in the common form."""
 
     architecture: str  # relu, topk, batchtopk, jumprelu, gated, matryoshka, groupmax
-    tensors: dict[str, Tensor]  # as `Dictionary` calls them, float32; of a gated one, b_enc is the gate's bias
-    k: int | None = None  # topk: latents that may be active
-    groups: int | None = None  # groupmax: groups of consecutive latents, in each of which one may be active
-    metadata: Mapping[str, Any] = {}  # as SAELens calls it: model_name, hook_name, …
+    tensors: dict[str, Tensor]  # by their names in `Dictionary`, float32; gated: b_enc is the gate's bias
+    k: int | None = None  # topk: number of latents that may be active
+    groups: int | None = None  # groupmax: number of groups of consecutive latents, one latent active in each
+    metadata: Mapping[str, Any] = {}  # by SAELens' names: model_name, hook_name, …
 
 
 class Format(NamedTuple):
@@ -38,7 +38,7 @@ class Format(NamedTuple):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, or say in one line what is in the way."""
+    """Read a JSON object. Raises `UserError` if that is not what the file holds."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -51,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Read every tensor of a file, or say in one line what is in the way."""
+    """Read every tensor of a file. Raises `UserError` if it is missing or damaged."""
     try:
         return load_file(path)
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def section(path: Path, config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Give the object under a key of a configuration; where there is none, an empty one."""
+    """Return the object under a key of a configuration; an empty one if the key is missing."""
     value = config.get(name)
     if value is not None and not isinstance(value, dict):
         raise UserError(f"{path}: {name} should be an object, found {value!r}")
@@ -69,7 +69,7 @@ def section(path: Path, config: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def flag(path: Path, config: Mapping[str, Any], name: str, default: bool = False) -> bool:
-    """Give the boolean under a key of a configuration."""
+    """Return the boolean under a key of a configuration."""
     value = config.get(name)
     if value is not None and not isinstance(value, bool):
         raise UserError(f"{path}: {name} should be true or false, found {value!r}")
@@ -77,7 +77,7 @@ def flag(path: Path, config: Mapping[str, Any], name: str, default: bool = False
 
 
 def count(path: Path, config: Mapping[str, Any], name: str) -> int:
-    """Give the positive integer under a key of a configuration."""
+    """Return the positive integer under a key of a configuration."""
     value = config.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UserError(f"{path}: {name} should be a positive integer, found {value!r}")
@@ -85,7 +85,7 @@ def count(path: Path, config: Mapping[str, Any], name: str) -> int:
 
 
 def active(path: Path, config: Mapping[str, Any], n_latents: int) -> int:
-    """Give k, of which there cannot be more than latents."""
+    """Return k, checked to be at most `n_latents`."""
     k = count(path, config, "k")
     if k > n_latents:
         raise UserError(f"{path}: k = {k} is more than its {n_latents} latents")
@@ -95,10 +95,10 @@ def active(path: Path, config: Mapping[str, Any], n_latents: int) -> int:
 def checked(
     path: Path, stored: Mapping[Any, Any], shapes: Mapping[str, tuple[int, ...]], config: str
 ) -> dict[str, Tensor]:
-    """Give the tensors of `shapes` in float64.
+    """Return the tensors named in `shapes` as float64.
 
-    Raises `UserError` where one is missing, has another shape than follows from the file named `config`, or holds
-    what is no finite number.
+    Raises `UserError` if one is missing, has another shape than the file named `config` implies, or holds a value
+    that is not a finite number.
     """
     found: dict[str, Tensor] = {}
     for name, shape in shapes.items():
@@ -115,12 +115,12 @@ def checked(
 
 
 def in_memory(value: Any) -> bool:
-    """Tell a tensor that has its values from a sparse one, and from one that has a shape alone."""
+    """Tell whether a value is a dense tensor with its data, not sparse and not on the meta device."""
     return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
 
 
 def fold_decoder_norm(tensors: dict[str, Tensor]) -> None:
-    """Bring latents that are ranked, and read, times their decoder norm to a unit decoder."""
+    """Multiply the encoder by each latent's decoder norm, and scale the decoder's rows to norm 1."""
     norm = torch.linalg.vector_norm(tensors["W_dec"], dim=1).clamp(min=1e-8)  # (n,)
     tensors["W_enc"] = tensors["W_enc"] * norm
     tensors["b_enc"] = tensors["b_enc"] * norm
@@ -136,5 +136,5 @@ def subtract_b_dec(tensors: dict[str, Tensor]) -> None:
 
 
 def in_float32(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Round what has been computed in float64."""
+    """Round the tensors to float32."""
     return {name: tensor.float().contiguous() for name, tensor in tensors.items()}

@@ -1,11 +1,11 @@
-"""dictionary_learning's layout of a dictionary on disk (saprmarks/dictionary_learning).
+"""Read a dictionary in dictionary_learning's layout (saprmarks/dictionary_learning).
 
 config.json    {"trainer": {dict_class, activation_dim, dict_size, k, lm_name, submodule_name, …}, "buffer": {…}}
 ae.pt          a state dict, pickled; encoder.weight [n, d], decoder.weight [d, n], … by class
 
-The pickle is never run: torch reads tensors and plain containers out of it, and refuses anything else. What the
-dictionary computes is what dictionary_learning's own `utils.load_dictionary` gives, which scales an `AutoEncoder` to
-unit decoder rows.
+The pickle is never executed: torch reads only tensors and plain containers from it. The dictionary computes the same
+as one from dictionary_learning's own `utils.load_dictionary`, which scales the decoder rows of an `AutoEncoder` to
+norm 1.
 """
 
 import pickle
@@ -47,7 +47,7 @@ def read(folder: Path) -> Contents:
     if known is None:
         raise UserError(f"{config_path}: dict_class {trainer.get('dict_class')!r} is none of {', '.join(_CLASSES)}")
     if section(config_path, config, "buffer").get("io") == "in_and_out":
-        raise UserError(f"{config_path}: a transcoder (buffer.io = 'in_and_out') is no dictionary of one hook")
+        raise UserError(f"{config_path}: a transcoder (buffer.io = 'in_and_out') is not a dictionary of one hook")
     architecture, build = known
     d_model, n_latents = (count(config_path, trainer, name) for name in ("activation_dim", "dict_size"))
     stored = _read_state(path)
@@ -66,19 +66,19 @@ FORMAT = Format("dictionary_learning", CONFIG, WEIGHTS, read)
 
 
 def _read_state(path: Path) -> Stored:
-    """Load tensors without running the pickle that they are in."""
+    """Load the tensors without executing the pickle."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the dictionary is incomplete") from None
     except pickle.UnpicklingError as error:
-        # torch's own text advises to run the pickle
+        # torch's own message recommends executing the pickle
         asked_for = re.search(r"GLOBAL (\S+)", str(error))
         what = f" ({asked_for[1]})" if asked_for else ""
         raise UserError(
             f"{path}: holds more than tensors{what}; a pickle can run any program, so it is not opened"
         ) from error
-    except Exception as error:  # of a damaged file, torch raises what its bytes happen to lead to
+    except Exception as error:  # on a damaged file torch may raise anything
         reason = str(error).split(". ")[0].splitlines()[:1] or [type(error).__name__]
         raise UserError(f"{path}: cannot be read as PyTorch's format ({reason[0]})") from error
     if not isinstance(state, Mapping):
@@ -87,13 +87,13 @@ def _read_state(path: Path) -> Stored:
 
 
 def _take(path: Path, stored: Stored, named: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Tensor]:
-    """Check the tensors of `named` ({ours: (theirs, shape)}) and give them by our names."""
+    """Check the tensors of `named` ({our name: (their name, shape)}) and return them by our names."""
     found = checked(path, stored, dict(named.values()), CONFIG)
     return {ours: found[theirs] for ours, (theirs, _) in named.items()}
 
 
 def _linear(path: Path, stored: Stored, d: int, n: int, **others: tuple[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Take two `nn.Linear`, whose weights are [out, in], and others."""
+    """Take two `nn.Linear`, whose weights are [out, in], and the tensors of `others`."""
     tensors = _take(path, stored, {"W_enc": ("encoder.weight", (n, d)), "W_dec": ("decoder.weight", (d, n)), **others})
     return {**tensors, "W_enc": tensors["W_enc"].T, "W_dec": tensors["W_dec"].T}
 
@@ -104,7 +104,7 @@ def _matrices(path: Path, stored: Stored, d: int, n: int, **others: tuple[str, t
 
 
 def _for_all(tensors: dict[str, Tensor], n: int) -> dict[str, Tensor]:
-    """Give each latent the one threshold; where there is none yet, it is -1."""
+    """Repeat the single threshold for every latent; -1 means that training has not set it yet."""
     return {**tensors, "threshold": tensors["threshold"].expand(n)}
 
 

@@ -1,12 +1,12 @@
-"""SAELens' layout of a dictionary on disk, and what its settings mean.
+"""Read and write a dictionary in SAELens' layout.
 
 cfg.json               architecture, d_in, d_sae, k, …; metadata: model_name, hook_name, …
 sae_weights.safetensors    W_enc [d, n], W_dec [n, d], b_dec [d] and, by architecture, b_enc [n] (standard, topk,
                        jumprelu), threshold [n] (jumprelu), b_gate, b_mag, r_mag [n] (gated)
 
-Checkpoints of a training are read too (batchtopk and matryoshka_batchtopk then have their own names, and one
-topk_threshold), and so are files from before SAELens 6. A setting that cannot be brought to our form is refused by
-name.
+`read` also takes checkpoints of an unfinished training (there batchtopk and matryoshka_batchtopk have their own names
+and a single topk_threshold) and files from before SAELens 6. It refuses, by name, a setting that cannot be folded into
+the weights.
 """
 
 from collections.abc import Mapping
@@ -55,9 +55,9 @@ _BY_ARCHITECTURE = {
     "matryoshka": ("b_enc",),
     "gated": ("b_gate", "b_mag", "r_mag"),
 }
-_RANKED = ("topk", "batchtopk", "matryoshka")  # architectures for which rescale_acts_by_decoder_norm means something
+_RANKED = ("topk", "batchtopk", "matryoshka")  # architectures that have the setting rescale_acts_by_decoder_norm
 
-# Organisations on the hub that older models moved into; TransformerLens 3 knows these models without them.
+# Older models moved into these organisations on the hub; TransformerLens 3 knows the models without them.
 _MOVED_INTO = ("openai-community/", "distilbert/")
 
 
@@ -90,7 +90,7 @@ FORMAT = Format("SAELens", CONFIG, WEIGHTS, read)
 def describe(
     rule: str, architecture: str, d_model: int, n_latents: int, k: int | None, metadata: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Compose the content of cfg.json for a dictionary in the form that `read` returns.
+    """Compose cfg.json for a dictionary in the form that `read` returns.
 
     rule: how latents are chosen: relu, topk, jumprelu or gated. architecture: how the dictionary was trained.
     """
@@ -104,7 +104,7 @@ def describe(
         "normalize_activations": "none",
         "reshape_activations": "hook_z" if str(metadata.get("hook_name")).endswith("hook_z") else "none",
         "metadata": {
-            # SAELens takes a file without this version for one of its format before 6
+            # without it, SAELens takes the file for one from before SAELens 6
             "sae_lens_version": "6.54.0",
             "sae_lens_training_version": None,
             "training_architecture": THEIR_NAME.get(architecture, THEIR_NAME[rule]),
@@ -122,14 +122,14 @@ def describe(
 
 
 def rule_of(k: int | None, threshold: Tensor | None, r_mag: Tensor | None) -> str:
-    """Say how a dictionary with these parts chooses its latents: relu, topk, jumprelu or gated."""
+    """Return how a dictionary with these parts chooses its latents: relu, topk, jumprelu or gated."""
     if threshold is not None:
         return "jumprelu"
     return "topk" if k is not None else "gated" if r_mag is not None else "relu"
 
 
 def write_weights(folder: Path, parameters: Mapping[str, Tensor]) -> str:
-    """Publish the weights of a dictionary, given by our names, and return the file's sha256."""
+    """Publish the weights (by our names) of a dictionary, and return the file's sha256."""
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in parameters.items()}
     if "r_mag" in tensors:
         tensors["b_gate"] = tensors.pop("b_enc")
@@ -139,14 +139,14 @@ def write_weights(folder: Path, parameters: Mapping[str, Tensor]) -> str:
 
 
 def _name_there(model: str) -> str:
-    """Name a model as TransformerLens 3, and so SAELens, knows it."""
+    """Return the name by which TransformerLens 3, and so SAELens, knows a model."""
     for organisation in _MOVED_INTO:
         model = model.removeprefix(organisation)
     return model
 
 
 def _current_form(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Rename what SAELens before 6 called otherwise."""
+    """Bring a configuration from before SAELens 6 to the current keys."""
     if "metadata" in config:
         return config
     old = {"architecture": "standard", **config}
@@ -165,7 +165,7 @@ def _current_form(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool) -> dict[str, Tensor]:
-    """Load what the architecture needs, by our names, in float64, with shapes checked.
+    """Load the tensors of an architecture by our names, in float64, with shapes checked.
 
     finetuned: latents are multiplied by `scaling_factor` before they are decoded (SAELens before 6).
     """
@@ -174,7 +174,7 @@ def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool
     in_training = architecture in _TRAINED_AS.values()
     if in_training:
         shapes["topk_threshold"] = ()
-    if "log_threshold" in stored and "threshold" not in stored:  # of a jumprelu in training, in earlier versions
+    if "log_threshold" in stored and "threshold" not in stored:  # a jumprelu checkpoint of earlier versions
         stored["threshold"] = stored["log_threshold"].exp()
     tensors = checked(path, stored, shapes, CONFIG)
     if in_training:
@@ -184,6 +184,6 @@ def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool
     if "scaling_factor" in stored:
         factor = checked(path, stored, {"scaling_factor": (n,)}, CONFIG)["scaling_factor"]
         if not finetuned and not bool((factor == 1).all()):
-            raise UserError(f"{path}: there is a scaling_factor, and {CONFIG} does not say finetuning_scaling_factor")
+            raise UserError(f"{path}: has a scaling_factor, but {CONFIG} does not set finetuning_scaling_factor")
         tensors["W_dec"] = tensors["W_dec"] * factor[:, None]
     return tensors

@@ -1,8 +1,8 @@
-"""Fold into the weights what SAELens does to activations before its dictionary sees them.
+"""Fold SAELens' scaling or whitening of activations into the weights.
 
-While it trains, SAELens may scale activations to a mean norm of sqrt(d), or whiten them; a checkpoint keeps these
-numbers beside the weights (activation_scaler.json, activation_whitening.safetensors), and the finished dictionary has
-them folded in. Scaling each input by its own norm or standard deviation is in no weights, and is refused.
+During training SAELens may scale activations to a mean norm of sqrt(d), or whiten them. A checkpoint keeps these
+numbers beside the weights (activation_scaler.json, activation_whitening.safetensors); a finished dictionary has them
+folded in. A dictionary that scales each input by its own norm or standard deviation is refused: no weights can hold it.
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ def fold_scaling(
 ) -> None:
     """Fold the scaling or whitening that `config`, read from `path`, asks for.
 
-    by_norm: latents are ranked, and read, times their decoder norm; afterwards no more. centred: the encoder subtracts
-    b_dec from its input.
-    Raises `UserError` where that scaling depends on the input, or its numbers are not there.
+    by_norm: the dictionary multiplies latents by their decoder norm; that is folded in too. centred: the encoder
+    subtracts b_dec from its input.
+    Raises `UserError` if the scaling depends on the input, or its numbers are missing.
     """
     normalisation = config.get("normalize_activations") or "none"
     if normalisation in BY_INPUT:
@@ -46,12 +46,12 @@ def fold_scaling(
 
 
 def _scale(path: Path) -> float:
-    """Read the factor that activations were multiplied by."""
+    """Read the factor by which activations were multiplied."""
     scaler = path.with_name(SCALER)
     if not scaler.exists():
         raise UserError(
             f"{path}: normalize_activations = 'expected_average_only_in' needs a scale that is not in the weights, and "
-            f"there is no {SCALER} with it; fold it in with SAELens, and save again"
+            f"there is no {SCALER} beside it; fold it in with SAELens, and save again"
         )
     scale = read_json(scaler).get("scaling_factor")
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale < float("inf"):
@@ -60,23 +60,23 @@ def _scale(path: Path) -> float:
 
 
 def _fold_scale(scale: float, tensors: dict[str, Tensor], by_norm: bool) -> None:
-    """Take x for scale · x in the encoder, and x̂ / scale for x̂; latents stay as they are."""
+    """Make the encoder take x, not scale · x, and the decoder return x̂ / scale, not x̂; latents are unchanged."""
     tensors["W_enc"] = tensors["W_enc"] * scale
     tensors["W_dec"] = tensors["W_dec"] / scale
     tensors["b_dec"] = tensors["b_dec"] / scale
-    if by_norm and "threshold" in tensors:  # it is compared with latents times the decoder norm
+    if by_norm and "threshold" in tensors:  # latents are multiplied by their decoder norm before the comparison
         tensors["threshold"] = tensors["threshold"] / scale
 
 
 def _fold_whitening(path: Path, tensors: dict[str, Tensor], centred: bool) -> None:
-    """Take x for (x - mean) @ matrix in the encoder, and undo that behind the decoder.
+    """Make the encoder take x instead of (x - mean) @ matrix, and the decoder return the inverse.
 
-    centred: the encoder subtracts b_dec, into which the mean goes.
+    centred: the encoder subtracts b_dec; the mean is then folded into b_dec.
     """
     if not path.exists():
         raise UserError(
             f"{path.parent}: normalize_activations = 'covariance_whitening' needs a matrix that is not in the weights, "
-            f"and there is no {path.name} with it; fold it in with SAELens, and save again"
+            f"and there is no {path.name} beside it; fold it in with SAELens, and save again"
         )
     d = len(tensors["b_dec"])
     shapes = {"mean": (d,), "matrix": (d, d), "inverse_matrix": (d, d)}

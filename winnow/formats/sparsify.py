@@ -1,4 +1,4 @@
-"""sparsify's layout of a dictionary on disk (EleutherAI/sparsify).
+"""Read a dictionary in sparsify's layout (EleutherAI/sparsify).
 
 cfg.json            activation (topk, groupmax), d_in, num_latents or expansion_factor, k, transcode, skip_connection
 sae.safetensors     encoder.weight [n, d], encoder.bias [n], W_dec [n, d], b_dec [d]
@@ -24,9 +24,9 @@ WEIGHTS = "sae.safetensors"
 ACTIVATIONS = ("topk", "groupmax")
 
 REFUSED = {
-    "transcode": "a transcoder is no dictionary of one hook",
-    "skip_connection": "what passes the latents by is not in them",
-    "signed": "its latents may be negative",  # of sparsify before 1.0
+    "transcode": "a transcoder is not a dictionary of one hook",
+    "skip_connection": "it also passes its input around the latents",
+    "signed": "its latents may be negative",  # sparsify before 1.0
 }
 
 
@@ -47,7 +47,7 @@ def read(folder: Path) -> Contents:
         n_latents = d_model * count(config_path, config, "expansion_factor")
     k = active(config_path, config, n_latents)
     if architecture == "groupmax" and n_latents % k:
-        raise UserError(f"{config_path}: {n_latents} latents do not make k = {k} groups of one size")
+        raise UserError(f"{config_path}: {n_latents} latents cannot be split into k = {k} groups of one size")
     shapes = {
         "encoder.weight": (n_latents, d_model),
         "encoder.bias": (n_latents,),

@@ -1,1 +1,1 @@
-"""A language model under the names of hooks that TransformerLens gives; needs the packages of the stages."""
+"""A language model under TransformerLens' hook names; needs the packages of the stages."""

@@ -1,9 +1,8 @@
 """The forward pass as one compiled graph, up to the last hook: `harvest.compile = true`.
 
-The hooks are traced into the graph with the modules they watch, and the compiler drops whatever no result depends
-on: the layers behind the last hook, the final normalisation, the logits. One shape is compiled; a batch that is
-shorter, the last of a shard, is filled up. Compiling takes a minute, and needs a C++ compiler on a CPU, Triton on a
-GPU.
+The graph includes the hooks, and the compiler drops whatever no result depends on: the layers after the last hook,
+the final normalisation, the logits. One shape is compiled; a shorter batch, the last of a shard, is padded. Compiling
+takes a minute, and needs a C++ compiler on a CPU, Triton on a GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from winnow.model.language_model import LanguageModel, watch
 
 
 class CompiledModel:
-    """Gives the activations of fixed hooks on batches of a fixed size.
+    """Computes the activations of fixed hooks for batches of a fixed size.
 
     Raises `UserError` for hooks that only TransformerLens' bridge can serve.
     """
@@ -39,16 +38,16 @@ class CompiledModel:
     def activations(
         self, tokens: Int[Tensor, "sequence context"], hooks: Sequence[str]
     ) -> dict[str, Float[Tensor, "sequence context width"]]:
-        """Give what `LanguageModel.activations` gives, for at most as many sequences as were compiled for.
+        """Return what `LanguageModel.activations` returns, for at most the number of sequences compiled for.
 
-        Raises `UserError` where the compiler fails.
+        Raises `UserError` if the compiler fails.
         """
         assert list(hooks) == list(self._hooks), hooks
         count = len(tokens)
         full = F.pad(tokens.to(self.device).long(), (0, 0, 0, self._sequences - count))
         try:
             seen = self._compiled(full)
-        except RuntimeError as error:  # of several compilers
+        except RuntimeError as error:  # several compilers raise it
             reason = str(error).strip().splitlines()[0]
             raise UserError(
                 f"harvest.compile: torch.compile failed ({reason}); set harvest.compile to false"
@@ -57,7 +56,7 @@ class CompiledModel:
 
 
 def _traceable(model: LanguageModel, hooks: Sequence[str]) -> Callable[[Tensor], dict[str, Tensor]]:
-    """Hook a replica for good, so that a pass leaves nothing behind but its result, and raises nothing."""
+    """Hook a replica permanently: a pass then registers no hooks and raises nothing, so it can be traced."""
     plain = model.replica().plain
     seen: dict[str, Tensor] = {}
 

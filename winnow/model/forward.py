@@ -1,9 +1,9 @@
 """Run a model over batches, on a CPU several batches at a time.
 
-A core that computes a batch of its own never waits for the others; cores that share one batch wait for one another
-after each product, and for whatever else runs, such as the thread that writes shards (GPT-2 small's size on two
-cores: 1.1 to 1.2 times the tokens per second). What comes out is in the order of the batches, and does not depend on
-which core was faster.
+A core with a batch of its own never waits for the others. Cores that share one batch wait for one another after each
+matrix product, and for other threads such as the one that writes shards. Measured with a model of GPT-2 small's size
+on two cores: 1.1 to 1.2 times the tokens per second. Results come in the order of the batches and do not depend on
+timing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,17 +20,17 @@ from winnow.runtime.threads import in_order, thread_pool
 
 Model = LanguageModel | CompiledModel
 
-AT_ONCE = 4  # each holds a batch's activations in memory
+AT_ONCE = 4  # batches; each keeps its activations in memory
 
 
 class Forward:
-    """The forward passes of one harvest: batches in, the values of its hooks out."""
+    """The forward passes of one harvest: takes batches, yields the activations of its hooks."""
 
     def __init__(self, replicas: Sequence[Model], hooks: Sequence[str], pool: Executor | None) -> None:
         self.device = replicas[0].device
         self.hooks = hooks
         self._pool = pool
-        self._ahead = len(replicas) + 1  # so that none waits while a result is handed on
+        self._ahead = len(replicas) + 1  # so that no replica waits while the caller uses a result
         self._free: SimpleQueue[Model] = SimpleQueue()
         for replica in replicas:
             self._free.put(replica)
@@ -51,9 +51,9 @@ class Forward:
 
 @contextmanager
 def forward_passes(model: LanguageModel, hooks: Sequence[str], compile_for: int | None = None) -> Iterator[Forward]:
-    """Yield the `Forward` of these hooks; on a CPU it uses `AT_ONCE` cores or fewer for batches side by side.
+    """Yield the `Forward` of these hooks; on a CPU it computes up to `AT_ONCE` batches in parallel.
 
-    compile_for: so many sequences are compiled for, which is not done side by side; raises `UserError` as
+    compile_for: compile the model for batches of this many sequences, one batch at a time; raises `UserError` as
     `CompiledModel` does.
     """
     if compile_for is not None:

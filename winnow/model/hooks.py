@@ -1,6 +1,6 @@
-"""Which hook points a pattern names.
+"""Expand patterns to the names of hook points.
 
-python -m winnow.model.hooks --config configs/demo.toml      # list every name that can be harvested
+python -m winnow.model.hooks --config configs/demo.toml      # list every hook of the model
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,7 +30,7 @@ def resolve_hooks(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
 
 def list_hooks(config: Experiment) -> None:
     """Print every hook name of the configured model."""
-    # here, so that where its packages are missing the stage says which
+    # imported here, so that the stage can name a package that is missing
     from winnow.model.language_model import open_model
 
     print("\n".join(open_model(config.model).hooks))

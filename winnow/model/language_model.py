@@ -1,10 +1,10 @@
-"""Open a language model under TransformerLens' hook names, and run it only as far as is needed.
+"""Open a language model under TransformerLens' hook names, and run it only up to the last hook.
 
 TransformerLens' `TransformerBridge` names the hook points. It also attends eagerly and splits the joint
 query-key-value product, which costs up to half the speed. Nearly every hook point of [batch, position, width]
-is the input or the output of one module of the Hugging Face model, so there the module itself is hooked in a
-twin that shares the weights, with `sdpa` attention. Points inside attention or a normalisation have no such
-module; if one is asked for, the bridge runs. Both ways are compared when the model is opened.
+is the input or the output of one module of the Hugging Face model. For those, winnow hooks the module itself, in
+a twin that shares the weights, with `sdpa` attention. Points inside attention or a normalisation have no such
+module; if one is asked for, the bridge runs. `open_model` compares both ways, and drops a point where they differ.
 
     model = open_model(config.model)
     model.activations(tokens, ["blocks.2.hook_resid_post"])    # {name: [sequence, context, width]}
@@ -43,14 +43,14 @@ class Site(NamedTuple):
 
 
 class _Enough(Exception):
-    """The last activation asked for has been seen; the rest of the forward pass is not needed."""
+    """Raised to end a forward pass once every activation asked for has been seen."""
 
 
 class LanguageModel:
-    """A model that gives activations by TransformerLens name.
+    """A model whose activations have TransformerLens' names.
 
-    `hooks` lists the names of all points whose value may be asked for; `sites` those that the Hugging Face
-    modules serve directly. `commit` is that of its repository on the hub, "" for a local folder.
+    `hooks` lists the names of all hook points; `sites` maps those that a Hugging Face module serves directly to that
+    module. `commit` is the commit of its repository on the hub, "" for a local folder.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class LanguageModel:
         self.hooks = list(bridge.hook_dict)
 
     def replica(self) -> "LanguageModel":
-        """Make a model that shares the weights, to be run by another thread; at `sites` alone."""
+        """Make a model that shares the weights, for another thread; it serves only the hooks in `sites`."""
         other = copy.copy(self)
         other.plain = _share_weights(self.plain)
         return other
@@ -78,7 +78,7 @@ class LanguageModel:
         return hash_tensors(self.plain.state_dict().items())
 
     def refuse_other_weights(self, folder: Path, made_by: Mapping[str, Any]) -> None:
-        """Raise `UserError` where `folder` was made by other weights; `made_by`: the model, as a manifest has it."""
+        """Raise `UserError` if `folder` was made with other weights; `made_by`: `model` of its manifest."""
         name = "weights_sha256 of the model"
         refuse_changed(folder, {name: made_by["weights_sha256"]}, {name: self.weight_hash})
 
@@ -86,9 +86,9 @@ class LanguageModel:
     def activations(
         self, tokens: Int[Tensor, "sequence context"], hooks: Sequence[str]
     ) -> dict[str, Float[Tensor, "sequence context width"]]:
-        """Run the model until the last of `hooks` has been seen; heads are flattened into the width.
+        """Run the model until it has computed all `hooks`; heads are flattened into the width.
 
-        Raises `UserError` for a point that has no value per position.
+        Raises `UserError` for a hook point that has no value per position.
         """
         seen: dict[str, Tensor] = {}
 
@@ -110,7 +110,7 @@ class LanguageModel:
         return seen
 
     def widths(self, hooks: Sequence[str]) -> dict[str, int]:
-        """Discover the width of each hook by running two tokens."""
+        """Measure the width of each hook by running two tokens."""
         seen = self.activations(torch.zeros(1, 2, dtype=torch.int64), hooks)
         return {name: seen[name].shape[-1] for name in hooks}
 
@@ -118,7 +118,7 @@ class LanguageModel:
     def logits(
         self, tokens: Int[Tensor, "sequence context"], replace: Replacement | None = None
     ) -> Float[Tensor, "sequence context d_vocab"]:
-        """Compute the logits; with `replace=(name, f)`, after the activation there has been replaced by f of it."""
+        """Compute the logits; `replace=(name, f)` replaces the activation at hook `name` by f of it."""
         watched: dict[str, Callable[[Tensor], Tensor | None]] = {}
         if replace is not None:
             name, change = replace
@@ -147,16 +147,16 @@ class LanguageModel:
 def open_model(
     settings: ModelSettings, ranks: Ranks = ALONE, begun_with: Mapping[str, Any] | None = None
 ) -> LanguageModel:
-    """Load a model by hub name or from a local folder; of several GPUs, onto that of this rank.
+    """Load a model by hub name or from a local folder, onto this rank's GPU if there are several.
 
-    begun_with: name, revision and commit of the model that a run was begun with, as its tokens or manifest have them:
-    it keeps to that commit where the revision has moved on.
-    Raises `UserError` naming what was tried where there is none, or where it is no language model.
+    begun_with: name, revision and commit of the model that the run began with, from its tokens or manifest. If the
+    revision has moved on since, that commit is loaded.
+    Raises `UserError` naming what was tried if there is no such model, or it is not a language model.
     """
     transformers.logging.disable_progress_bar()
     device = choose_device(settings.device, ranks)
     with warnings.catch_warnings(), quiet():
-        warnings.simplefilter("ignore")  # of libraries, about themselves
+        warnings.simplefilter("ignore")  # libraries warn about themselves
         plain, tokenizer, commit = _load(settings, device, begun_with or {})
         twin = _share_weights(plain)
         modules = {id(module): path for path, module in twin.named_modules()}
@@ -169,7 +169,7 @@ def open_model(
 
 
 def _share_weights(model: nn.Module) -> Any:
-    """Copy the modules of a model, and none of its tensors."""
+    """Copy the modules of a model, but not its tensors."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]})
 
 
@@ -187,7 +187,7 @@ def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str
             if "scaled_dot_product_attention" not in str(error):
                 raise
             model = AutoModelForCausalLM.from_pretrained(**where, dtype=TORCH[settings.dtype])
-        # by its folder: TransformerLens reads it once more, by the name that it was opened by and no revision
+        # open it by folder: TransformerLens reads it again by that name, without a revision
         tokenizer = AutoTokenizer.from_pretrained(model_folder(settings.name, commit))
     except (*FAILURES, SafetensorError) as error:
         raise UserError(not_found(settings, error)) from error
@@ -195,18 +195,18 @@ def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str
 
 
 def not_found(settings: ModelSettings, error: Exception) -> str:
-    """Say in one line which model was looked for, where, and what else works."""
+    """Explain in one line why a model could not be loaded, and what else works."""
     reason = why(error, settings.name, settings.revision)
     if Path(settings.name).exists():
         return f"model.name = {settings.name}: the folder cannot be read as a Hugging Face model ({reason})"
     return (
-        f"model.name = {settings.name}: no such folder, and cannot be had from the hub at revision {settings.revision} "
-        f"({reason}); a local folder in Hugging Face format works too"
+        f"model.name = {settings.name}: no such folder, and cannot be fetched from the hub at revision "
+        f"{settings.revision} ({reason}); a local folder in Hugging Face format works too"
     )
 
 
 def _sites(bridge: TransformerBridge, modules: Mapping[int, str]) -> dict[str, Site]:
-    """Find the hook points, aliases included, that are the input or output of a module of the Hugging Face model."""
+    """Find the hook points, aliases included, that are an input or output of a Hugging Face module."""
     by_point: dict[int, Site] = {}
     for component in bridge.modules():
         path = modules.get(id(getattr(component, "original_component", None)))
@@ -219,7 +219,7 @@ def _sites(bridge: TransformerBridge, modules: Mapping[int, str]) -> dict[str, S
 
 
 def _drop_unequal_sites(model: LanguageModel) -> None:
-    """Keep the sites where both ways give the same value; some bridges hook inside a module, not around it."""
+    """Keep the sites where module and bridge give the same value; some bridges hook inside a module, not around it."""
     tokens = torch.arange(8, device=model.device)[None] % model.d_vocab
     expected: dict[str, Tensor] = {}
     found: dict[str, Tensor] = {}
@@ -244,9 +244,9 @@ def _drop_unequal_sites(model: LanguageModel) -> None:
 
 
 def watch(model: nn.Module, site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
-    """Call `hook` with the value at a site in every pass; what it returns, if anything, takes the value's place.
+    """Call `hook` with the value at a site in every pass; if it returns a tensor, that replaces the value.
 
-    Returns the handle that removes it.
+    Returns the handle that removes the hook.
     """
     watched = model.get_submodule(site.module)
     if site.side == "in":

@@ -1,11 +1,11 @@
-"""Run a model again from a hook on: what comes before it in the forward pass is computed once, not for every patch.
+"""Run a model again from a hook on: compute the blocks before it once, not for every patch.
 
     logits, prefixes = clean_pass(model, tokens, ["blocks.2.hook_resid_post"])
     with skip_prefix(model, prefixes.get("blocks.2.hook_resid_post")):
         model.logits(tokens, replace=("blocks.2.hook_resid_post", change))    # blocks 0 to 2 are not run again
 
-The logits are those of the full pass. Where a model's blocks hand one another more than their outputs, so that this
-would not hold, or where the hook is served by no module inside a block, there is no prefix and all is run.
+The logits equal those of the full pass. There is no prefix, and the whole model runs, if the blocks of a model pass on
+more than their outputs (the logits would differ), or if no module inside a block serves the hook.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,17 +24,17 @@ _checked: WeakKeyDictionary[LanguageModel, dict[str, bool]] = WeakKeyDictionary(
 
 
 class Prefix(NamedTuple):
-    """The first blocks of a forward pass over some tokens."""
+    """The first blocks of a forward pass, and what they returned."""
 
     blocks: int
-    output: Any  # what the last of them returned: a tensor, or a tuple that begins with one
+    output: Any  # of the last of these blocks: a tensor, or a tuple that begins with one
 
 
 @torch.no_grad()
 def clean_pass(
     model: LanguageModel, tokens: Int[Tensor, "sequence context"], hooks: Sequence[str]
 ) -> tuple[Float[Tensor, "sequence context d_vocab"], dict[str, Prefix]]:
-    """Compute the logits and, in the same pass, what comes before each hook; hooks without a prefix are left out."""
+    """Compute the logits and, in the same pass, the prefix of each hook; hooks without a prefix are left out."""
     skipped = {hook: blocks for hook in hooks if (blocks := _skippable(model, hook))}
     logits, outputs = _run_noting_blocks(model, tokens, set(skipped.values()))
     return logits, {hook: Prefix(blocks, outputs[blocks]) for hook, blocks in skipped.items()}
@@ -42,17 +42,17 @@ def clean_pass(
 
 @contextmanager
 def skip_prefix(model: LanguageModel, prefix: Prefix | None) -> Iterator[None]:
-    """Let the blocks of a prefix return what they returned, for passes over the same tokens; None skips nothing."""
+    """Skip the blocks of a prefix in passes over the same tokens: they return its output. None skips nothing."""
     with ExitStack() as stack:
         for path in _blocks(model)[: prefix.blocks if prefix else 0]:
             block = model.plain.get_submodule(path)
-            vars(block)["forward"] = lambda *_, **__: prefix and prefix.output  # before the class' own
+            vars(block)["forward"] = lambda *_, **__: prefix and prefix.output  # found before the method of the class
             stack.callback(vars(block).pop, "forward")
         yield
 
 
 def _skippable(model: LanguageModel, hook: str) -> int:
-    """Count the blocks that need not run again, 0 where that would change the logits."""
+    """Count the blocks that need not run again; 0 if skipping them would change the logits."""
     blocks = _blocks_before(model, hook)
     known = _checked.setdefault(model, {})
     if blocks and hook not in known:
@@ -82,7 +82,7 @@ def _blocks(model: LanguageModel) -> list[str]:
 
 
 def _run_noting_blocks(model: LanguageModel, tokens: Tensor, counts: set[int]) -> tuple[Tensor, dict[int, Any]]:
-    """Compute the logits, and note what the last of so many blocks returns."""
+    """Compute the logits, and record what block number n returns, for each n in `counts`."""
     blocks, outputs = _blocks(model), dict[int, Any]()
     with ExitStack() as stack:
         for number in counts:

@@ -1,4 +1,4 @@
-"""On which device a stage computes: the one that the settings name, or the best there is."""
+"""Choose the device of a stage: the one that the settings name, or the best available."""
 
 import torch
 
@@ -9,17 +9,17 @@ ALONE = Ranks()
 
 
 def choose_device(name: str, ranks: Ranks = ALONE, mps: bool = True) -> torch.device:
-    """Turn `model.device` into a device, and make it current; of several GPUs without a number, that of this rank.
+    """Turn `model.device` into a device, and make it current; without a GPU number, each rank gets its own GPU.
 
-    `auto` is a GPU where there is one, then MPS unless `mps` is False, then the CPU.
-    Raises `UserError` where the device that is named is not there.
+    `auto` is a GPU if there is one, else MPS unless `mps` is False, else the CPU.
+    Raises `UserError` if the named device does not exist.
     """
     cuda, metal = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         name = "cuda" if cuda else "mps" if metal and mps else "cpu"
     device = torch.device(name)
-    there = {"cpu": True, "cuda": cuda and (device.index or 0) < torch.cuda.device_count(), "mps": metal}
-    if not there[device.type]:
+    available = {"cpu": True, "cuda": cuda and (device.index or 0) < torch.cuda.device_count(), "mps": metal}
+    if not available[device.type]:
         raise UserError(f"model.device = {name}: there is no such device here; set it to auto or cpu")
     if device.type == "cuda" and device.index is None and ranks.total > 1:
         device = torch.device("cuda", ranks.local % torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""Hashes that name content: of a file, of a model's weights."""
+"""Hash the content of a file, or of tensors such as a model's weights."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
-    """Compute one sha256 over names, shapes, dtypes and bytes of tensors, whatever their device."""
+    """Compute one sha256 over names, shapes, dtypes and bytes of tensors on any device."""
     digest = hashlib.sha256()
     for name, tensor in sorted(named, key=lambda item: item[0]):
         flat = tensor.detach().cpu().contiguous()

@@ -1,7 +1,7 @@
-"""Keep processes out of each other's way: one run directory, one shard.
+"""Lock a run directory or a shard, so that two processes do not write it at once.
 
-The locks are the kernel's (`flock`), so they go with the process that held them, however that one died; a
-file's text only says who holds it.
+The locks are the kernel's (`flock`): they end with the process that holds them, even if it is killed. The text
+in a lock file only says who holds it.
 """
 
 import fcntl
@@ -17,10 +17,10 @@ from winnow.errors import UserError
 
 @contextmanager
 def run_lock(run: Path, shared: bool = False) -> Iterator[None]:
-    """Hold the run directory for this process, creating it where it is missing.
+    """Lock the run directory for this process, creating it if it is missing.
 
-    `shared`: together with other processes that hold it so, the ranks of one job. Raises `UserError` with the
-    holder's process id and host where another process holds it.
+    `shared`: the other ranks of one job may hold it too. Raises `UserError` with the holder's process id and host
+    if another process holds it.
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -41,9 +41,9 @@ def run_lock(run: Path, shared: bool = False) -> Iterator[None]:
 
 @contextmanager
 def claim(path: Path, wait: bool = False) -> Iterator[bool]:
-    """Hold `path`, a file that need not exist, among processes that share a run; yield whether it was free.
+    """Lock `path`, which need not exist, among processes that share a run; yield whether it was free.
 
-    `wait`: until it is.
+    `wait`: wait until it is free.
     """
     folder = path.with_name(".claims")
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
         fcntl.flock(descriptor, how)
     except BlockingIOError:
         raise
-    except OSError as error:  # of network file systems that are mounted so
+    except OSError as error:  # network file systems mounted without locks
         raise UserError(
-            f"{path}: the file system gives no locks ({error.strerror}); have it mounted with them (Lustre: flock, "
+            f"{path}: the file system has no locks ({error.strerror}); have it mounted with locks (Lustre: flock, "
             "NFS: not nolock), or choose another run directory"
         ) from error
 
@@ -74,6 +74,6 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
 def _holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:  # taken a moment ago, and not signed yet
+    except ValueError:  # it has only just locked the file, and has not written its name yet
         return "another process"
     return f"process {holder['pid']} on {holder['host']}"

@@ -1,4 +1,4 @@
-"""One progress bar for every stage: how far, how fast in the stage's own unit, how long still."""
+"""The progress bar of every stage: share done, speed in the stage's own unit, time left."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 class Bar:
-    """A bar that counts `unit`s; `note` is a few words shown behind it."""
+    """A progress bar; `note` is a few words shown after it."""
 
     def __init__(self, progress: Progress, task: int) -> None:
         self._progress = progress
@@ -33,14 +33,14 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(title: str, total: int, unit: str, done: int = 0) -> Iterator[Bar]:
-    """Show a bar on standard error while the block runs; without a terminal, one line at the end."""
+    """Show a bar on standard error while the block runs; without a terminal, print one line at the end."""
     with Progress(*bar_columns(unit), console=Console(stderr=True)) as progress:
         progress.add_task(title, total=total, completed=done, note="")
         yield Bar(progress, 0)
 
 
 def bar_columns(unit: str) -> list[ProgressColumn]:
-    """List what stands in the line of a bar that counts `unit`s."""
+    """List the columns of a bar that counts `unit`s."""
     return [
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,8 +1,7 @@
-"""Make a file or a folder appear complete or not at all, whenever the process dies.
+"""Publish a file or a folder complete or not at all, whenever the process dies.
 
-A reader that opens the final name finds everything or nothing: bytes go to `NAME.partial`, reach the
-disk, and only then take the final name by `os.replace`, which is atomic within one folder. A leftover
-`.partial` of an interrupted run is overwritten by the next one.
+Bytes go to `NAME.partial`, are synced to disk, and only then take the final name by `os.replace`, which is
+atomic within one folder. The next run overwrites a `.partial` that an interrupted run left.
 """
 
 import os
@@ -14,14 +13,14 @@ from pathlib import Path
 
 @contextmanager
 def publish_file(path: Path) -> Iterator[Path]:
-    """Yield `path` with `.partial` added; when the block succeeds, it takes the name `path`."""
+    """Yield `path` with `.partial` added; rename it to `path` when the block succeeds."""
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
     try:
         yield partial
         sync(partial)
     except BaseException:
-        partial.unlink(missing_ok=True)  # a full disk has room again
+        partial.unlink(missing_ok=True)  # make room again on a full disk
         raise
     partial.replace(path)
     sync(path.parent)
@@ -29,9 +28,9 @@ def publish_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def publish_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; when the block succeeds, it takes the name `path`.
+    """Yield an empty folder beside `path`; rename it to `path` when the block succeeds.
 
-    Where another process was first, its result stays and this one's is dropped.
+    If another process was first, its result stays and this one is dropped.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -59,7 +58,7 @@ def publish_text(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Ask the operating system to put a file or folder on the disk now."""
+    """Flush a file or folder to disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

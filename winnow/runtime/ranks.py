@@ -1,11 +1,11 @@
-"""Which share of the work is this process's, when several are started as one job.
+"""Tell the processes of one job apart: this process's rank, and how many there are.
 
 torchrun --nproc-per-node 2 -m harvest --config FILE       # RANK, WORLD_SIZE, LOCAL_RANK
 srun --ntasks 8 python -m harvest --config FILE            # SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID
 sbatch --array 0-7 …                                       # SLURM_ARRAY_TASK_ID, _COUNT, _MIN, _MAX, _STEP
-RANK=3 WORLD_SIZE=8 python -m harvest --config FILE        # anything else; goes before all others
+RANK=3 WORLD_SIZE=8 python -m harvest --config FILE        # anything else; overrides the others
 
-The tasks of a job array are one job here: task i of n, each of m processes, has ranks i·m … i·m + m − 1 of n·m.
+The tasks of a job array count as one job: task i of n, with m processes each, has ranks i·m … i·m + m − 1 of n·m.
 """
 
 import os
@@ -19,21 +19,21 @@ _ARRAY = "SLURM_ARRAY_TASK_"
 
 
 class Ranks(NamedTuple):
-    """This process among those that share a job."""
+    """The rank of this process in its job."""
 
     rank: int = 0
     total: int = 1
-    local: int = 0  # among those on this machine: the number of its GPU
+    local: int = 0  # rank on this machine: the number of its GPU
 
     def owns(self, number: int) -> bool:
-        """Tell whether a piece of work that any process can do is this one's: rank r of n does r, r + n, …"""
+        """Tell whether this process does the piece of work with this number: rank r of n does r, r + n, …"""
         return number % self.total == self.rank
 
 
 def this_rank(environment: Mapping[str, str] = os.environ) -> Ranks:
-    """Read the launcher's environment variables; without any, one process does all.
+    """Read the launcher's environment variables; without any, this is the only process.
 
-    Raises `UserError` where they are no numbers, or the rank is not among its count.
+    Raises `UserError` if they are not numbers, or the rank is not below the count.
     """
     for names in _NAMES:
         rank_name, count_name, _ = names
@@ -46,7 +46,7 @@ def this_rank(environment: Mapping[str, str] = os.environ) -> Ranks:
 
 
 def _in_array(environment: Mapping[str, str], ranks: Ranks) -> Ranks:
-    """Number the ranks of one task of a SLURM job array among those of all its tasks."""
+    """Number the ranks across all tasks of a SLURM job array."""
     if _ARRAY + "ID" not in environment or _ARRAY + "COUNT" not in environment:
         return ranks
     defaults = {_ARRAY + name: default for name, default in (("ID", ""), ("COUNT", ""), ("MIN", "0"), ("STEP", "1"))}
@@ -55,14 +55,14 @@ def _in_array(environment: Mapping[str, str], ranks: Ranks) -> Ranks:
     (last,) = _whole_numbers(environment, {_ARRAY + "MAX": str(first + step * (count - 1))})
     if last != first + step * (count - 1) or not 0 <= task < count:
         raise UserError(
-            f"{_ARRAY}ID={number}: a job array of {count} tasks from {first} to {last} has gaps, which leave open "
-            "whose share this is; submit all of it, what is done is skipped, or set RANK and WORLD_SIZE"
+            f"{_ARRAY}ID={number}: a job array of {count} tasks from {first} to {last} has gaps, so this "
+            "task's rank is unknown; submit the whole array (finished work is skipped), or set RANK and WORLD_SIZE"
         )
     return Ranks(task * ranks.total + ranks.rank, count * ranks.total, ranks.local)
 
 
 def _whole_numbers(environment: Mapping[str, str], defaults: Mapping[str, str]) -> list[int]:
-    said = {name: environment.get(name, default) for name, default in defaults.items()}
-    if not all(value.isdigit() for value in said.values()):
-        raise UserError(f"{', '.join(f'{k}={v}' for k, v in said.items())}: expected whole numbers")
-    return [int(value) for value in said.values()]
+    values = {name: environment.get(name, default) for name, default in defaults.items()}
+    if not all(value.isdigit() for value in values.values()):
+        raise UserError(f"{', '.join(f'{k}={v}' for k, v in values.items())}: expected whole numbers")
+    return [int(value) for value in values.values()]

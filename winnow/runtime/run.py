@@ -1,4 +1,4 @@
-"""Where everything that one experiment writes lies: `runs/NAME/`."""
+"""The paths in the run directory of an experiment, `runs/NAME/`."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class Run(NamedTuple):
 
     @property
     def truth(self) -> Path:
-        """Of toy data: the dictionary that their rows were made from."""
+        """Toy data only: the dictionary of the true directions."""
         return self.path / "truth"
 
     @property
@@ -38,7 +38,7 @@ class Run(NamedTuple):
 
 
 def write_resolved(config: Experiment) -> Run:
-    """Write the resolved configuration into its run directory, and name the directory's parts."""
+    """Write the resolved configuration into its run directory, and return the directory's paths."""
     run = Run(Path(config.run))
     resolved = config.model_dump(mode="json", exclude={"config"}, exclude_none=True)
     text = tomli_w.dumps(resolved if config.toy is None else without_meaningless(resolved))

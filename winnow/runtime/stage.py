@@ -1,7 +1,7 @@
-"""How a stage is started, and how it ends when the user or the machine is in the way.
+"""Start a stage from the command line, and turn errors into one line and an exit status.
 
-Exit status 0: done, or nothing to do. 2: the request cannot be met as it stands, said in one line.
-3: stopped by a signal or a full disk with all finished work kept; the same command goes on.
+Exit status 0: done, or nothing to do. 2: the user must change something; one line says what.
+3: a signal or a full disk stopped it; finished work is kept, and the same command resumes.
 """
 
 import errno
@@ -21,7 +21,7 @@ INTERRUPTED = 3
 
 
 class Interrupted(Exception):
-    """A stage saved its state and stops early; its text says what is kept."""
+    """Raised when a stage stops early with its state saved; the message says what is kept."""
 
 
 def run_stage(
@@ -32,7 +32,7 @@ def run_stage(
 ) -> NoReturn:
     """Read the configuration from the command line, run `main` with it, and exit.
 
-    `flags` and `lists`: options of this stage alone, see `load_experiment`.
+    `flags` and `lists`: options that only this stage has; see `load_experiment`.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)

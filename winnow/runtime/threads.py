@@ -1,4 +1,4 @@
-"""A pool of threads, each of which computes with a given number of torch's own."""
+"""Thread pools whose threads each use a given number of torch threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,9 +14,9 @@ Result = TypeVar("Result")
 
 @contextmanager
 def thread_pool(workers: int, torch_threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of `workers` threads; the caller's number of torch threads stays what it is."""
+    """Yield a pool of `workers` threads; restore the caller's number of torch threads afterwards."""
     before = torch.get_num_threads()
-    # the number is kept per thread by OpenMP, but process-wide by other libraries: put it back
+    # OpenMP keeps the number per thread, other libraries per process: restore it
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(torch_threads,)) as pool:
             yield pool
@@ -26,7 +26,7 @@ def thread_pool(workers: int, torch_threads: int) -> Iterator[ThreadPoolExecutor
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with one thread in the block: bits that do not depend on how many there are."""
+    """Let torch use one thread in the block, so that results do not depend on the number of cores."""
     before = torch.get_num_threads()
     if before > 1:
         torch.set_num_threads(1)
@@ -38,7 +38,7 @@ def one_thread() -> Iterator[None]:
 
 
 def in_order(pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
-    """Yield work(item) of each item, in their order, while at most `ahead` of them are computed or wait."""
+    """Yield work(item) for each item, in order, with at most `ahead` of them running or waiting."""
     running: deque[Future[Result]] = deque()
     try:
         for item in items:

@@ -1,1 +1,1 @@
-"""Files of activations: what a shard holds, and how its bytes are written and read."""
+"""Shards of activations: their layout, manifest and statistics, and reading and writing their bytes."""

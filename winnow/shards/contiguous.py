@@ -1,10 +1,10 @@
-"""HDF5 files whose data sets are contiguous, written and read past the HDF5 library.
+"""Write and read contiguous HDF5 data sets with `pwrite` and `pread`, bypassing the HDF5 library.
 
-A contiguous data set is its bytes at an offset. So the library only lays out an empty file, the whole of
-which is then reserved on the disk, and rows are put in place by `pwrite`. Three reasons: a full disk is an
-ordinary OSError before anything is written (inside the library it leaves a file that cannot be closed, and
-the process crashes when it is collected); `pwrite` lets other threads run; and it is as fast as the disk.
-Reading is `pread` at the same places, which forked processes may do through one descriptor.
+The bytes of a contiguous data set start at a fixed offset. So the library only lays out an empty file; its
+space is reserved on the disk, and `pwrite` puts rows in place. Three reasons: a full disk raises an ordinary
+OSError before anything is written (inside the library it leaves a file that cannot be closed, and the process
+crashes when Python collects it); `pwrite` lets other threads run; and it is as fast as the disk. Forked
+processes may read through one descriptor.
 """
 
 import os
@@ -19,11 +19,11 @@ import numpy as np
 
 from winnow.errors import UserError, nearest
 
-LAYOUT_BYTES = 1 << 20  # more than the library needs for its own part of a file
+LAYOUT_BYTES = 1 << 20  # more than the library's own part of a file needs
 
 
 class DataSet(NamedTuple):
-    """Shape, little-endian dtype and attributes of a data set to be."""
+    """Shape, little-endian dtype and attributes of a data set to write."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -43,7 +43,7 @@ class ContiguousFile:
         self._offsets = offsets
 
     def write(self, name: str, values: np.ndarray, row: int = 0) -> None:
-        """Put `values` [row, …] into the data set `name` from `row` on."""
+        """Write `values` [row, …] into the data set `name` from `row` on."""
         spec = self._sets[name]
         assert values.dtype == spec.dtype, (name, values.dtype)
         assert values.shape[1:] == spec.shape[1:], (name, values.shape)
@@ -62,9 +62,9 @@ class ContiguousFile:
 def create_contiguous(
     path: Path, sets: Mapping[str, DataSet], attributes: Mapping[str, Any] | None = None
 ) -> Iterator[ContiguousFile]:
-    """Lay out a file of `sets` (name -> what it will hold), reserve its space, and yield it for writing.
+    """Lay out a file of `sets` (name -> layout), reserve its space, and yield it for writing.
 
-    Raises OSError with ENOSPC where the disk has no room for all of it.
+    Raises OSError with ENOSPC if the disk has no room for all of it.
     """
     total = sum(spec.bytes for spec in sets.values())
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
@@ -83,7 +83,7 @@ def create_contiguous(
 
 
 def layout_bytes(sets: Mapping[str, DataSet], attributes: Mapping[str, Any] | None = None) -> int:
-    """Count the bytes of a file of `sets`; nothing is reserved: what is laid out and not written takes no space."""
+    """Return the size in bytes of a file of `sets`, from an empty file that takes no space on the disk."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "layout.h5")
         _lay_out(path, sets, attributes or {})
@@ -106,12 +106,12 @@ def _lay_out(path: Path, sets: Mapping[str, DataSet], attributes: Mapping[str, A
             space = h5py.h5s.create_simple(spec.shape)
             created = h5py.Dataset(h5py.h5d.create(group.id, leaf.encode(), kind, space, early))
             created.attrs.update(spec.attributes)
-            offsets[name] = created.id.get_offset() or 0  # none where there is nothing to hold
+            offsets[name] = created.id.get_offset() or 0  # None for an empty data set
     return offsets
 
 
 class StoredSet(NamedTuple):
-    """Where a data set lies in its file."""
+    """Offset, shape, dtype and attributes of a data set in its file."""
 
     offset: int
     shape: tuple[int, ...]
@@ -120,7 +120,7 @@ class StoredSet(NamedTuple):
 
 
 class ContiguousReader:
-    """The data sets of one file, read by row; the file is opened once."""
+    """Read rows of the data sets of one file, which is opened once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -133,7 +133,7 @@ class ContiguousReader:
         return self._sets[name]
 
     def read_into(self, out: np.ndarray, name: str, row: int) -> None:
-        """Fill `out` [row, …], contiguous and of the stored dtype, from `row` on."""
+        """Fill `out` [row, …], contiguous and of the stored dtype, with the rows from `row` on."""
         stored = self[name]
         assert out.dtype == stored.dtype, (name, out.dtype)
         if out.size == 0:
@@ -141,7 +141,10 @@ class ContiguousReader:
         self._fill(out.data.cast("B"), name, stored.offset + row * (out.nbytes // len(out)))
 
     def read_runs(self, out: np.ndarray, name: str, rows: np.ndarray, counts: np.ndarray, places: np.ndarray) -> None:
-        """Put `counts` rows from `rows` on each to `places` in `out` [row, …], contiguous and of the stored dtype."""
+        """Read runs of rows into `out` [row, …], contiguous and of the stored dtype.
+
+        Run i is the `counts[i]` rows from `rows[i]` on; it goes to `places[i]` in `out`.
+        """
         stored = self[name]
         assert out.dtype == stored.dtype, (name, out.dtype)
         size = out.nbytes // max(1, len(out))

@@ -1,7 +1,7 @@
-"""How each dtype lies in an HDF5 file, and how it comes back.
+"""Map each storage dtype to its numpy dtype in an HDF5 file and its torch dtype.
 
-HDF5 has no bfloat16: its 16 bits are stored as uint16, and the data set's `dtype` attribute says so. Reading
-reinterprets those bits; a numeric cast of them would give nonsense.
+HDF5 has no bfloat16: a shard stores its 16 bits as uint16 and names it in the `dtype` attribute. A reader
+reinterprets the bits; casting the integers would give nonsense.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ ON_DISK = {"float32": np.dtype("<f4"), "float16": np.dtype("<f2"), "bfloat16": n
 
 
 def to_disk(values: Tensor, name: str, scratch: Tensor) -> np.ndarray:
-    """Cast a CPU tensor to the named dtype, as the array that is stored.
+    """Cast a CPU tensor to the dtype `name`, and return the array to store.
 
     The array is valid until the next call with the same `scratch`, a flat tensor of that dtype with room for all
     values: casting into fresh memory takes seven times as long.

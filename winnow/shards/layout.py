@@ -1,11 +1,11 @@
-"""One activation shard as it lies on disk: all hooks' rows of a range of sequences, complete or not at all.
+"""The layout of one shard on disk: the rows of all hooks for a range of sequences.
 
 shard-00000.h5      /activations/<hook> [row, width]   contiguous, no filter
                     /sequence /position /token int32 [row]
-                    /statistics/<hook>/…               this shard's share of statistics.h5
-shard-00000.json    rows, sequences [start, stop), bytes, sha256; the shard counts once this is there
+                    /statistics/<hook>/…               statistics of these rows, merged into statistics.h5
+shard-00000.json    rows, sequences [start, stop), bytes, sha256; written last: a shard without it does not count
 
-`harvest.write_shard` writes one.
+`harvest.write_shard` writes a shard.
 """
 
 import json
@@ -23,7 +23,7 @@ from winnow.shards.statistics import HookStatistics, statistics_layout
 
 
 class Sidecar(NamedTuple):
-    """What `shard-NNNNN.json` says of the shard beside it."""
+    """The fields of `shard-NNNNN.json`."""
 
     rows: int
     sequences: tuple[int, int]
@@ -36,7 +36,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def read_sidecar(shard: Path) -> Sidecar | None:
-    """Read what stands beside a shard, None where the shard was never finished."""
+    """Read the sidecar of a shard; None if the shard is not finished."""
     try:
         fields = json.loads(shard.with_suffix(".json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -49,7 +49,7 @@ def read_sidecar(shard: Path) -> Sidecar | None:
 
 
 class RowIndex(NamedTuple):
-    """Where rows come from: sequence, position within it, and the token there; int32 [row] each."""
+    """Sequence, position in it and token of each row; int32 [row] each."""
 
     sequence: Tensor
     position: Tensor
@@ -57,7 +57,7 @@ class RowIndex(NamedTuple):
 
 
 def shard_layout(hooks: Mapping[str, int], rows: int, dtype: str, context: int) -> dict[str, DataSet]:
-    """Name the data sets of a shard of so many rows of `hooks` (name -> width)."""
+    """List the data sets of a shard with `rows` rows of `hooks` (name -> width)."""
     sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
     for hook, width in hooks.items():
         sets[f"activations/{hook}"] = DataSet((rows, width), ON_DISK[dtype], {"dtype": dtype})

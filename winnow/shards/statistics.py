@@ -1,11 +1,11 @@
-"""The distribution of activations: what is known of a hook, mergeable over shards, and as it is stored.
+"""Statistics of a hook's activations: merge them over shards, store them, read them.
 
 Per dimension: mean and central moments up to the fourth (float64; the pairwise merge of Chan, Golub and
 LeVeque 1979, extended to higher moments by Pebay 2008) and a histogram of signed magnitudes. Per position:
 rows and the sum of norms. Per hook: a histogram of norms.
 
-Histograms have four bins an octave. Magnitudes outside 2^-20 … 2^20 count in the outermost bins, and zeros (below
-2^-127) in one of their own. `harvest.accumulate` measures rows.
+Histograms have four bins per octave. Magnitudes outside 2^-20 … 2^20 count in the outermost bins, and zeros (below
+2^-127) in a bin of their own. `harvest.accumulate` measures rows.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,18 +20,18 @@ LOWEST = -20  # exponents of two that the histogram resolves
 HIGHEST = 20
 PER_OCTAVE = 4
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
-BINS = 2 * MAGNITUDES + 1  # negative ones from the largest down, zero, positive ones
+BINS = 2 * MAGNITUDES + 1  # negative magnitudes, largest first; zero; positive magnitudes
 
 
 def bin_edges() -> np.ndarray:
-    """Compute the edges [BINS + 1] of the signed bins; zero's own bin lies between the two smallest magnitudes."""
+    """Compute the edges [BINS + 1] of the signed bins; the zero bin lies between the two smallest magnitudes."""
     octaves = 2.0 ** np.arange(LOWEST, HIGHEST)[:, None] * (1 + np.arange(PER_OCTAVE) / PER_OCTAVE)
     positive = np.append(octaves.ravel(), 2.0**HIGHEST)
     return np.concatenate([-positive[::-1], positive])
 
 
 class HookStatistics(NamedTuple):
-    """What is known of one hook's activations; all arrays are float64 or int64 and on the CPU."""
+    """The statistics of one hook; all arrays are float64 or int64 and on the CPU."""
 
     rows: int
     mean: np.ndarray  # [d]
@@ -98,17 +98,17 @@ class HookStatistics(NamedTuple):
         return HookStatistics(n, mean, m2, m3, m4, *(s + o for s, o in zip(self[5:], other[5:], strict=True)))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Name the fields as arrays of at least one dimension, as they are stored."""
+        """Return the fields as arrays of at least one dimension, by the names under which they are stored."""
         return {name: np.atleast_1d(np.asarray(value)) for name, value in zip(self._fields, self, strict=True)}
 
     @classmethod
     def read(cls, group: Any) -> "HookStatistics":
-        """Load what was stored as `arrays` in an HDF5 group."""
+        """Read the fields from an HDF5 group."""
         return cls(int(group["rows"][0]), *(np.asarray(group[name]) for name in cls._fields[1:]))
 
 
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:
-    """Merge in the order given, so that equal parts give equal bits."""
+    """Merge in the given order, so that equal parts give equal bits."""
     total = HookStatistics.zero(width, context)
     for part in parts:
         total = total.merge(part)
@@ -120,13 +120,13 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def statistics_layout(hooks: Mapping[str, HookStatistics]) -> dict[str, DataSet]:
-    """Name the data sets that hold the statistics of several hooks, a group for each."""
+    """List the data sets for the statistics of several hooks, one group per hook."""
     arrays = {f"{hook}/{name}": array for hook, found in hooks.items() for name, array in found.arrays().items()}
     return {name: DataSet(array.shape, array.dtype, {}) for name, array in arrays.items()}
 
 
 def write_statistics(path: Path, hooks: Mapping[str, HookStatistics]) -> None:
-    """Write the statistics of several hooks, a group for each."""
+    """Write the statistics of several hooks, one group per hook."""
     with create_contiguous(path, statistics_layout(hooks)) as file:
         for hook, found in hooks.items():
             for name, array in found.arrays().items():

@@ -4,10 +4,10 @@ Per row: normals z with unit variance, correlated through shared causes; u = Φ(
 p_i = scale · u_i · λ^i (or scale · u_i^(λ·i)); feature i fires with p_i. Public versions draw one z per batch, or give
 z a large variance, which makes Φ 0 or 1: both lose the decay. The scale is exact, not estimated from a batch.
 
-What need not be drawn is not. Of z, only the part c that is due to the causes is seen by more than one feature, and
-E[Φ(c + σε)] = Φ(c / √(1 + σ²)): in the geometric form no ε is drawn. And p_i is at most its value at u = 1, so that
-candidates are drawn by that bound; two in a row for each that fires. The power form, whose bound is the same for all
-features, has a way of its own (`power_law.py`).
+Only the random numbers that matter are drawn. Features share only the part c of z that the causes contribute, and
+E[Φ(c + σε)] = Φ(c / √(1 + σ²)), so the geometric form draws no ε. And p_i is at most its value at u = 1, so candidates
+are drawn with that probability: two for each feature that fires. In the power form this bound is the same for all
+features; `power_law.py` draws it another way.
 """
 
 import warnings
@@ -20,15 +20,15 @@ from jaxtyping import Float, Int
 from winnow.config.toy import ToySettings
 from winnow.toy.power_law import draw_power_law
 
-CELLS_PER_FEATURE = 8  # of the table that finds the interval of a point
+CELLS_PER_FEATURE = 8  # in the lookup table of `_interval`
 
-with warnings.catch_warnings():  # torch says once a process that CSR tensors are in beta
+with warnings.catch_warnings():  # torch warns once per process that CSR tensors are in beta
     warnings.simplefilter("ignore")
     torch.sparse_csr_tensor([0, 0], [], torch.empty(0), (1, 1), check_invariants=False)
 
 
 class Fired(NamedTuple):
-    """The entries of a sparse matrix of codes, row after row, features ascending within each."""
+    """A sparse matrix of codes: entries by row, features ascending within a row."""
 
     offsets: Int[np.ndarray, " rows_and_one"]
     features: Int[np.ndarray, " active"]
@@ -36,12 +36,12 @@ class Fired(NamedTuple):
 
 
 def rates(settings: ToySettings) -> Float[np.ndarray, " feature"]:
-    """Give each feature's share of rows in which it fires."""
+    """Return the share of rows in which each feature fires."""
     return settings.scale * np.array(settings.mean_before_scale())
 
 
 def bounds(settings: ToySettings) -> Float[np.ndarray, " feature"]:
-    """Give each feature's largest firing probability, at u = 1."""
+    """Return the largest firing probability of each feature, at u = 1."""
     i = np.arange(settings.n_features)
     return settings.scale * (settings.decay**i if settings.decay_form == "geometric" else np.ones(len(i)))
 
@@ -49,7 +49,7 @@ def bounds(settings: ToySettings) -> Float[np.ndarray, " feature"]:
 def draw_codes(
     rng: np.random.Generator, rows: int, settings: ToySettings, loadings: Float[np.ndarray, "feature cause"]
 ) -> Fired:
-    """Draw so many rows; `loadings`: how features' normals depend on the causes, rows of squared norm `common`."""
+    """Draw the codes of `rows` rows; `loadings`: see `ToyData.loadings`."""
     causes = rng.standard_normal((rows, loadings.shape[1]), dtype=np.float32)
     if settings.decay_form == "power":
         row, feature = draw_power_law(rng, causes, settings, loadings)
@@ -68,23 +68,23 @@ def candidates(
     """Choose each (row, feature) independently with the feature's probability; rows, then features ascend.
 
     Lay an interval of length −log(1 − p) for every pair along a line: at least one point of a Poisson process of
-    unit rate falls into it with probability p. So only the points are drawn, not every pair; and as sums of
-    exponential gaps, so in their order.
+    unit rate falls into it with probability p. So it draws only the points, not every pair, and draws them in order,
+    as sums of exponential gaps.
     """
     ends = np.cumsum(-np.log1p(-np.minimum(probability, 1 - 1e-9)))
     mean = rows * ends[-1]
-    points = np.cumsum(rng.standard_exponential(int(mean + 10 * mean**0.5 + 100)))  # more, but once in 10^23 times
+    points = np.cumsum(rng.standard_exponential(int(mean + 10 * mean**0.5 + 100)))  # enough, except once in 10^23 times
     points = points[: np.searchsorted(points, mean)]
     points /= ends[-1]
     row = points.astype(np.int32)
     feature = _interval((points - row) * ends[-1], ends)
-    first = np.ones(len(row), dtype=bool)  # of the points in one interval
+    first = np.ones(len(row), dtype=bool)  # first point of its interval
     np.logical_or(row[1:] != row[:-1], feature[1:] != feature[:-1], out=first[1:])
     return row[first], feature[first]
 
 
 def _interval(points: Float[np.ndarray, " point"], ends: Float[np.ndarray, " feature"]) -> Int[np.ndarray, " point"]:
-    """Find the first of `ends`, which ascend, above each point: a table leads near it, mostly to it."""
+    """Find the first of the ascending `ends` above each point, by a lookup table that is mostly exact."""
     cells = len(ends) * CELLS_PER_FEATURE
     table = np.searchsorted(ends, np.arange(cells + 1) * (ends[-1] / cells), side="right").astype(np.int32)
     found = table.take((points * (cells / ends[-1])).astype(np.int32))
@@ -100,7 +100,7 @@ def _shared_part(
     causes: Float[np.ndarray, "row cause"],
     loadings: Float[np.ndarray, "feature cause"],
 ) -> Float[torch.Tensor, " candidate"]:
-    """Compute what the causes of its row add to each candidate's normal."""
+    """Compute the contribution of its row's causes to each candidate's normal."""
     size = (len(causes), len(loadings))
     starts, columns = torch.from_numpy(_offsets(row, len(causes)).astype(np.int32)), torch.from_numpy(feature)
     pattern = torch.sparse_csr_tensor(starts, columns, torch.zeros(len(row)), size, check_invariants=False)
@@ -109,7 +109,7 @@ def _shared_part(
 
 
 def _offsets(row: Int[np.ndarray, " entry"], rows: int) -> Int[np.ndarray, " rows_and_one"]:
-    """Give the place of each row's first entry, where entries ascend by row."""
+    """Return the index of each row's first entry; entries ascend by row."""
     offsets = np.zeros(rows + 1, dtype=np.int64)
     np.cumsum(np.bincount(row, minlength=rows), out=offsets[1:])
     return offsets

@@ -2,10 +2,10 @@
 
     toy = ToyData(ToySettings(d_model=256, n_features=512, active=5, seed=0))
     toy.directions                     # float32 [feature, d_model], of unit norm
-    rows = toy.rows(0, 100_000)        # .activations [row, d_model]; .offsets .features .magnitudes: what made them
+    rows = toy.rows(0, 100_000)        # .activations [row, d_model]; .offsets .features .magnitudes: their codes
 
-Rows come in chunks of `CHUNK_ROWS`; a chunk is a pure function of the settings and its number, so that any process can
-make any part in any order, and a stretch [start, stop) is the same rows however it is cut.
+Rows come in chunks of `CHUNK_ROWS`; a chunk is a pure function of the settings and its number. So any process can make
+any part in any order, and rows [start, stop) do not depend on how they are split into calls.
 """
 
 from functools import cached_property
@@ -26,7 +26,7 @@ CHUNK_ROWS = 8192
 
 
 class ToyRows(NamedTuple):
-    """Rows, and the codes that they are the sum of: row r has the entries offsets[r] : offsets[r + 1]."""
+    """Rows and their sparse codes: row r has the entries offsets[r] : offsets[r + 1]."""
 
     activations: Float[Tensor, "row d_model"]
     offsets: Int[Tensor, " rows_and_one"]
@@ -34,18 +34,18 @@ class ToyRows(NamedTuple):
     magnitudes: Float[Tensor, " active"]
 
     def codes(self, n_features: int) -> Float[Tensor, "row n_features"]:
-        """Lay the codes out densely."""
+        """Return the codes as a dense matrix."""
         rows = torch.repeat_interleave(self.offsets.diff())
         dense = self.magnitudes.new_zeros(len(self.activations), n_features)
         return dense.index_put_((rows, self.features), self.magnitudes)
 
 
 class ToyData:
-    """The rows of one `ToySettings`."""
+    """Makes the rows of one `ToySettings`."""
 
     def __init__(self, settings: ToySettings, directions: Float[Tensor, "feature d_model"] | None = None) -> None:
         self.settings = settings
-        if directions is not None:  # computed before
+        if directions is not None:  # already computed
             self.directions = directions
 
     @cached_property
@@ -55,9 +55,9 @@ class ToyData:
 
     @cached_property
     def loadings(self) -> Float[np.ndarray, "feature cause"]:
-        """How a feature's normal depends on the shared causes: rows of squared norm `common`.
+        """Weights of the shared causes in each feature's normal: rows of squared norm `common`.
 
-        The normals of features i and j correlate by the product of their rows; each has variance 1.
+        Each normal has variance 1; those of features i and j correlate by the inner product of their rows.
         """
         s = self.settings
         drawn = np.random.default_rng([s.seed, 1]).standard_normal((s.n_features, s.causes))

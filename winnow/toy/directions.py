@@ -1,4 +1,4 @@
-"""Ground-truth directions of toy data, three ways; all of unit norm, all from the generator alone."""
+"""Draw the ground-truth directions of toy data in one of three ways; all have unit norm."""
 
 import numpy as np
 import torch

@@ -1,9 +1,9 @@
-"""Which toy features fire in a row where the decay is a power, p_i = scale · u_i^(λ·i).
+"""Draw which toy features fire if the decay is a power, p_i = scale · u_i^(λ·i).
 
-A rare feature fires only where its u is near 1, so there is no bound that spares most pairs; every pair's normal is
-drawn, and what spares the rest is the order. Feature i fires where V < scale · u_i^(λ·i) of a uniform V. With
-w = −log(V / scale) that is −log u_i < w / (λ·i); and w is below `MOST`, since V has 24 bits. So only pairs whose normal
-is above Φ⁻¹(exp(−MOST / λ·i)) need a V: one in six, of 512 features.
+A rare feature fires only if its u is near 1, so no bound on p_i excludes most pairs: the normal of every pair is drawn
+first, and excludes most of them. Feature i fires where V < scale · u_i^(λ·i) for a uniform V. With w = −log(V / scale)
+that is −log u_i < w / (λ·i); and w is below `MOST`, since V has 24 bits. So only pairs whose normal is above
+Φ⁻¹(exp(−MOST / λ·i)) need a V: one in six, of 512 features.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from winnow.config.toy import ToySettings
 
 MOST = 24 * float(np.log(2))
-CELLS = 2**18  # pairs that are held at a time: they stay in the cache
+CELLS = 2**18  # pairs in memory at a time: they fit the cache
 
 
 def draw_power_law(

@@ -1,8 +1,8 @@
-"""Tell in which regime ground-truth directions lie: mostly in opposite pairs, strongly interfering, or neither.
+"""Classify ground-truth directions: mostly in opposite pairs, strongly interfering, or neither.
 
 Dimensionality of feature i (Elhage et al. 2022): D_i = ‖w_i‖² / Σ_j (ŵ_i · w_j)². 1: a dimension of its own; ½: half
-of one, as in an opposite pair; d/(d + G) where G directions lie at random in d dimensions. Learned directions are told
-from random ones by a larger D_i and a smaller largest cosine: their overlaps are the negative ones.
+of one, as in an opposite pair; d/(d + G) for G random directions in d dimensions. Learned directions differ from
+random ones by a larger D_i and a smaller maximal cosine: their overlaps are negative.
 """
 
 from typing import NamedTuple
@@ -14,16 +14,16 @@ from torch.nn import functional as F
 
 CHUNK = 4096
 ANTIPODAL = -0.9
-MOSTLY = 0.5  # share of features in opposite pairs from which the regime is called antipodal
-CROWDED = 0.2  # dimensions per feature below which it is called interfering: random directions at G/d = 4
+MOSTLY = 0.5  # antipodal: at least this share of features in opposite pairs
+CROWDED = 0.2  # interfering: at most this mean dimensionality, that of random directions at G/d = 4
 
 
 class Regime(NamedTuple):
-    """How features share the space."""
+    """How much features overlap."""
 
     dimensionality: Float[Tensor, " feature"]  # D_i
-    antipodal_share: float  # of the features whose smallest cosine with another is below −0.9
-    mean_max_abs_cosine: float  # over features, the largest |cosine| with another
+    antipodal_share: float  # share of features whose smallest cosine with another is below −0.9
+    mean_max_abs_cosine: float  # mean over features of the largest |cosine| with another
     mean_max_cosine: float  # the same, signed
 
     @property
@@ -35,7 +35,7 @@ class Regime(NamedTuple):
 
 
 def regime(directions: Float[Tensor, "feature d_model"]) -> Regime:
-    """Measure the regime of directions of any norm; n² cosines are computed, a chunk of rows held."""
+    """Measure the regime of directions of any norm; computes n² cosines, a chunk of rows at a time."""
     unit = F.normalize(directions.float(), dim=1)
     n = len(unit)
     overlaps, smallest, largest = (unit.new_zeros(n) for _ in range(3))

@@ -4,10 +4,10 @@
     truth.W_dec                        # the directions, of unit norm; latent j is feature j
     truth.provenance["toy"]            # the settings
 
-Directions are exact, codes cannot be: features outnumber dimensions. Its encoder is a matched filter with a
-threshold: f_j = x · w_j − m_j where that exceeds t_j = 3 s_j, with m_j and s_j mean and standard deviation of what the
-other features, firing independently, add to the reading x · w_j. So it misses what fires feebly, and false alarms are
-rare. Who needs the codes themselves takes them from `winnow.toy.data.ToyRows`.
+Directions are exact; codes cannot be, since features outnumber dimensions. The encoder is a matched filter with a
+threshold: f_j = x · w_j − m_j where that exceeds t_j = 3 s_j, with m_j and s_j the mean and standard deviation of what
+the other features add to x · w_j if they fire independently. It misses weak activations; false positives are rare.
+`winnow.toy.data.ToyRows` has the exact codes.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ MOMENTS = {"uniform": (1 / 2, 1 / 3), "half-normal": ((2 / np.pi) ** 0.5, 1.0), 
 
 
 def open_truth(settings: ToySettings, folder: Path) -> Dictionary:
-    """Load the truth, after writing it where it is missing; one process of several writes, the others wait."""
+    """Load the truth, writing it first if it is missing; of several processes one writes, the others wait."""
     if not (folder / CONFIG).exists():
         with claim(folder, wait=True):
             if not (folder / CONFIG).exists():
@@ -45,7 +45,7 @@ def open_truth(settings: ToySettings, folder: Path) -> Dictionary:
 
 
 def truth_dictionary(settings: ToySettings) -> Dictionary:
-    """Compose the dictionary of the true directions, with the encoder that this module describes."""
+    """Make the dictionary of the true directions, with the encoder described above."""
     directions = ToyData(settings).directions
     mean, square = MOMENTS[settings.magnitude]
     rate = torch.from_numpy(rates(settings))

@@ -133,9 +133,7 @@ def test_output_weights_give_what_the_hook_sees(family: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("hook", ["blocks.1.mlp.hook_post", "blocks.0.hook_resid_pre", "hook_embed"])
 def test_hook_without_output_weights_names_those_that_have(hook: str, gpt2: Path) -> None:
-    with pytest.raises(
-        UserError, match=rf"{hook} is the output of no weight matrix; it works at hook_mlp_out, .*hook_pre"
-    ):
+    with pytest.raises(UserError, match=rf"no weight matrix writes {hook}; it works at hook_mlp_out, .*hook_pre"):
         output_weights(ModelSettings(name=str(gpt2)), {}, gpt2, hook)
 
 

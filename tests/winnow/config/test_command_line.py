@@ -146,5 +146,5 @@ def test_a_list_option_takes_the_words_that_follow_it(toml):
     assert runs("--runs", "runs/a", "runs/b, c", "--seed", "1") == ["runs/a", "runs/b, c"]
     assert runs("--seed", "1", "--runs", "a") == ["a"]
     assert runs() == []
-    with pytest.raises(UserError, match=r"^--runs: name at least one after it$"):
+    with pytest.raises(UserError, match=r"^--runs: expected at least one value after it$"):
         runs("--runs", "--seed", "1")

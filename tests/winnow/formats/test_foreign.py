@@ -76,7 +76,7 @@ def test_sparsifys_groupmax_keeps_the_largest_of_each_group(tmp_path: Path) -> N
 
 def test_groupmax_is_not_written_as_something_else(tmp_path: Path) -> None:
     write_sparsify(tmp_path, activation="groupmax", k=4)
-    with pytest.raises(UserError, match="SAELens' layout, in which dictionaries are written, knows no groupmax"):
+    with pytest.raises(UserError, match="dictionaries are saved in SAELens' layout, which has no groupmax"):
         save_dictionary(load_dictionary(tmp_path), tmp_path / "copy", {}, {})
     assert not (tmp_path / "copy").exists()
 
@@ -188,13 +188,16 @@ def test_an_ae_without_its_config_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"transcode": True}, "cfg.json: transcode = true is not supported: a transcoder is no dictionary of one hook"),
-        ({"skip_connection": True}, "skip_connection = true is not supported: what passes the latents by"),
+        (
+            {"transcode": True},
+            "transcode = true is not supported: a transcoder is not a dictionary of one hook",
+        ),
+        ({"skip_connection": True}, "skip_connection = true is not supported: it also passes its input around"),
         ({"signed": True}, "signed = true is not supported: its latents may be negative"),
         ({"transcode": "no"}, "transcode should be true or false, found 'no'"),
         ({"activation": "relu"}, "activation 'relu' is none of topk, groupmax"),
         ({"activation": ["topk"]}, "activation ['topk'] is none of topk, groupmax"),
-        ({"activation": "groupmax", "k": 5}, "12 latents do not make k = 5 groups of one size"),
+        ({"activation": "groupmax", "k": 5}, "12 latents cannot be split into k = 5 groups of one size"),
         ({"k": 13}, "k = 13 is more than its 12 latents"),
         ({"d_in": None}, "d_in should be a positive integer, found None"),
         ({"expansion_factor": 1.5}, "expansion_factor should be a positive integer, found 1.5"),

@@ -96,7 +96,7 @@ def test_a_factor_of_finetuning_scales_what_is_decoded(tmp_path: Path) -> None:
     assert_same(d.encode(x), f)
     assert_same(d(x), (f * w["scaling_factor"]) @ w["W_dec"] + w["b_dec"])
     (tmp_path / "cfg.json").write_text(json.dumps(old))
-    with pytest.raises(UserError, match=r"there is a scaling_factor, and cfg\.json does not say finetuning"):
+    with pytest.raises(UserError, match=r"has a scaling_factor, but cfg\.json does not set finetuning"):
         load_dictionary(tmp_path)
 
 
@@ -120,7 +120,7 @@ def test_other_dtypes_are_read(dtype: torch.dtype, tmp_path: Path) -> None:
     [
         ({"normalize_activations": "layer_norm"}, "normalize_activations = 'layer_norm' scales each input by its own"),
         ({"normalize_activations": "constant_norm_rescale"}, "'constant_norm_rescale' scales each input by its own"),
-        (SCALED, "needs a scale that is not in the weights, and there is no activation_scaler.json with it"),
+        (SCALED, "needs a scale that is not in the weights, and there is no activation_scaler.json beside it"),
         (WHITENED, "needs a matrix that is not in the weights, and there is no activation_whitening.safetensors"),
         ({"normalize_activations": "by_magic"}, "normalize_activations = 'by_magic' is not known"),
         ({"apply_b_dec_to_input": "false"}, "apply_b_dec_to_input should be true or false, found 'false'"),

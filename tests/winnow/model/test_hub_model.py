@@ -45,7 +45,7 @@ def hub(served: tuple[Hub, Client]) -> Hub:
 
 def refusal(client: Client, name: str = MODEL, revision: str = "main") -> str:
     """Open a model's tokenizer and the model, and give the one line with which both refuse."""
-    settings = f"Model(name={name!r}, revision={revision!r}, device='cpu')"
+    settings = f"ModelSettings(name={name!r}, revision={revision!r}, device='cpu')"
     done = client.python(
         "from winnow.errors import UserError; from data.tokenizer import TextTokenizer; " + OPEN
         + f"\nfor f in (TextTokenizer, open_model):\n try: f({settings})\n except UserError as e: print(e)"
@@ -71,7 +71,7 @@ def test_a_harvest_notes_the_commit_and_goes_on_at_it_when_main_moves(hub: Hub, 
     assert manifest["model"]["commit"] == before
     hub.requests.clear()
     begun = f"begun_with={{'name': {MODEL!r}, 'revision': 'main', 'commit': {before!r}}}"
-    opens = OPEN + f"print(open_model(Model(name={MODEL!r}, device='cpu'), {begun}).commit)"
+    opens = OPEN + f"print(open_model(ModelSettings(name={MODEL!r}, device='cpu'), {begun}).commit)"
     assert client.python(opens).err == ""
     assert not [request for request in hub.requests if "/resolve/" in request]  # it is in the cache
     after = repository.commit({"config.json": b"{}"})
@@ -81,13 +81,13 @@ def test_a_harvest_notes_the_commit_and_goes_on_at_it_when_main_moves(hub: Hub, 
     finally:
         repository.refs["main"] = before
     assert done.out == f"{before}\n"
-    assert f"{MODEL}: main has moved from {before[:12]} to {after[:12]} since this run was begun" in done.err
+    assert f"{MODEL}: main has moved from {before[:12]} to {after[:12]} since this run began" in done.err
 
 
 def test_a_revision_chooses_the_weights(hub: Hub, client: Client):
     repository = hub.model(MODEL)
     repository.refs["v1"] = repository.refs["main"]
-    code = OPEN + f"print(open_model(Model(name={MODEL!r}, revision='v1', device='cpu')).commit)"
+    code = OPEN + f"print(open_model(ModelSettings(name={MODEL!r}, revision='v1', device='cpu')).commit)"
     assert client.python(code).out == f"{repository.refs['v1']}\n"
 
 
@@ -103,7 +103,7 @@ def test_a_gated_model_says_where_to_ask_and_a_private_one_opens_with_the_token(
     hub.gated.clear()
     hub.private.add(MODEL)
     assert f"{hub.url} has no {MODEL}, or it is private: then log in with `hf auth login`" in refusal(client)
-    code = OPEN + f"open_model(Model(name={MODEL!r}, device='cpu'))"
+    code = OPEN + f"open_model(ModelSettings(name={MODEL!r}, device='cpu'))"
     assert client.python(code, HF_TOKEN=TOKEN).status == 0
 
 
@@ -120,11 +120,11 @@ def test_a_download_that_breaks_off_is_one_line_and_can_be_taken_up(
     hub: Hub, client: Client, file: str, fault: Literal["cut", "short"], said: str
 ):
     hub.faults[file] = fault
-    opens = OPEN + f"open_model(Model(name={MODEL!r}, device='cpu'))"
+    opens = OPEN + f"open_model(ModelSettings(name={MODEL!r}, device='cpu'))"
     done = client.python(f"from winnow.errors import UserError; {OPEN}\ntry: {opens}\nexcept UserError as e: print(e)")
     assert done.err == ""
     assert done.out.startswith(
-        f"model.name = {MODEL}: no such folder, and cannot be had from the hub at revision main ("
+        f"model.name = {MODEL}: no such folder, and cannot be fetched from the hub at revision main ("
     )
     assert done.out.count("\n") == 1
     assert said in done.out

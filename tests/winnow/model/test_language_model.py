@@ -121,7 +121,7 @@ def test_a_missing_model_is_named_with_what_was_tried(tmp_path: Path):
     with pytest.raises(UserError) as refused:
         open_model(ModelSettings(name="nobody/no-such-model"))
     message = str(refused.value)
-    assert message.startswith("model.name = nobody/no-such-model: no such folder, and cannot be had from the hub")
+    assert message.startswith("model.name = nobody/no-such-model: no such folder, and cannot be fetched from the hub")
     assert message.endswith("a local folder in Hugging Face format works too")
     with pytest.raises(UserError, match="the folder cannot be read as a Hugging Face model"):
         open_model(ModelSettings(name=str(tmp_path)))

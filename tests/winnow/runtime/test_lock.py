@@ -55,7 +55,7 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    said = r"the file system gives no locks \(No locks available\); have it mounted with them"
+    said = r"the file system has no locks \(No locks available\); have it mounted with locks"
     with pytest.raises(UserError, match=said), run_lock(tmp_path / "run"):
         pass
     with pytest.raises(UserError, match=said), claim(tmp_path / "run" / "shard"):

@@ -32,7 +32,7 @@ def test_what_is_said_by_rank_and_world_size_goes_before_slurm():
 
 
 def test_part_of_an_array_with_gaps_is_refused():
-    with pytest.raises(UserError, match=r"2 tasks from 1 to 3 has gaps.*; submit all of it"):
+    with pytest.raises(UserError, match=r"2 tasks from 1 to 3 has gaps.*; submit the whole array"):
         this_rank(slurm(3, COUNT="2", MIN="1", MAX="3"))
     with pytest.raises(UserError, match=r"SLURM_ARRAY_TASK_COUNT=many.*: expected whole numbers"):
         this_rank(slurm(3, COUNT="many"))

@@ -1,0 +1,194 @@
+"""Read and write `manifest.json`, which says what a folder of shards holds and what made it.
+
+    manifest = read_manifest(Path("runs/demo/activations"))
+    manifest.hooks                      # {"blocks.2.hook_resid_post": 128, …}
+    manifest.written["tokenizer"]       # any key, as it stands in the file
+
+Importing this module does not import torch.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import UserError
+from winnow.runtime.publish import publish_text
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+STORAGE_DTYPES = ("float32", "float16", "bfloat16")
+REMEDY = "restore it from a copy, or delete it and run make harvest with the settings that the shards were made with"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """The fields of format 1, checked.
+
+    A language model's activations have `model`, `tokens` and `positions`; toy data have `toy`; the others are None.
+    """
+
+    hooks: Mapping[str, int]  # name -> width, in the order of the shards
+    context: int  # positions of a sequence
+    storage_dtype: str  # one of STORAGE_DTYPES
+    rows_per_shard: int  # at most
+    shards: int  # of the finished harvest
+    settings: Mapping[str, Any]  # the settings that the shards depend on
+    model: Mapping[str, Any] | None  # name, revision, commit (older files: none), dtype, weights_sha256
+    tokens: Mapping[str, Any] | None  # fingerprint, sequences (harvested), bos (-1: none)
+    positions: Mapping[str, Any] | None  # the fields of `PositionPolicy`
+    tokenizer: str | None
+    text: str | None  # as text.source has it
+    text_commit: str  # of the data set on the hub; "" for other text, and in older files
+    toy: Mapping[str, Any] | None  # the fields of `ToySettings`, directions_sha256
+    written: Mapping[str, Any]  # the whole file, with the keys that this version does not know
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a folder of shards.
+
+    Raises `UserError` naming the file, the field, what was expected, what was found and the remedy.
+    """
+    path = folder / MANIFEST
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file; is {folder} a folder of activations? run make harvest") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected UTF-8, found other bytes at byte {error.start}; {REMEDY}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); {REMEDY}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    return _check(path, written)
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    made_from: Mapping[str, Any],
+    hooks: Mapping[str, int],
+    context: int,
+    storage_dtype: str,
+    rows_per_shard: int,
+    shards: int,
+    settings: Mapping[str, Any],
+) -> Manifest:
+    """Publish the manifest of a harvest in `folder`, checked as `read_manifest` checks it.
+
+    made_from: the fields that say what the rows were made from (model, tokens, …; or toy).
+    """
+    written = {
+        "format_version": FORMAT_VERSION,
+        **made_from,
+        "hooks": dict(hooks),
+        "context": context,
+        "storage_dtype": storage_dtype,
+        "rows_per_shard": rows_per_shard,
+        "shards": shards,
+        "settings": dict(settings),
+    }
+    path = folder / MANIFEST
+    manifest = _check(path, written)
+    publish_text(path, json.dumps(written, indent=1) + "\n")
+    return manifest
+
+
+class _Fields:
+    """An object of the file, whose fields are checked as they are taken; `prefix` names it in messages."""
+
+    def __init__(self, path: Path, fields: Any, name: str) -> None:
+        self._path = path
+        self._prefix = f"{name}." if name else ""
+        if not isinstance(fields, dict):
+            raise self._error(name or "the file", "a JSON object", fields)
+        self.all: dict[str, Any] = fields
+
+    def integer(self, name: str, least: int) -> int:
+        value = self._get(name, "an integer")
+        if type(value) is not int or value < least:  # a bool is an int too
+            raise self._error(self._prefix + name, f"an integer of at least {least}", value)
+        return value
+
+    def text(self, name: str) -> str:
+        value = self._get(name, "a string")
+        if not isinstance(value, str):
+            raise self._error(self._prefix + name, "a string", value)
+        return value
+
+    def one_of(self, name: str, known: tuple[str, ...]) -> str:
+        value = self._get(name, f"one of {', '.join(known)}")
+        if value not in known:
+            raise self._error(self._prefix + name, f"one of {', '.join(known)}", value)
+        return value
+
+    def object(self, name: str) -> "_Fields":
+        return _Fields(self._path, self._get(name, "a JSON object"), self._prefix + name)
+
+    def _get(self, name: str, expected: str) -> Any:
+        if name not in self.all:
+            raise UserError(f"{self._path}: {self._prefix}{name}: expected {expected}, found no such field; {REMEDY}")
+        return self.all[name]
+
+    def _error(self, name: str, expected: str, found: Any) -> UserError:
+        shown = json.dumps(found)
+        shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
+        return UserError(f"{self._path}: {name}: expected {expected}, found {shown}; {REMEDY}")
+
+
+def _check(path: Path, written: Any) -> Manifest:
+    fields = _Fields(path, written, "")
+    version = fields.integer("format_version", 0)
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format_version: expected {FORMAT_VERSION}, found {version}; "
+            "use the winnow that wrote it, or harvest into a new run"
+        )
+    hooks = fields.object("hooks")
+    if not hooks.all:
+        raise UserError(f"{path}: hooks: expected at least one, found none; {REMEDY}")
+    for hook in hooks.all:
+        if "/" in hook or hook in ("", ".", ".."):  # a hook names a folder of dictionaries
+            raise UserError(f"{path}: hooks: expected names of hooks, found {hook!r}; {REMEDY}")
+    from_toy, from_model = "toy" in fields.all, "model" in fields.all
+    if from_toy == from_model:
+        found = "both" if from_toy else "neither"
+        raise UserError(f"{path}: model, toy: expected one of the two fields, found {found}; {REMEDY}")
+    return Manifest(
+        hooks={hook: hooks.integer(hook, 1) for hook in hooks.all},
+        context=fields.integer("context", 1),
+        storage_dtype=fields.one_of("storage_dtype", STORAGE_DTYPES),
+        rows_per_shard=fields.integer("rows_per_shard", 1),
+        shards=fields.integer("shards", 1),
+        settings=fields.object("settings").all,
+        model=_check_model(fields.object("model")) if from_model else None,
+        tokens=_check_tokens(fields.object("tokens")) if from_model else None,
+        positions=fields.object("positions").all if from_model else None,
+        tokenizer=fields.text("tokenizer") if from_model else None,
+        text=fields.text("text") if from_model else None,
+        text_commit=fields.text("text_commit") if "text_commit" in fields.all else "",
+        toy=_check_toy(fields.object("toy")) if from_toy else None,
+        written=fields.all,
+    )
+
+
+def _check_model(model: _Fields) -> dict[str, Any]:
+    for name in ("name", "revision", "weights_sha256"):
+        model.text(name)
+    model.one_of("dtype", STORAGE_DTYPES)
+    if "commit" in model.all:
+        model.text("commit")
+    return model.all
+
+
+def _check_tokens(tokens: _Fields) -> dict[str, Any]:
+    tokens.text("fingerprint")
+    tokens.integer("sequences", 1)
+    tokens.integer("bos", -1)
+    return tokens.all
+
+
+def _check_toy(toy: _Fields) -> dict[str, Any]:
+    toy.text("directions_sha256")
+    return toy.all
