@@ -11,6 +11,7 @@ from analyze.report.draw.interactive import PlotlyFigure, plotly_figure
 
 HEIGHT = 190  # pixels; report.js makes it less on a narrow screen
 FONT_SIZE = 11
+GAP = "\u00a0\u00a0"  # between a mark and its name
 
 
 def small_figure(panel: Panel, colours: dict[str, str]) -> PlotlyFigure:
@@ -38,7 +39,7 @@ def _name(series: Series) -> dict[str, Any]:
         "name": escape(series.name),
         "x": [x],
         "y": [y],
-        "text": [escape(series.name)],
+        "text": [f"{GAP}{escape(series.name)}{GAP}" if series.mark == "linked" else escape(series.name)],
         "textposition": "top right" if falls else "top left",
         "textfont": {"color": REFERENCE_COLOUR},
         "hoverinfo": "skip",

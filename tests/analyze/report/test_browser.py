@@ -128,7 +128,8 @@ def test_nothing_reaches_beyond_the_page(browser: Chrome, report: str, width: in
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     assert browser.execute_script(
         "return [...document.querySelectorAll('div.plot')].filter((p) => p.offsetParent !== null)"
-        ".every((p) => p.getBoundingClientRect().right <= innerWidth && p.querySelector('.main-svg').clientWidth > (p.closest('.small') ? 150 : 200))"
+        ".every((p) => p.getBoundingClientRect().right <= innerWidth"
+        " && p.querySelector('.main-svg').clientWidth > (p.closest('.small') ? 150 : 200))"
     )
 
 

@@ -38,7 +38,7 @@ def _how_similar(metrics: Mapping[str, Any], hook: str, dictionaries: Sequence[D
     if steps:
         corrected = [step.corrected for step in steps]
         judged = [step for step in steps if step.ceiling is not None]
-        reached = " (as similar as two seeds of one size)" if judged and all(map(reaches_ceiling, judged)) else ""
+        reached = ", like two seeds of one size" if judged and all(map(reaches_ceiling, judged)) else ""
         yield (
             f"Neighbouring sizes are {similarity(fmean(corrected))}{reached}: corrected MMCS {_span(corrected)} "
             f"(chance 0, {_ceiling(metrics, dictionaries, steps)})."

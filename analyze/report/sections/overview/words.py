@@ -63,6 +63,6 @@ def _similar(step: Step) -> str:
     numbers = f"MMCS {step.mmcs:.2f}, chance {step.chance:.2f}, corrected {step.corrected:.2f}"
     if step.ceiling is not None:
         numbers += f", ceiling {step.ceiling:.2f}"
-    same = ", as similar as two seeds of one size" if reaches_ceiling(step) else ""
+    same = ", like two seeds of one size" if reaches_ceiling(step) else ""
     ends = f"{count(step.source)} latents and their best matches among {count(step.target)}"
     return f"{ends} are {similarity(step.corrected)}{same} ({numbers})"
