@@ -19,9 +19,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analyze.ladders import with_telling_options
-from analyze.report.draw.chart import REFERENCE_COLOUR, Chart, FamilyTree, Series
+from analyze.report.draw.chart import REFERENCE_COLOUR, Chart, FamilyTree, Panel, Series
 from analyze.report.draw.files import FORMATS, write_figures
 from analyze.report.draw.interactive import glyph_of, plotly_figure
+from analyze.report.draw.small import small_figure
 from analyze.report.draw.tree import tree_data
 from analyze.report.section import Section
 from analyze.report.sections.activations import activations_section
@@ -85,6 +86,7 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section], features: b
         families={section.name: _families(section) for section in sections},
         formats=FORMATS,
         panels_of=_panels_of,
+        small_panels_of=_small_panels_of,
         legend_of=_legend_of,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         tree_script=Markup((TEMPLATES / "tree.js").read_text(encoding="utf-8")),
@@ -123,6 +125,12 @@ def _panels_of(chart: Chart) -> list[DrawnPanel]:
             figure = plotly_figure(panel, colours)
             drawn.append(DrawnPanel(panel.title, "plot", figure["layout"]["height"], _json(figure)))
     return drawn
+
+
+def _small_panels_of(chart: Chart) -> list[DrawnPanel]:
+    """Draw the panels of a chart of the first screen."""
+    figures = [(p.title, small_figure(p, chart.colours())) for p in chart.panels if isinstance(p, Panel)]
+    return [DrawnPanel(title, "plot", figure["layout"]["height"], _json(figure)) for title, figure in figures]
 
 
 def _json(data: Mapping[str, Any]) -> Markup:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from analyze.report.draw.chart import Chart
 
@@ -23,12 +24,38 @@ class Section:
     name: str
     title: str
     paragraphs: Sequence[str] = ()
-    facts: Sequence[tuple[str, str]] = ()
-    caveats: Sequence[str] = ()
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = field(default=())
     more_tables: Sequence[Table] = ()  # after the charts
 
     @property
     def is_empty(self) -> bool:
-        return not (self.paragraphs or self.facts or self.caveats or self.tables or self.charts or self.more_tables)
+        return not (self.paragraphs or self.tables or self.charts or self.more_tables)
+
+
+class Note(NamedTuple):
+    """A short label that opens to its text."""
+
+    label: str
+    text: str
+
+
+class View(NamedTuple):
+    """What the first screen shows of one hook: small charts, and a verdict in at most three sentences."""
+
+    chart: Chart
+    verdict: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview(Section):
+    """The first screen: a line, one view at a time, and the caveats; paragraphs and facts open behind them."""
+
+    line: str = ""
+    views: Sequence[View] = ()
+    caveats: Sequence[Note] = ()
+    facts: Sequence[tuple[str, str]] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return super().is_empty and not (self.line or self.views or self.caveats or self.facts)

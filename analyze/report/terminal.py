@@ -1,4 +1,4 @@
-"""Print what a run came to: one table of dictionaries, one of neighbouring sizes, and where the report lies."""
+"""Print the summary of a run: one table of dictionaries, one of neighbouring sizes, and where the report lies."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ def _dictionaries(metrics: Mapping[str, Any]) -> Table:
 
 def _pairs(groups: Mapping[str, Sequence[Pair]], metrics: Mapping[str, Any]) -> Table:
     table = _table(
-        "How well the latents of one size are present in the next (MMCS), with chance",
+        "Similarity of neighbouring sizes (MMCS), with chance",
         ["hook\narchitecture", "latents"],
         ["MMCS", "chance", "corrected"],
     )

@@ -15,17 +15,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analyze.compare.latent_table import is_complete, remove_others
 from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
-from analyze.report.terminal import print_summary
 from analyze.runs.paired_runs import MeasuredRun, why_not_paired
 from analyze.stage import measure_run
 from analyze.to_json import to_json
+from analyze.update import Metrics, update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.runtime.lock import run_lock
-from winnow.runtime.publish import publish_text
 from winnow.runtime.run import Run
 
 FOLDER = "comparison"
@@ -44,7 +42,6 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
         if Path(path).resolve() not in {Path(run.config.run).resolve() for run in runs}:
             runs.append(_measured(config, _config_of(path), path))
     folder = Path(config.run) / FOLDER
-    path, page = folder / "metrics.json", folder / "index.html"
     with run_lock(Path(config.run)):
         inputs = {
             "analysis": ANALYSIS,
@@ -52,20 +49,11 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
             "harvest": runs[0].metrics["inputs"]["harvest"],
             "dictionaries": {path: digest for run in runs for path, digest in run.inputs().items()},
         }
-        metrics = read_metrics(path)
-        if metrics is None or metrics["inputs"] != inputs or not is_complete(metrics, folder):
-            folder.mkdir(exist_ok=True)
-            metrics = to_json(compared(runs, still_valid(metrics, inputs), folder) | {"inputs": inputs})
-            page.unlink(missing_ok=True)
-            publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
-        elif page.exists():
-            print(f"{path}: these {len(runs)} runs are compared; nothing to do")
-        remove_others(metrics, folder)
-        if not page.exists():
-            from analyze.report.page import write_report
 
-            write_report(metrics, folder)
-        print_summary(metrics, page)
+        def measured(before: Metrics | None) -> Metrics:
+            return compared(runs, still_valid(before, inputs), folder) | {"inputs": inputs}
+
+        update_report(folder, inputs, measured, lambda _: f"these {len(runs)} runs are compared")
 
 
 Pairs = dict[tuple[str, str], dict[str, Any]]

@@ -65,7 +65,7 @@ function examples(o, found, source, latent) {
       make("div", { class: "bar" }, make("h3", {}, "Top activations"), more),
       make("p", { class: "how" }, "The strongest firings, at most one per sequence. Shading is the latent's activation on each token, relative to its largest; the token of the peak is framed." + partly),
       list(found.top, () => null)),
-    card("From strong to weak", "A random sample of its firings at evenly spaced ranks; the share of all its firings that are no stronger stands below each value.",
+    card("From strong to weak", "A random sample of its firings at evenly spaced ranks. Below each value: the share of its firings that are no stronger.",
       list(found.spread, ([, , rank]) => percent(rank))),
   ];
 }
@@ -135,7 +135,7 @@ function histogram(found, o, latent) {
   picture.append(draw("text", { x: 0, y: height + 14 }, "0"));
   picture.append(draw("text", { x: width / 2, y: height + 14, "text-anchor": "middle" }, number(end / 2)));
   picture.append(draw("text", { x: width, y: height + 14, "text-anchor": "end" }, number(end)));
-  return card("Activations", `How often it fires how strongly, where it fires at all; the fullest bin holds ${count(most)} tokens.`, picture);
+  return card("Activations", `How strongly it fires, over the tokens on which it fires; the fullest bin holds ${count(most)} tokens.`, picture);
 }
 
 // ---- the same feature in other sizes

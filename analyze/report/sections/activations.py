@@ -29,8 +29,8 @@ def activations_section(metrics: Mapping[str, Any]) -> Section:
         name="activations",
         title="Activations",
         paragraphs=[
-            "What the dictionaries were given: statistics over everything that was harvested, the residual stream "
-            "beside the MLP.",
+            "What the dictionaries were trained on: statistics over all harvested rows, the residual stream beside "
+            "the MLP.",
             *toy_real_words(metrics),
         ],
         tables=[_table(hooks), *toy_real_tables(metrics), *laws_table(kinds)],
@@ -43,9 +43,9 @@ def _table(hooks: Sequence[Hook]) -> Table:
     return Table(
         title="Hooks",
         how_to_read=(
-            "Near zero is within a thousandth of the hook's standard deviation; a normal law has 0.1% there. "
-            "Kurtosis is 3 for a normal law and more for heavier tails. Outlier dimensions have a mean or a kurtosis "
-            "above ten times the median dimension's, and a few of them can carry most of the norm."
+            "Near zero is within a thousandth of the hook's standard deviation (0.1% of a normal distribution). "
+            "Kurtosis is 3 for a normal distribution and more for heavier tails. Outlier dimensions have a mean or a "
+            "kurtosis above ten times the median dimension's; a few of them can carry most of the norm."
         ),
         columns=(
             *("hook", "width", "rows", "mean norm", "exact zeros", "near zero"),
@@ -114,9 +114,9 @@ def _values(hooks: Sequence[Hook]) -> Chart:
         name="values",
         title="The distribution of values",
         how_to_read=(
-            "All values of a hook together, in units of their standard deviation, the density on a logarithmic "
-            "axis: above the dashed normal law at the sides means heavy tails, a spike at the middle "
-            f"means many values near zero. The view opens at ±{reach:g}; double-click shows whatever lies beyond."
+            "All values of a hook, in units of their standard deviation, with the density on a logarithmic axis. "
+            "Above the dashed normal distribution at the sides: heavy tails. A spike in the middle: many values near "
+            f"zero. The view opens at ±{reach:g}; double-click to see what lies beyond."
         ),
         panels=_panels(
             hooks,
@@ -154,8 +154,8 @@ def _norms(hooks: Sequence[Hook]) -> Chart:
         name="norms",
         title="The distribution of norms",
         how_to_read=(
-            "How long the rows are, as a share of the rows per bin: a narrow peak means that a row's direction "
-            "carries the information, a second peak far out is usually a special token or position."
+            "The norms of the rows, as a share of the rows per bin. A narrow peak means that a row's direction "
+            "carries the information; a second peak far out is usually a special token or position."
         ),
         panels=_panels(
             hooks, Axis(title="norm of a row", log=positive), Axis(title="rows (% per bin)", from_zero=True), series_of
@@ -176,8 +176,8 @@ def _positions(hooks: Sequence[Hook]) -> Chart:
         name="position-norms",
         title="Norm by position",
         how_to_read=(
-            "The mean norm at each place in the sequence; positions that were not harvested are left out. A level "
-            "that differs at the first positions is theirs, not the text's, and draws latents to itself."
+            "The mean norm at each position in the sequence; positions that were not harvested are left out. A "
+            "different level at the first positions comes from the position, not from the text, and attracts latents."
         ),
         panels=_panels(
             hooks,
@@ -200,9 +200,9 @@ def _kurtosis(hooks: Sequence[Hook]) -> Chart:
         name="kurtosis",
         title="Kurtosis by dimension",
         how_to_read=(
-            "Every dimension's kurtosis, the largest first: the dashed line is the normal law's 3. Dimensions far "
-            "above it are mostly quiet and rarely strong, the mark of a basis in which single dimensions mean "
-            "something."
+            "The kurtosis of every dimension, the largest first; the dashed line is the normal distribution's 3. "
+            "Dimensions far above it are mostly quiet and rarely strong: the mark of a basis in which single "
+            "dimensions mean something."
         ),
         panels=_panels(
             hooks,
@@ -236,9 +236,9 @@ def _dimensions(hooks: Sequence[Hook]) -> list[Chart]:
                 name=f"dimensions-{number:02d}",
                 title="Outlier dimensions",
                 how_to_read=(
-                    "Each point is a dimension: far right, its mean is large against the hook's spread, so it is "
-                    "nearly a constant; far up, it is rarely and strongly active. Points away from the cloud weigh "
-                    "on every cosine and every norm."
+                    "Each point is a dimension. Far right: its mean is large compared with the hook's spread, so it "
+                    "is nearly constant. Far up: it is rarely and strongly active. Points away from the cloud "
+                    "dominate every cosine and every norm."
                 ),
                 panels=(
                     Panel(

@@ -38,10 +38,10 @@ def baseline_table(metrics: Mapping[str, Any]) -> list[Table]:
     table = Table(
         title="Beside simpler codes",
         how_to_read=(
-            "The FVU of codes that have learned less: PCA keeping as many components as the dictionary's L0, the "
-            "nearest of as many k-means centres as it has latents, random directions with the dictionary's sparsity "
-            "and the best gain, and the untrained dictionary; shrinkage is the factor by which the median latent is "
-            "too small (1 is right, more is what an L1 penalty does), with its 5–95% range."
+            "The FVU of simpler codes: PCA with as many components as the dictionary's L0, the nearest of as many "
+            "k-means centres as it has latents, random directions with the dictionary's sparsity and the best gain, "
+            "and the untrained dictionary. Shrinkage is the factor by which the median latent is too small (1 is "
+            "right; an L1 penalty makes it larger), with its 5–95% range."
         ),
         columns=("latents", "L0", "FVU", "PCA", "k-means", "random", "untrained", "shrinkage", "5–95% of latents"),
         groups={
@@ -87,15 +87,15 @@ def shrinkage_chart(metrics: Mapping[str, Any]) -> Chart:
         name="shrinkage",
         title="Shrinkage",
         how_to_read=(
-            "By what factor a latent's value should grow to explain most beside the others: 1 is right, above it "
-            "latents are systematically too small, as an L1 penalty makes them; marks are medians, lines span 5–95% "
-            "of the latents."
+            "The factor that would make a latent's value explain most, given the others: 1 is right, above 1 latents "
+            "are systematically too small, as an L1 penalty makes them. Marks are medians, bars span 5–95% of the "
+            "latents."
         ),
         panels=tuple(
             Panel(
                 title=hook,
                 x=Axis(title="latents in the dictionary", log=True, ticks=sizes),
-                y=Axis(title="factor to the right size", from_zero=True),
+                y=Axis(title="shrinkage (1 is right)", from_zero=True),
                 series=(*series, right),
             )
             for hook, series in hooks.items()

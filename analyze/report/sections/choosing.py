@@ -17,7 +17,7 @@ MAPS = (  # key, title, whether a share, the highest value (None: the highest in
 TRUE = (
     ("mmcs_corrected", "Corrected MMCS of the true features", False, 1),
     ("learned", "Corrected MMCS of the latents with the true features", False, 1),
-    ("mmcs", "MMCS of the true features, as it is", False, 1),
+    ("mmcs", "MMCS of the true features, uncorrected", False, 1),
     ("recovered", "True features found (cosine above 0.9)", True, 1),
 )
 LOSSES = (
@@ -48,9 +48,9 @@ def _choosing(number: int, grid: Grid) -> Chart:
         family="choosing",
         title="Choosing size and sparsity",
         how_to_read=(
-            "Rows are sizes, columns sparsity: where the agreement with the next larger size is highest and hardly a "
-            "latent is dead, what was found depends least on the choice; weigh it against the FVU at that L0. A star "
-            "marks what had not converged: a dictionary, or either one of a comparison."
+            "Rows are sizes, columns are sparsities. Where agreement with the next larger size is highest and almost "
+            "no latent is dead, the result depends least on the choice; weigh it against the FVU at that L0. A star "
+            "marks what had not converged: the dictionary, or either one of a comparison."
         ),
         panels=_maps(grid, grid, MAPS),
     )
@@ -63,9 +63,9 @@ def _true(number: int, grid: Grid) -> Chart:
         family="true-grid",
         title="Size and sparsity by the truth",
         how_to_read=(
-            "The same grid, judged by the true features: how well they are found, and how much of what is found is "
-            "true; an agreement with the next larger size that is a guide is dark where these are. A star marks what "
-            "had not converged."
+            "The same grid judged by the true features: how well they are found, and how much of what is found is "
+            "true. If agreement with the next larger size is a good guide, it is dark where these are dark. A star "
+            "marks what had not converged."
         ),
         panels=_maps(grid, grid.get("truth") or {}, TRUE),
     )
@@ -78,8 +78,9 @@ def _losses(number: int, grid: Grid) -> Chart:
         family="losses",
         title="The terms of the loss",
         how_to_read=(
-            "What a sparse dictionary trades: the squared error, and the sum of its latents' values times their "
-            "directions' lengths, each a mean over rows; from left to right the one should rise and the other fall."
+            "The two terms that a sparse dictionary trades, as means over rows: the squared error, and the sum of the "
+            "latents' values times their directions' norms. From left to right the first should rise and the second "
+            "fall."
         ),
         panels=_maps(grid, grid, LOSSES),
     )
@@ -123,9 +124,9 @@ def _sticky(number: int, grid: Grid) -> Chart:
         family="stickiness",
         title="Loss stickiness (deprecated by its authors)",
         how_to_read=(
-            "How strongly each part of the loss still responds to size and to sparsity; low values were once read as "
-            "the right choice, which its authors no longer recommend: it is here for comparison with what they "
-            "published."
+            "How strongly each term of the loss still responds to size and to sparsity. Its authors once read low "
+            "values as the right choice and no longer recommend it; it is here for comparison with their published "
+            "results."
         ),
         panels=tuple(
             _heat_map(grid, title, sticky[key], False, None) for key, title in STICKY if _known(sticky.get(key))

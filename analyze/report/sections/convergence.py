@@ -54,11 +54,11 @@ def snapshot_charts(metrics: Mapping[str, Any]) -> list[Chart]:
 def _snapshots(number: int, ladder: Ladder, dictionaries: Sequence[Dictionary]) -> Chart:
     return Chart(
         name=f"snapshots-{number:02d}",
-        title="When features became what they are",
+        title="When features formed",
         how_to_read=(
             "The mean cosine of the final features with the nearest direction of each snapshot, and the share of them "
-            "that were there already (cosine above 0.9), over the rows seen: a sudden rise is a phase in which "
-            "features form, a slow one to the very end means that they were still turning."
+            "that existed already (cosine above 0.9), over the rows seen. A sudden rise is a phase in which features "
+            "form; a slow rise to the very end means that they were still turning."
         ),
         panels=tuple(
             Panel(

@@ -12,31 +12,32 @@ Groups = Mapping[str, Sequence[Pair]]
 
 
 def cosine_charts(groups: Groups) -> list[Chart]:
-    """Make three charts per ladder: of the distributions a panel per pair, of what they come to a panel per way."""
+    """Make three charts per ladder: the distributions with a panel per pair, the others with a panel per direction."""
     return [
         *_charts(
             groups,
             "max-cosines",
             "The distribution of maximal cosines",
-            "Each latent's cosine with its most similar latent of the other dictionary; dashed, what random directions "
-            "would give. Latents at the right are present in both, those under the dashed curve are no closer than "
-            "chance, and a hump between the two is features that split or merged.",
+            "Each latent's cosine with its most similar latent of the other dictionary; dashed: random directions. "
+            "Latents at the right are present in both, latents under the dashed curve are no closer than chance, and "
+            "a hump in between is features that split or merged.",
             lambda pairs: [_distribution(pair) for pair in pairs],
         ),
         *_charts(
             groups,
             "recovery",
-            "How many latents are found at all",
-            "The share of latents with a maximal cosine above each threshold, dashed for random directions: the "
-            "further right a curve stays high, the more latents are found again, whatever one takes for found.",
+            "How many latents are found again",
+            "The share of latents whose maximal cosine is above each threshold; dashed: random directions. The "
+            "further right a curve stays high, the more latents the other dictionary contains, whatever threshold one "
+            "chooses.",
             lambda pairs: _both_ways(_recovery, pairs),
         ),
         *_charts(
             groups,
             "firing-rates",
             "Do rare latents differ more?",
-            "The mean maximal cosine of latents that fire about equally often, dashed the chance levels: a curve that "
-            "falls to the left says that the dictionaries agree on what is frequent and differ in what is rare.",
+            "The mean maximal cosine of latents that fire about equally often; dashed: chance. A curve that falls to "
+            "the left means that the dictionaries agree on frequent latents and differ on rare ones.",
             lambda pairs: _both_ways(_by_rate, pairs),
         ),
     ]

@@ -28,9 +28,9 @@ def density_charts(metrics: Mapping[str, Any]) -> list[Chart]:
                     name=f"density-{number:02d}",
                     title="How often latents fire",
                     how_to_read=(
-                        "A histogram of the latents by the share of evaluation rows on which they fire (−2 is one "
-                        "row in a hundred); a lump at the left is nearly dead, latents near 0 fire always and tell "
-                        "little. Those that never fired have no place on this axis and are counted in the legend."
+                        "A histogram of the latents by the share of evaluation rows on which they fire (−2 is one row "
+                        "in a hundred). A lump at the left is nearly dead; latents near 0 fire almost always and "
+                        "carry little information. The legend counts those that never fired."
                     ),
                     panels=(
                         Panel(

@@ -1,4 +1,4 @@
-"""What middling cosines mean: whether a feature is present, put together from several, or absent in the other size."""
+"""What intermediate cosines mean: whether a feature is present, composed of several, or absent in the other size."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ Groups = Mapping[str, Sequence[Pair]]
 def diagnosis_tables(groups: Groups) -> list[Table]:
     known = _known(groups)
     table = Table(
-        title="What middling cosines mean",
+        title="What intermediate cosines mean",
         how_to_read=(
-            "Each direction is put together from one to four of the other dictionary's with weights of at least 0, and "
-            "R² is the explained share of its square: present if one explains 0.8 (a cosine of 0.89), composed if four "
-            "do and one does not, absent if four do not either; participation is the number of directions that share "
-            "the work, 1 to 4, of the median latent."
+            "Each direction is approximated by one to four of the other dictionary's, with weights of at least 0; R² "
+            "is the share of its square that they explain. Present: one explains 0.8 (a cosine of 0.89). Composed: "
+            "four do, and one does not. Absent: four do not. Participation is the effective number of directions, 1 "
+            "to 4, for the median latent."
         ),
         columns=("from", "to", *SHARES, "R², one", "R², two", "R², three", "R², four", "random, four", "participation"),
         groups={
@@ -50,8 +50,9 @@ def diagnosis_charts(groups: Groups) -> list[Chart]:
             name=f"diagnosis-{number:02d}",
             title="Present, composed or absent",
             how_to_read=(
-                "The shares of each size's latents of which one direction of the other explains 80% (present), of "
-                "which four together do (composed: split up, or put together), and of which four do not (absent)."
+                "The shares of each size's latents that one direction of the other dictionary explains to 80% "
+                "(present), that only four together explain (composed: split or merged), and that four do not explain "
+                "(absent)."
             ),
             panels=tuple(_shares(label, known[label]) for label in labels),
             family="diagnosis",

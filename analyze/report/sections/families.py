@@ -45,9 +45,9 @@ def _trees(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
             name=f"family-tree-{number:02d}",
             title="Family tree of features",
             how_to_read=(
-                "Press a feature to see its parents in the smaller sizes at its left and its children in the larger "
-                "ones at its right, or type its number: lines join features with a cosine of at least 0.7, or, dashed, "
-                "ones that fire alike where the child fires; the thicker the line, the higher the cosine."
+                "Press a feature to see its parents in the smaller sizes (left) and its children in the larger ones "
+                "(right), or type its number. Solid lines join features with a cosine of at least 0.7, dashed lines "
+                "features that fire alike where the child fires; thicker lines have higher cosines."
             ),
             panels=(
                 FamilyTree(
@@ -74,9 +74,8 @@ def _fates(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
             name=f"fates-{number:02d}",
             title="What becomes of features from size to size",
             how_to_read=(
-                "Left, of the smaller size's living features, the shares with one child (persists), with several "
-                "(splits) and with none (vanished); right, of the larger size's, with one parent, with several "
-                "(merges) and with none (new)."
+                "Left: the smaller size's alive features, with one child (persists), several (splits) or none "
+                "(vanished). Right: the larger size's, with one parent, several (merges) or none (new)."
             ),
             panels=(
                 _bars("Features of the smaller size", steps, _down(steps)),
@@ -152,8 +151,9 @@ def _survival(metrics: Mapping[str, Any]) -> list[Chart]:
             name=f"lineages-{number:02d}",
             title="How long lineages last",
             how_to_read=(
-                "Row → column: the share of a size's living features that still have descendants in a larger size, "
-                "over every step between; what falls quickly along a row was particular to that size."
+                "Row → column: the share of a size's alive features that still have descendants in a larger size, "
+                "through every step in between. A steep drop along a row means that those features were particular to "
+                "that size."
             ),
             panels=tuple(heat_maps),
             family="lineages",

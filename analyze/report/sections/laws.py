@@ -24,12 +24,12 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
     known = {kind: [hook for hook in hooks if _has_shape(hook)] for kind, hooks in kinds.items()}
     known = {kind: hooks for kind, hooks in known.items() if hooks}
     table = Table(
-        title="Law, space and basis",
+        title="Distribution, dimension and basis",
         how_to_read=(
-            "The law that gives held-out values (each dimension standardised) the highest likelihood, and by how much "
-            "more than the normal law, in nats per value; the participation ratio is the number of equally filled "
-            "dimensions that would be as spread out; kurtosis along the basis far above that along random directions "
-            "means that single dimensions carry signals of their own."
+            "The law that gives held-out values (each dimension standardised) the highest likelihood, and its gain "
+            "over the normal law in nats per value. The participation ratio is the effective number of dimensions. "
+            "Kurtosis along the basis far above that along random directions means that single dimensions carry "
+            "signals of their own."
         ),
         columns=(
             *(
@@ -70,11 +70,11 @@ def law_charts(kinds: Mapping[str, Sequence[Hook]]) -> list[Chart]:
     return [
         Chart(
             name=f"laws-{number:02d}",
-            title="Values and the laws fitted to them",
+            title="Values and the distributions fitted to them",
             how_to_read=(
-                "Held-out values, each dimension standardised, and the density of every law as fitted to other values, "
-                "on a logarithmic axis: the best law follows the outline into the sides, where the normal one falls "
-                "off too early or too late."
+                "Held-out values, each dimension standardised, and the distributions fitted to other values, on a "
+                "logarithmic axis. The best one follows the values into the tails, where the normal one falls off too "
+                "early or too late."
             ),
             panels=(_law_panel(hook),),
             family="laws",
@@ -112,9 +112,9 @@ def spectrum_chart(kinds: Mapping[str, Sequence[Hook]]) -> Chart:
         name="spectrum",
         title="How the variance is spread",
         how_to_read=(
-            "The share of the variance within the first principal directions: the earlier a curve rises above the "
-            "dashed one, which fills all dimensions of the widest hook alike, the fewer dimensions the activations "
-            "really use, and the easier a code of few components is."
+            "The share of the variance within the first principal directions. The earlier a curve rises above the "
+            "dashed one (all dimensions of the widest hook equally filled), the fewer dimensions the activations use, "
+            "and the easier a code of few components is."
         ),
         panels=tuple(panels),
     )
@@ -144,9 +144,9 @@ def basis_chart(kinds: Mapping[str, Sequence[Hook]]) -> Chart:
         name="privileged-basis",
         title="Is the basis special?",
         how_to_read=(
-            "The tails along single dimensions beside those along random directions: alike, nothing distinguishes the "
-            "basis; a dot far to the right of its hollow mark means that single dimensions are mostly quiet and "
-            "rarely strong, so that the basis is privileged."
+            "The tails along single dimensions beside those along random directions. If they are alike, nothing "
+            "distinguishes the basis. A dot far to the right of its hollow mark means that single dimensions are "
+            "mostly quiet and rarely strong: the basis is privileged."
         ),
         panels=(panel,) if hooks else (),
     )

@@ -28,11 +28,11 @@ def mmcs_charts(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[Pair]]
             name=f"mmcs-{number:02d}",
             title="MMCS between sizes, corrected for chance",
             how_to_read=(
-                "Row → column: how well the row's latents are present in the column's dictionary, 0 at chance and 1 "
-                "for equal directions; in brackets, where there is room, the MMCS itself and its chance level. Above "
-                "the diagonal a smaller dictionary is looked up in a larger one, below it the reverse; on the "
-                "diagonal, where there are several seeds, stands the ceiling: the same size trained with another "
-                "seed. Empty cells were not compared."
+                "Row → column: how well the column's dictionary contains the row's latents, 0 at chance and 1 for "
+                "equal directions; in brackets, where there is room, MMCS and its chance level. Above the diagonal a "
+                "smaller dictionary is looked up in a larger one, below it the reverse. The diagonal holds the "
+                "ceiling where there are several seeds: the same size trained with another seed. Empty cells were not "
+                "compared."
             ),
             panels=tuple(_heat_map(metrics, label, groups[label]) for label in labels),
             family="mmcs",
@@ -43,11 +43,11 @@ def mmcs_charts(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[Pair]]
     lines = [
         Chart(
             name=f"agreement-{number:02d}",
-            title="Agreement between sizes, between chance and ceiling",
+            title="Corrected MMCS between sizes, with chance and ceiling",
             how_to_read=(
-                "Corrected MMCS of each size in its neighbours, 0 at chance: the nearer to the dashed ceiling, what "
-                "the same size trained with another seed shares, the less of the difference is owed to size; without "
-                "a dashed line no second seed was trained, and the ceiling is not known."
+                "Corrected MMCS of each size in its neighbours; 0 is chance. The dashed line is the ceiling, the same "
+                "size trained with another seed: the closer a line is to it, the less of the difference comes from "
+                "size. Without a dashed line no second seed was trained, and the ceiling is unknown."
             ),
             panels=_agreements(metrics, {label: groups[label] for label in labels}),
             family="agreement",

@@ -20,11 +20,11 @@ def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[
     return Table(
         title="Comparisons",
         how_to_read=(
-            "Read each MMCS between its chance level (random directions, and random ones with the activations' "
-            "covariance) and its ceiling, what the same size trained with another seed reaches: corrected is 0 at the "
-            "first and rarely above the last; above chance counts latents whose cosine random directions would reach "
-            "less than one time in a hundred, and scale-aware weighs each latent by how much it contributes; the "
-            "CSV has each latent's numbers."
+            "Read each MMCS between its chance level (random directions; random vectors with the activations' "
+            "covariance) and its ceiling (the same size trained with another seed): corrected MMCS is 0 at chance and "
+            "rarely above the ceiling. Above chance counts latents whose cosine random directions reach less than "
+            "once in a hundred times. Scale-aware weights each latent by its contribution. The CSV has one row for "
+            "each latent."
         ),
         columns=(
             *("from", "to", "MMCS", "chance", "chance, covariance", "corrected", "ceiling, corrected"),
@@ -59,9 +59,9 @@ def _matching(groups: Mapping[str, Sequence[Pair]]) -> Table:
     return Table(
         title="One-to-one matching",
         how_to_read=(
-            "Every latent may be used once only: an MMCS far above the matched mean means that several latents lean "
-            "on one, by duplication or splitting; shared is the share of latents for which the matchings on encoder "
-            "and on decoder agree with both cosines at least 0.7."
+            "Here each latent may be used only once. An MMCS far above the matched mean means that several latents "
+            "have the same nearest latent, by duplication or splitting. Shared is the share of latents that the "
+            "matchings on encoder and on decoder pair with the same partner, with both cosines at least 0.7."
         ),
         columns=("from", "to", "MMCS", "chance", "matched mean", "matched above 0.9", "above 0.7", "shared"),
         groups={
@@ -82,17 +82,17 @@ def _matching(groups: Mapping[str, Sequence[Pair]]) -> Table:
 def _functional(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
     known = _with(groups, "functional")
     table = Table(
-        title="What they do on the same rows",
+        title="Behaviour on the same rows",
         how_to_read=(
-            "Each latent and its nearest by decoder cosine: equal directions that fire differently have a low "
-            "correlation and a low Jaccard index; a child agrees with its parent where the child fires and less where "
-            "the parent does; novel latents lower the other dictionary's error when put into it, and the area under "
-            "the ROC curve says how well a low cosine foretells that (0.5 is useless); explained is the share of the "
-            "directions that four of the other's make up, beside as many random ones."
+            "Each latent beside its nearest by decoder cosine. Equal directions that fire on different rows have a "
+            "low correlation and a low Jaccard index. A child resembles its parent on the rows where the child fires, "
+            "and less where the parent does. Novel latents lower the other dictionary's error when added to it; the "
+            "ROC AUC says how well a low cosine predicts that (0.5 is useless). Explained is the share of the "
+            "directions that four of the other dictionary's reproduce, beside four random ones."
         ),
         columns=(
             *("from", "to", "correlation", "Jaccard", "cosine where target fires", "where source fires"),
-            *("novel", "foretold (ROC area)", "explained by four", "by random four"),
+            *("novel", "novelty predicted by cosine (ROC AUC)", "explained by four", "by random four"),
         ),
         groups={
             label: [
@@ -122,11 +122,11 @@ def _subspaces(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
     }
     known = {label: pairs for label, pairs in upwards.items() if pairs}
     table = Table(
-        title="The spaces that matched latents span",
+        title="Subspaces that matched latents span",
         how_to_read=(
-            "Latents are paired by the correlation of what they do; CKA and SVCCA ask whether paired directions are "
-            "arranged alike, the overlap whether the leading subspaces coincide: each stands beside what random "
-            "pairing, or random subspaces, give, with p the probability of as much by chance."
+            "Latents are paired by the correlation of their activations. CKA and SVCCA ask whether paired directions "
+            "have the same geometry; overlap asks whether the leading subspaces coincide. Each stands beside its "
+            "value for random pairings or random subspaces; p is the probability of reaching the score by chance."
         ),
         columns=(
             *("from", "to", "pairs", "correlation", "CKA", "chance", "p", "SVCCA", "chance", "p"),

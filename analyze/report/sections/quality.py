@@ -21,8 +21,8 @@ def quality_section(metrics: Mapping[str, Any]) -> Section:
         name="quality",
         title="Quality",
         paragraphs=[
-            "All of it is measured on sequences that no dictionary was trained on. FVU and L0 belong together: more "
-            "active latents always reconstruct better, so dictionaries compare only at equal L0.",
+            "Everything here is measured on sequences that no dictionary was trained on. Read FVU and L0 together: "
+            "more active latents always reconstruct better, so compare dictionaries at equal L0 only.",
         ],
         tables=[_table(metrics), *baseline_table(metrics)],
         charts=[chart for make in (_frontier, _recovered, shrinkage_chart, _dead) if (chart := make(metrics)).panels]
@@ -34,9 +34,9 @@ def _table(metrics: Mapping[str, Any]) -> Table:
     return Table(
         title="Dictionaries",
         how_to_read=(
-            "FVU is the fraction of variance unexplained (0 is perfect, 1 is no better than the mean row); loss "
-            "recovered is 0% with the hook's activation set to zero, or to its mean, and 100% for the model left "
-            "alone; dead latents never fired on the evaluation rows, alive ones on more than 10 of them."
+            "FVU is the fraction of variance unexplained (0 is perfect, 1 is no better than the mean row). Loss "
+            "recovered is 0% with the hook's activation set to zero, or to its mean, and 100% for the unchanged "
+            "model. Dead latents never fired on the evaluation rows; alive ones fired on more than 10 of them."
         ),
         columns=(
             *("latents", "L0", "L0, 5–95% of rows", "FVU", "FVU uncentred", "FVU row-wise", "loss recovered"),
@@ -76,9 +76,9 @@ def _frontier(metrics: Mapping[str, Any]) -> Chart:
         name="fvu-l0",
         title="Reconstruction against sparsity",
         how_to_read=(
-            "Each mark is a dictionary: the lower and the further left, the better; of two at the same L0 the lower "
-            "one reconstructs more. Colours are sizes, symbols architectures; grey is what codes reach that have "
-            "learned less: PCA and random directions at the same L0, the nearest of as many k-means centres at L0 1."
+            "Each mark is a dictionary. Lower and further left is better; at the same L0 the lower one reconstructs "
+            "more. Colours are sizes, symbols architectures. Grey marks are simpler codes: PCA and random directions "
+            "at the same L0, and the nearest of as many k-means centres, at L0 1."
         ),
         panels=tuple(
             replace(panel, series=(*panel.series, *baseline_series(_at_hook(metrics, panel.title)))) for panel in panels
@@ -92,8 +92,8 @@ def _recovered(metrics: Mapping[str, Any]) -> Chart:
         title="Loss recovered against sparsity",
         how_to_read=(
             "100% means that the model predicts as well from the reconstruction as from its own activation, 0% that "
-            "it does no better than from zeros; hooks that matter little to the loss make this easy, so compare "
-            "dictionaries of one hook."
+            "it predicts no better than from zeros. A hook that matters little to the loss makes this easy, so "
+            "compare dictionaries of one hook only."
         ),
         panels=_per_hook(
             metrics,
@@ -111,8 +111,8 @@ def _dead(metrics: Mapping[str, Any]) -> Chart:
         name="dead-latents",
         title="Dead latents",
         how_to_read=(
-            "The share of each dictionary's latents that never fired on the evaluation rows; capacity that is paid "
-            "for and not used, so a size whose dead share jumps is too large for its training."
+            "The share of each dictionary's latents that never fired on the evaluation rows. Dead latents are wasted "
+            "capacity: a size whose dead share jumps is too large for its training."
         ),
         panels=_per_hook(
             metrics,

@@ -28,10 +28,10 @@ def seeds_section(metrics: Mapping[str, Any]) -> Section:
         name="seeds",
         title="Seeds",
         paragraphs=[
-            "Dictionaries that differ in their seed alone: each mean stands with the interval that holds it with 95% "
-            "confidence (Student's t over seeds; rows in logarithms, so that their mean is the geometric one). Kinds "
-            "that differ in one setting alone are compared by Welch's t, not pairwise by seed, since equal seeds of "
-            "different kinds share no draw that matters.",
+            "Dictionaries that differ in their seed alone. Each mean has its 95% confidence interval (Student's t "
+            "over seeds; rows on a logarithmic scale, so their mean is the geometric one). Kinds that differ in one "
+            "setting alone are compared by Welch's t, not seed by seed, because equal seeds of different kinds share "
+            "no random draw that matters.",
         ],
         tables=[_table(groups, shown)],
         charts=[chart for number, hook in enumerate(_hooks(groups)) if (chart := _chart(number, groups, hook)).panels],
@@ -43,9 +43,9 @@ def _table(groups: Sequence[Group], shown: Sequence[str]) -> Table:
     return Table(
         title="Means over seeds",
         how_to_read=(
-            "Intervals that do not overlap differ by more than chance; those that do may still: see the comparisons "
-            "below. Where some seeds never got half of the features, how many did is said instead of a mean, which "
-            "would flatter."
+            "Kinds whose intervals do not overlap differ by more than chance; others may differ too: see the "
+            "comparisons below. Where some seeds never found half of the features, the table says how many did; a "
+            "mean over those alone would flatter."
         ),
         columns=("kind", "latents", "seeds", *(QUANTITIES[name][0] for name in shown)),
         groups={
@@ -89,8 +89,8 @@ def _chart(number: int, groups: Sequence[Group], hook: str) -> Chart:
         name=f"seeds-{number:02d}",
         title="Over seeds",
         how_to_read=(
-            "Each mark is the mean of one kind of dictionary, over the seeds, and its bar the 95% interval: what lies "
-            "within another's bar may differ by chance alone."
+            "Each mark is the mean of one kind of dictionary over its seeds, with its 95% interval. Kinds whose "
+            "intervals overlap may differ by chance alone."
         ),
         panels=tuple(_panel(found, name) for name, found in known.items() if found),
         family="seeds",
@@ -150,9 +150,9 @@ def _differences(metrics: Mapping[str, Any], groups: Sequence[Group]) -> list[Ta
     table = Table(
         title="Which kinds differ",
         how_to_read=(
-            "How much more the first has than the second, or how many times as many rows it needs, with its 95% "
-            "interval (Welch's t), and p, adjusted by Holm's method for all the comparisons that answer the same "
-            "question: below 0.05, the kinds differ by more than seeds do."
+            "The difference of the first from the second, or how many times as many rows it needs, with its 95% "
+            "interval (Welch's t), and p, adjusted by Holm's method over all comparisons that answer the same "
+            "question. Below 0.05 the kinds differ by more than seeds do."
         ),
         columns=("comparison", "difference", "95% interval", "p", "p, adjusted", "verdict"),
         groups=rows,

@@ -21,10 +21,11 @@ def sizes_section(metrics: Mapping[str, Any]) -> Section:
         name="sizes",
         title="Sizes",
         paragraphs=[
-            "For every alive latent of one dictionary, the most similar decoder direction of the other: the mean of "
-            "these maximal cosines is MMCS. It has a direction: A → B asks whether what A found is in B. Random "
-            "directions reach a sizeable MMCS too, more of it the larger B is, so each score stands beside its "
-            "chance level: corrected is (MMCS − chance) / (1 − chance), 0 at chance and 1 for equal directions.",
+            "For every alive latent of one dictionary, take the cosine with the most similar decoder direction of the "
+            "other; MMCS is the mean of these maximal cosines. It has a direction: A → B asks whether B contains what "
+            "A found. Random directions reach a sizeable MMCS too, a larger one the larger B is, so each score stands "
+            "beside its chance level. Corrected MMCS is (MMCS − chance) / (1 − chance): 0 at chance, 1 for equal "
+            "directions.",
         ],
         charts=[
             *mmcs_charts(metrics, groups),

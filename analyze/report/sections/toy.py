@@ -32,11 +32,11 @@ def _activations(hooks: Sequence[Record]) -> Table:
     return Table(
         title="What toy data assume of activations",
         how_to_read=(
-            "Toy data are sums of directions that are uniform on the sphere and active at random, so that no "
-            "dimension is special, all are filled alike, rows scatter around zero, and no place in a sequence "
-            "differs: ✓ where these activations agree, ✗ where they break it, with the excess kurtosis along "
-            "dimensions and along random directions, how many dimensions the variance fills (participation ratio), "
-            "the share of the mean square that is the mean row's, and how far the mean norms of positions lie apart."
+            "Toy data are sums of directions that are uniform on the sphere and active at random: no dimension is "
+            "special, all are equally filled, rows scatter around zero, and positions do not differ. ✓ these "
+            "activations agree, ✗ they do not. Shown are the excess kurtosis along dimensions and along random "
+            "directions, the participation ratio of the variance, the mean row's share of the mean square, and how "
+            "far apart the mean norms of positions are."
         ),
         columns=(
             *("hook", "no special basis", "no outlier dimensions", "evenly filled", "centred", "positions alike"),
@@ -55,8 +55,9 @@ def _codes(groups: Mapping[str, Sequence[tuple[str, Record]]]) -> Table:
         title="What toy data assume of features",
         how_to_read=(
             "Toy features are sparse (at most a tenth active at a time), their rates fall geometrically (R² of log "
-            "rate on rank at least 0.95), they fire independently (mean |φ| at most twice that of shuffled rows) and "
-            "with magnitudes uniform from zero: ✓ where latents, or the activations' dimensions, agree, ✗ where not."
+            "rate on rank at least 0.95), they fire independently (mean |φ| at most twice that of shuffled rows), and "
+            "their magnitudes are uniform from zero. ✓ the latents, or the activations' dimensions, agree, ✗ they do "
+            "not."
         ),
         columns=("codes", "active at a time", "rates fall geometrically", "independent", "magnitudes"),
         groups={

@@ -31,10 +31,10 @@ def toy_real_tables(metrics: Record) -> list[Table]:
     table = Table(
         title="Toy and real activations, side by side",
         how_to_read=(
-            "What the toy data assume, what was set, what the toy data and these show by the same measures, and "
-            "whether the assumption holds (a dash where it is not known, or the toy data break it too): a result of "
-            "toy data carries over with more confidence the fewer fail. "
-            "Features are the true ones of the toy, and the latents of the largest dictionary of the real ones."
+            "What the toy data assume, the setting, what the toy data and these activations show by the same "
+            "measures, and whether the assumption holds (a dash where it is unknown, or the toy data break it too). "
+            "The fewer fail, the more confidently a toy result carries over. Features are the true ones of the toy "
+            "data, and the latents of the largest dictionary of the real data."
         ),
         columns=("assumption", "set in the toy", "measured in the toy", "measured here", "holds"),
         groups=groups,
@@ -48,8 +48,12 @@ def toy_real_words(metrics: Record) -> list[str]:
     for label, compared in _compared(metrics).items():
         failing = [one.assumption for one in compared if one.holds is False]
         known = [one for one in compared if one.holds is not None]
-        broken = f"it breaks {len(failing)} of {len(known)}: {listing(failing, 10)}" if failing else "all of them hold"
-        said.append(f"What the toy data assume, held against {label}: {broken}.")
+        broken = (
+            f"these activations break {len(failing)} of {len(known)}: {listing(failing, 10)}"
+            if failing
+            else "all of them hold"
+        )
+        said.append(f"Assumptions of the toy data, checked at {label}: {broken}.")
     return said
 
 

@@ -26,8 +26,8 @@ def training_section(metrics: Mapping[str, Any]) -> Section:
         name="training",
         title="Training",
         paragraphs=[
-            "Dictionaries that are still learning differ because they are unfinished, whatever their size: those "
-            "that had not converged are named in the overview.",
+            "A dictionary that is still learning differs from the others because it is unfinished, whatever its size. "
+            "The overview names those that had not converged.",
             *_not_judged(metrics),
         ]
         if charts
@@ -72,9 +72,9 @@ def _curves(metrics: Mapping[str, Any]) -> list[Chart]:
                     name=f"training-{number:02d}",
                     title="Training curves",
                     how_to_read=(
-                        "One line per size over the rows it has seen, on a logarithmic axis: a line that still "
-                        "slopes at its right end would have improved with more rows, and its dictionary should not "
-                        "be compared with a finished one."
+                        "One line per size over the rows that it has seen, on a logarithmic axis. A line that still "
+                        "slopes at its right end would have improved with more rows; do not compare its dictionary "
+                        "with a finished one."
                     ),
                     panels=panels,
                     family="training",

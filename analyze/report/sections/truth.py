@@ -11,15 +11,15 @@ from analyze.report.sections.verdict import verdict_charts, verdict_tables, verd
 
 Record = Mapping[str, Any]
 REGIMES = {
-    "antipodal": "antipodal: most features have an opposite one, so that half a dimension each is theirs",
-    "interfering": "interfering: features share dimensions so closely that every reading mixes many of them",
-    "mild": "mild: features overlap, but each has room enough to be told apart",
+    "antipodal": "antipodal: most features lie in opposite pairs, two to a dimension",
+    "interfering": "interfering: features overlap so much that every projection mixes many of them",
+    "mild": "mild: features overlap, but can be told apart",
 }
 MAKERS = {
-    "sphere": "drawn at random from the sphere",
-    "learned": "learned by an autoencoder that keeps features apart",
-    "antipodal": "in opposite pairs",
-    None: "none of those that this program can make",
+    "sphere": "as if they were drawn at random from the sphere",
+    "learned": "as if an autoencoder that keeps features apart had learned them",
+    "antipodal": "as if they were laid out in opposite pairs",
+    None: "like none of the kinds that winnow makes",
 }
 
 
@@ -46,7 +46,7 @@ def _in_words(name: str, truth: Record) -> str:
         f"{decimal(regime['dimensionality']['mean'])} (at random {decimal(regime['dimensionality_random'])}), nearest "
         f"other feature at a cosine of {decimal(regime['mean_max_cosine'])} (at random "
         f"{decimal(regime['mean_max_cosine_random'])}), {percent(regime['antipodal_share'])} in opposite pairs: the "
-        f"directions look as if they were {MAKERS[regime['looks_like']]}."
+        f"directions look {MAKERS[regime['looks_like']]}."
     )
 
 
@@ -55,8 +55,8 @@ def _regimes(named: list[tuple[str, Record]]) -> list[Table]:
         title="How the true features lie",
         how_to_read=(
             "Dimensions per feature (Elhage et al. 2022) are 1 for a feature by itself and ½ in an opposite pair; at "
-            "random they follow from the numbers of dimensions and features alone. Directions that look learned have a "
-            "nearest neighbour farther away than random ones."
+            "random they depend only on the numbers of dimensions and features. Learned directions have a more "
+            "distant nearest neighbour than random ones."
         ),
         columns=(
             *("data", "features", "per dimension", "regime", "looks", "dimensions each", "at random"),
@@ -91,10 +91,10 @@ def _scores(metrics: Record) -> list[Table]:
     table = Table(
         title="How much of the truth was found",
         how_to_read=(
-            "MMCS looks every true feature up among the living latents, beside its chance level, and corrected for it; "
-            "back, every living latent among the true features: a dictionary with much that is not true scores less. "
-            "Matched pairs each feature with a latent of its own. Found are the features with a latent at a cosine "
-            "above 0.9; F1 says how well the firing of its nearest latent tells a feature's own (median feature)."
+            "MMCS looks up every true feature among the alive latents, beside its chance level and corrected for it. "
+            "Back looks up every alive latent among the true features, so latents that are not true lower it. Matched "
+            "pairs each feature with a latent of its own. Found are features with a latent at a cosine above 0.9. F1 "
+            "says how well the firing of the nearest latent predicts the feature's (median feature)."
         ),
         columns=(
             *("latents", "per feature", "MMCS", "chance", "corrected", "back, corrected", "matched", "found"),

@@ -61,8 +61,9 @@ def _recovery(known: Ladders) -> list[Chart]:
         known,
         "true-recovery",
         "How many true features are found",
-        "R(τ), the share of the true features with a living latent at a cosine above τ: the further right a curve "
-        "stays high, the more exactly they are found; where it falls early, only something near them is.",
+        "R(τ) is the share of the true features with an alive latent at a cosine above τ. The further right a curve "
+        "stays high, the more exactly they are found; where it falls early, latents are only roughly aligned with "
+        "them.",
         panels,
     )
 
@@ -76,10 +77,10 @@ def _over_sizes(known: Ladders) -> list[Chart]:
     return _family(
         known,
         "true-sizes",
-        "The truth over sizes",
-        "Scores over the number of latents for each true feature, all 1 where the dictionary is the truth: too small a "
-        "dictionary cannot hold all features; where the score of the latents falls off to the right, the surplus "
-        "latents are something else than features.",
+        "Recovery of the truth over sizes",
+        "Scores over the number of latents per true feature; all are 1 where the dictionary equals the truth. Too "
+        "small a dictionary cannot hold all features. Where the score of the latents falls to the right, the surplus "
+        "latents are not features.",
         panels,
     )
 
@@ -102,10 +103,10 @@ def _over_sparsity(known: Ladders) -> list[Chart]:
             charts.append(
                 Chart(
                     name=f"true-sparsity-{number:02d}",
-                    title="The truth over sparsity",
+                    title="Recovery of the truth over sparsity",
                     how_to_read=(
-                        "The same scores over the setting that makes the dictionary sparse, to be read together with "
-                        "the heat maps: where they peak is the sparsity at which latents are features."
+                        "The same scores over the sparsity setting; read them with the heat maps. They peak at the "
+                        "sparsity at which latents match features best."
                     ),
                     panels=(_scores(points, Axis(title=name, log=True)),),
                     family="true-sparsity",
@@ -165,9 +166,9 @@ def _over_rows(known: Ladders) -> list[Chart]:
     return _family(
         known,
         "true-rows",
-        "The truth over rows seen",
-        "What was found at each snapshot of the training, on a logarithmic axis: a sudden rise is a phase transition, "
-        "a level end means that more rows of this kind would have found nothing more.",
+        "Recovery of the truth over rows seen",
+        "What had been found at each snapshot of the training, on a logarithmic axis. A sudden rise is a phase "
+        "transition; a level end means that more rows would have found nothing more.",
         panels,
     )
 
@@ -198,7 +199,7 @@ def _over_rates(known: Ladders) -> list[Chart]:
         known,
         "true-rates",
         "Are rare features found?",
-        "Features that fire about equally often, and on average how near the nearest latent points and how well it "
-        "tells when they fire: curves that fall to the left say that it is the rare ones that are missing.",
+        "Features grouped by how often they fire: the mean cosine of the nearest latent, and how well its firing "
+        "predicts theirs. Curves that fall to the left mean that rare features are missed.",
         panels,
     )

@@ -33,9 +33,9 @@ def _chart(number: int, ladder: Ladder, panels: tuple[Panel, ...]) -> Chart:
         name=f"undertraining-{number:02d}",
         title="What more rows would have changed",
         how_to_read=(
-            "At every snapshot, the share of the true features that are found at a cosine above 0.9 (where there is a "
-            "truth), and the corrected MMCS of each size with the next larger one after as many rows: while the one "
-            "still rises, the other compares unfinished dictionaries, and says little of size."
+            "At every snapshot: the share of the true features found at a cosine above 0.9 (where the truth is "
+            "known), and the corrected MMCS of each size with the next larger one after as many rows. While the first "
+            "still rises, the second compares unfinished dictionaries and says little about size."
         ),
         panels=panels,
         family="undertraining",
@@ -104,9 +104,9 @@ def _phases(metrics: Mapping[str, Any]) -> list[Table]:
     table = Table(
         title="When features were found",
         how_to_read=(
-            "Rows to half is where R(0.9) first reached ½, interpolated between snapshots in log rows; the steepest "
-            "rise is the pair of snapshots between which most features were found for a doubling of the rows: tens of "
-            "per cent in one doubling are a phase transition, a few are steady learning."
+            "Rows to half is where R(0.9) first reached ½, interpolated between snapshots in log rows. Steepest is "
+            "the pair of snapshots between which most features were found per doubling of the rows: tens of per cent "
+            "in one doubling are a phase transition, a few are steady learning."
         ),
         columns=("latents", "rows seen", "found at the end", "rows to half", "steepest near", "found per doubling"),
         groups=groups,
@@ -120,9 +120,9 @@ def _stopping(metrics: Mapping[str, Any]) -> list[Table]:
     table = Table(
         title="Did training stop when recovery had?",
         how_to_read=(
-            "Dictionaries that the rule of convergence ended: where it held, what was found then and at the end, and "
-            "what the longest training of the same dictionary found: a share near 100% says that the rule cost "
-            "nothing; improved until is where the longest training came within 5% of its last value."
+            "Dictionaries whose training the rule of convergence ended: when the rule held, what they had found then "
+            "and at the end, and what the longest training of the same dictionary found. A share near 100% means that "
+            "stopping cost nothing. Improved until is where the longest training came within 5% of its last value."
         ),
         columns=(
             *("dictionary", "rule held at", "ended at", "found then", "found at the end", "longest training"),

@@ -12,7 +12,7 @@ Grid = Mapping[str, Any]
 CRITERIA = {
     "mmcs_next_corrected": "MMCS with the next larger, corrected",
     "mmcs_next_living": "the same, where at most 10% are dead",
-    "mmcs_next": "MMCS with the next larger, as it is",
+    "mmcs_next": "MMCS with the next larger, uncorrected",
     "elbow": "elbow of FVU over L0",
 }
 GATES = {"converged": "converged dictionaries only", "all": "all dictionaries, converged or not"}
@@ -28,12 +28,12 @@ def verdict_words(metrics: Mapping[str, Any]) -> list[str]:
 def verdict_tables(metrics: Mapping[str, Any]) -> list[Table]:
     grids = _judged(metrics)
     table = Table(
-        title="What one would have chosen without the truth",
+        title="What each criterion picks without the truth",
         how_to_read=(
             "The dictionary that each criterion picks, beside the best by the truth. Regret is how much more of the "
             "truth the best one found (corrected MMCS of the true features; both ways: the smaller of that and of the "
-            "latents'), and ρ is Spearman's rank correlation of criterion and truth over the grid: 1 if the criterion "
-            "orders dictionaries as the truth does, 0 if it says nothing. Only comparisons of converged dictionaries "
+            "latents'). ρ is Spearman's rank correlation of criterion and truth over the grid: 1 if the criterion "
+            "orders dictionaries as the truth does, 0 if it is unrelated. Only comparisons of converged dictionaries "
             "count as an answer."
         ),
         columns=(
@@ -66,9 +66,9 @@ def verdict_charts(metrics: Mapping[str, Any]) -> list[Chart]:
             name=f"criterion-{number:02d}",
             title="Does agreement with the next larger size tell the truth?",
             how_to_read=(
-                "Each point is a dictionary: how well it is found again in the next larger one, which anybody can "
-                "measure, against how much of the truth it found, which only toy data show. Points along a rising line "
-                "would make the one a guide to the other; hollow ones had not converged."
+                "Each point is a dictionary: how well the next larger one contains it, which anybody can measure, "
+                "against how much of the truth it found, which only toy data show. If the points follow a rising "
+                "line, the first predicts the second. Hollow points had not converged."
             ),
             panels=tuple(
                 _scatter(grid, key, title)
@@ -94,26 +94,25 @@ def _answer(grid: Grid) -> str:
     best, alike = (grid["verdict"]["best"][judge] for judge in ("found", "alike"))
     picked = found["picked"]
     if picked is None:
-        return f"{_label(grid)}: no two neighbouring sizes were compared, so nothing can be said of how to choose."
+        return f"{_label(grid)}: no two neighbouring sizes were compared, so this cannot be judged."
     good, near = found["regret"] <= CLOSE, found["regret_alike"] <= CLOSE
     verdict = (
-        "Yes: the agreement with the next larger size finds"
+        "Yes:"
         if good and near
-        else "Half: the agreement with the next larger size finds most of the features, but not the right size:"
+        else "Half: it finds most of the features, but not the right size:"
         if good
-        else "No: the agreement with the next larger size does not find the best dictionary:"
+        else "No: it misses the best dictionary:"
     )
     unsure = (
         ""
         if gate == "converged"
-        else " Too few of the dictionaries have converged to answer with those alone; this is of all of them, and may "
-        "change with more rows."
+        else " Too few dictionaries had converged, so this covers all of them and may change with more rows."
     )
     return (
         f"{_label(grid)}. Does agreement with the next larger size find size and sparsity without the truth? {verdict} "
         f"it picks {_cell(grid, picked)}, where the corrected MMCS of the true features is {picked['found']:.2f}; the "
-        f"best is {best['found']:.2f} at {_cell(grid, best)}, and, when latents that are not true count against it, "
-        f"{_cell(grid, alike)}. Over {found['cells']} dictionaries the rank correlation of agreement and truth is "
+        f"best is {best['found']:.2f} at {_cell(grid, best)}, or at {_cell(grid, alike)} when false latents count "
+        f"against it. Over {found['cells']} dictionaries the rank correlation of agreement and truth is "
         f"{significant(found['rank_correlation'], 2)}.{unsure}"
     )
 

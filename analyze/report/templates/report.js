@@ -2,6 +2,8 @@
 // Each panel's data lies in the script element beside its plot. A plot is drawn when it first comes near the screen.
 
 const TOUCH = !matchMedia("(hover: hover)").matches;
+const NARROW = matchMedia("(max-width: 40rem)").matches;
+const SMALL_HEIGHT = 150; // pixels: small plots on a narrow screen
 const PRINT_WIDTH = 330; // pixels: two panels on a printed page
 
 const trees = new Map();
@@ -18,6 +20,7 @@ function draw(panel) {
     if (!trees.has(panel)) trees.set(panel, new Tree(panel));
   } else if (!panel.classList.contains("js-plotly-plot")) {
     const { data, layout } = JSON.parse(panel.nextElementSibling.textContent);
+    if (NARROW && panel.closest(".small")) layout.height = SMALL_HEIGHT;
     if (TOUCH) layout.dragmode = false; // a finger that crosses a plot scrolls the page
     Plotly.newPlot(panel, data, layout, {
       responsive: true,
@@ -29,7 +32,7 @@ function draw(panel) {
 }
 
 function shownPanels() {
-  return document.querySelectorAll("figure.chart:not([hidden]) :is(div.plot, div.tree)");
+  return document.querySelectorAll("figure:not([hidden]) :is(div.plot, div.tree)");
 }
 
 function choose(select) {

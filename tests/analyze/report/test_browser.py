@@ -10,6 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from analyze.report.page import render_page, report_sections
+from analyze.report.sections.overview import overview_section
 from tests.analyze.sample import TOPK, sample_metrics
 from tests.analyze.sample_relations import with_relations
 from tests.browser import PATIENCE, console_errors, open_browser, set_width, wait_until_drawn
@@ -43,9 +44,10 @@ def test_every_chart_is_drawn_and_the_console_is_clean(browser: Chrome, report: 
     charts = [chart for section in report_sections(with_relations(sample_metrics())) for chart in section.charts]
     drawn = browser.execute_script("""
         const drawn = "div.plot.js-plotly-plot, div.tree .kin";
-        const figures = [...document.querySelectorAll("figure.chart")];
+        const figures = [...document.querySelectorAll("figure.chart, figure.view")];
         return Object.fromEntries(figures.map((f) => [f.id, f.querySelectorAll(drawn).length]));
     """)
+    charts += [view.chart for view in overview_section(with_relations(sample_metrics())).views]
     assert drawn == {chart.name: len(chart.panels) for chart in charts}
     assert console_errors(browser) == []
 
@@ -126,8 +128,54 @@ def test_nothing_reaches_beyond_the_page(browser: Chrome, report: str, width: in
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
     assert browser.execute_script(
         "return [...document.querySelectorAll('div.plot')].filter((p) => p.offsetParent !== null)"
-        ".every((p) => p.getBoundingClientRect().right <= innerWidth && p.querySelector('.main-svg').clientWidth > 200)"
+        ".every((p) => p.getBoundingClientRect().right <= innerWidth"
+        " && p.querySelector('.main-svg').clientWidth > (p.closest('.small') ? 150 : 200))"
     )
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 1000), (390, 844)])
+def test_first_screen_holds_the_verdict_and_the_charts(browser: Chrome, report: str, width: int, height: int) -> None:
+    set_width(browser, width, height)
+    browser.get(report)
+    plots = "return document.querySelectorAll('.view:not([hidden]) .js-plotly-plot').length"
+    WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(plots) == 3)
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".view:not([hidden]) .verdict li")) == 3
+    for element in browser.find_elements(
+        By.CSS_SELECTOR, ".line, .view:not([hidden]) :is(.verdict li, .js-plotly-plot)"
+    ):
+        place = element.rect
+        assert place["height"] > 10
+        assert 0 <= place["y"] < place["y"] + place["height"] <= height, element.get_attribute("class")
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert browser.execute_script("return scrollY") == 0
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_caveats_open_to_their_text_with_the_keyboard(browser: Chrome, report: str, width: int) -> None:
+    set_width(browser, width)
+    browser.get(report)
+    details = browser.find_elements(By.CSS_SELECTOR, "#overview details")
+    assert len(details) > 2
+    for one in details:
+        text = one.find_element(By.CSS_SELECTOR, ":scope > :not(summary)")
+        assert not text.is_displayed()
+        one.find_element(By.TAG_NAME, "summary").send_keys("\n")
+        assert text.is_displayed()
+        assert len(text.text) > 40
+    assert browser.execute_script("return document.documentElement.scrollWidth") == width
+    assert console_errors(browser) == []
+
+
+def test_first_screen_shows_one_hook_at_a_time(browser: Chrome, report: str) -> None:
+    set_width(browser, 1440)
+    browser.get(report)
+    select = Select(browser.find_element(By.CSS_SELECTOR, "#overview .choice select"))
+    views = browser.find_elements(By.CSS_SELECTOR, ".view")
+    assert [view.is_displayed() for view in views] == [True, False]
+    select.select_by_index(1)
+    assert [view.is_displayed() for view in views] == [False, True]
+    plots = "return document.querySelectorAll('.view:not([hidden]) .js-plotly-plot').length"
+    WebDriverWait(browser, PATIENCE).until(lambda b: b.execute_script(plots) == 3)
 
 
 def test_hostile_names_stay_text(browser: Chrome, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from analyze.ladders import ladder_of, with_telling_options
 from analyze.report.draw.chart import FamilyTree, HeatMap, Panel
 from analyze.report.draw.files import FORMATS
 from analyze.report.draw.interactive import plotly_figure
+from analyze.report.draw.small import small_figure
 from analyze.report.page import render_page, report_sections, write_report
 from analyze.report.sections.overview import overview_section
 from analyze.report.sections.training import still_learning, training_section
@@ -143,7 +144,7 @@ def caveats(change: Callable[[dict[str, Any]], None]) -> list[str]:
         dictionary["l0"] = 10.0
         del dictionary["convergence"]
     change(metrics)
-    return [caveat.split(":")[0] for caveat in overview_section(metrics).caveats]
+    return [caveat.label.split(":")[0] for caveat in overview_section(metrics).caveats]
 
 
 def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
@@ -162,7 +163,7 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
         "No better than PCA",
         "No ceiling",
     ]
-    strict = "At or below the stricter chance level"
+    strict = "Below stricter chance"
     assert caveats(lambda m: m["pairs"][0].update(covariance_null=1.0)) == [strict, "No ceiling"]
 
 
@@ -198,8 +199,58 @@ def test_only_the_trainers_verdict_says_whether_a_dictionary_had_converged() -> 
 
 
 def test_verdict_states_every_mmcs_with_its_chance_level() -> None:
-    for paragraph in overview_section(sample_metrics()).paragraphs:
+    overview = overview_section(sample_metrics())
+    sentences = [sentence for view in overview.views for sentence in view.verdict]
+    assert any("MMCS" in sentence for sentence in sentences)
+    for paragraph in (*overview.paragraphs, *sentences):
         assert paragraph.count("MMCS") == paragraph.count("chance") == paragraph.count("corrected")
+
+
+def test_verdict_has_three_sentences_with_ceiling_and_convergence() -> None:
+    metrics = with_relations(sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
+    (view,) = overview_section(metrics).views
+    good, similar, done = view.verdict
+    best = min(metrics["dictionaries"], key=lambda d: d["fvu"])
+    assert good.startswith(f"Best FVU {best['fvu']:.3f} at L0 {best['l0']:.3g} (PCA {best['baselines']['pca']:.3f})")
+    ceiling = metrics["ceilings"][0]["mmcs_corrected"]
+    assert f"(chance 0, ceiling {ceiling:.2f}" in similar
+    assert done == "All 4 dictionaries had converged."
+    metrics["dictionaries"][0]["convergence"] = {"converged": False}
+    metrics["ceilings"] = []
+    (view,) = overview_section(metrics).views
+    assert view.verdict[1].endswith("(chance 0, ceiling unknown).")
+    assert view.verdict[2] == "Not final: 1 of 4 dictionaries were still learning when training ended."
+
+
+def test_small_charts_show_the_same_numbers_as_the_sections() -> None:
+    metrics = with_relations(sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
+    (view,) = overview_section(metrics).views
+    fvu, mmcs, loss = (panel for panel in view.chart.panels if isinstance(panel, Panel))
+
+    def mean(values: list[float]) -> float:
+        return sum(values) / len(values)
+
+    for place, size in enumerate((16, 32)):
+        of_size = [d for d in metrics["dictionaries"] if d["n_latents"] == size]
+        assert fvu.series[0].y[place] == pytest.approx(mean([d["fvu"] for d in of_size]))
+        assert loss.series[0].y[place] == pytest.approx(mean([100 * d["ce"]["recovered"] for d in of_size]))
+    up = [p["mmcs_corrected"] for p in metrics["pairs"] if "topk-16" in p["from"] and "topk-32" in p["to"]]
+    drawn = {series.name: series for series in mmcs.series}
+    assert drawn["topk · k 32"].y == [pytest.approx(mean(up))]
+    assert drawn["ceiling"].y == [pytest.approx(metrics["ceilings"][0]["mmcs_corrected"])] * 2
+    assert set(drawn["chance"].y) == {0}
+    assert [s.name for s in fvu.series if s.reference] == ["PCA"]
+
+
+def test_many_settings_are_told_apart_by_architecture() -> None:
+    metrics = sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,))
+    grid = [
+        {**d, "path": f"{d['path']}-{k}", "sparsity": {"k": k}} for d in metrics["dictionaries"] for k in range(1, 9)
+    ]
+    (view,) = overview_section({**metrics, "dictionaries": grid, "pairs": []}).views
+    panel = view.chart.panels[0]
+    assert isinstance(panel, Panel)
+    assert [(s.name, len(s.y), s.mark) for s in panel.series if not s.reference] == [("topk", 16, "points")]
 
 
 def test_sample_is_coherent() -> None:
@@ -288,4 +339,8 @@ def test_plotly_knows_every_property_of_every_figure() -> None:
                 if not isinstance(panel, FamilyTree):
                     figure = go.Figure(plotly_figure(panel, chart.colours()))  # raises where plotly does not
                     kinds |= {trace["type"] for trace in figure.to_plotly_json()["data"]}
+    for view in overview_section(metrics).views:
+        for panel in view.chart.panels:
+            assert isinstance(panel, Panel)
+            go.Figure(small_figure(panel, view.chart.colours()))
     assert kinds == {"scatter", "bar", "heatmap"}

@@ -28,7 +28,7 @@ def test_the_regime_and_the_answer_are_said_in_words() -> None:
     assert "32 true features in 128 dimensions, 0.25 for each. The regime is mild" in regime
     assert "look as if they were drawn at random from the sphere" in regime
     assert len(answers) == 2  # a grid for each seed
-    assert "Too few of the dictionaries have converged" in answers[0]
+    assert "Too few dictionaries had converged" in answers[0]
     assert "Does agreement with the next larger size find size and sparsity without the truth?" in answers[0]
 
 
@@ -40,7 +40,7 @@ def test_an_answer_names_what_is_picked_and_what_is_best() -> None:
         said |= {"cells": 3, "regret": 0.01, "regret_alike": 0.2, "rank_correlation": 0.5}
         said["picked"] = {**grid["verdict"]["best"]["found"], "n_latents": 64, "size_ratio": 2.0, "found": 0.89}
     answer = section(metrics, "truth").paragraphs[1]
-    assert "Half: the agreement" in answer
+    assert "Half: it finds most of the features" in answer
     assert "picks 64 latents (2 per feature) at l1_coefficient 0.5" in answer
     assert "the corrected MMCS of the true features is 0.89; the best is 0.90 at 32 latents (1 per feature)" in answer
     assert "rank correlation of agreement and truth is 0.5." in answer
@@ -92,7 +92,7 @@ def test_assumptions_of_the_toy_that_fail_are_named() -> None:
     assert "few features at a time" not in by_name  # no dictionary was trained there
     assert by_name["no special basis"][-1] == "✗ fails"
     said = section(metrics, "activations").paragraphs[-1]
-    assert "breaks" in said
+    assert "break" in said
     assert "no special basis" in said
 
 

@@ -1,0 +1,46 @@
+"""The flow of every report: is it up to date? If not, measure, publish, write the page; then print the summary."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from analyze.compare.latent_table import is_complete, remove_others
+from analyze.inputs import read_metrics
+from analyze.report.terminal import print_summary
+from analyze.to_json import to_json
+from winnow.runtime.publish import publish_text
+
+Metrics = dict[str, Any]
+
+
+def update_report(
+    folder: Path,
+    inputs: Metrics,
+    measure: Callable[[Metrics | None], Metrics],
+    done: Callable[[Metrics], str],
+    write_more: Callable[[Metrics], bool] = lambda metrics: False,
+) -> None:
+    """Bring `metrics.json` and `index.html` in `folder` up to date with `inputs`, and print the summary.
+
+    `measure` makes the metrics, with `inputs` among them, from the earlier ones (None: there are none). `write_more`
+    writes what lies beside the page and returns whether it did. `done` says what is up to date where nothing is to do.
+    The caller holds the run's lock.
+    """
+    path, page = folder / "metrics.json", folder / "index.html"
+    metrics = read_metrics(path)
+    if metrics is None or metrics["inputs"] != inputs or not is_complete(metrics, folder):
+        folder.mkdir(exist_ok=True)
+        metrics = to_json(measure(metrics))
+        page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
+        publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    remove_others(metrics, folder)
+    wrote = write_more(metrics)
+    if not wrote and page.exists():
+        print(f"{path}: {done(metrics)}; nothing to do")
+    if not page.exists():
+        # imported here: a stage that has nothing to do need not wait for plotly and matplotlib
+        from analyze.report.page import write_report
+
+        write_report(metrics, folder)
+    print_summary(metrics, page)
