@@ -5,11 +5,21 @@ Names are loaded when they are first used: a stage that has nothing to do need n
 
 from typing import TYPE_CHECKING
 
-__all__ = ["ActivationStore", "Dictionary", "UserError", "load_dictionaries", "load_dictionary"]
+__all__ = [
+    "ActivationStore",
+    "Dictionary",
+    "UserError",
+    "affine_map",
+    "crossings",
+    "load_dictionaries",
+    "load_dictionary",
+    "spline_code",
+]
 
 if TYPE_CHECKING:
     from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary
     from winnow.errors import UserError
+    from winnow.lens import affine_map, crossings, spline_code
     from winnow.store import ActivationStore
 else:  # a type checker sees no `__getattr__`, and so says of a misspelt name that there is none
     from importlib import import_module
@@ -18,8 +28,11 @@ else:  # a type checker sees no `__getattr__`, and so says of a misspelt name th
         "ActivationStore": "winnow.store",
         "Dictionary": "winnow.dictionary",
         "UserError": "winnow.errors",
+        "affine_map": "winnow.lens",
+        "crossings": "winnow.lens",
         "load_dictionaries": "winnow.dictionary",
         "load_dictionary": "winnow.dictionary",
+        "spline_code": "winnow.lens",
     }
 
     def __getattr__(name):

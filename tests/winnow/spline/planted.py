@@ -41,6 +41,6 @@ def make_network(gate: str | Gate, widths: tuple[int, ...], bias: float = 0.5, s
 
 def bit_changes(codes_at: Callable[[Tensor], Tensor], steps: int = 4000) -> Tensor:
     """Count each neuron's bit changes on a line by dense sampling: [n]."""
-    t = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
+    t = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     on = codes_at(t)
     return (on[1:] != on[:-1]).sum(0)
