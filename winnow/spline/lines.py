@@ -192,7 +192,7 @@ def insert_roots(
     share = before / (before - after)  # in (0, 1)
     at = knots[segment] + share * (knots[segment + 1] - knots[segment])
     rows = torch.lerp(h[segment], h[segment + 1], share[:, None])
-    rows[torch.arange(len(rows)), neuron] = 0.0  # by rounding it need not be
+    rows[torch.arange(len(rows), device=h.device), neuron] = 0.0  # by rounding it need not be
     # within their segment, even where rounding moves a root onto a knot
     place = torch.cat([torch.arange(len(knots), device=h.device, dtype=torch.float64), segment + 0.5])
     everywhere = torch.cat([knots, at])

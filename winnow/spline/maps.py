@@ -159,8 +159,8 @@ def crossing_rates(on: Bool[Tensor, "row n"]) -> Float[Tensor, " n"]:
 class Flips(NamedTuple):
     """How far apart the maps of two random rows are, and would be if neurons flipped independently of each other."""
 
-    independent: float  # √(Σ κ_i J_i²) / ‖A‖
-    observed: float  # root mean square ‖A_s − A_t‖ / ‖A‖ over pairs of rows
+    independent: float  # √(Σ 2 Var(p_i) J_i²) / ‖A‖; of on/off bits 2 Var(p_i) is κ_i
+    observed: float  # root mean square ‖A_p − A_q‖ / ‖A‖ over pairs of rows, below √2
 
     @property
     def ratio(self) -> float:
@@ -168,20 +168,20 @@ class Flips(NamedTuple):
         return self.observed / self.independent
 
 
-def flips(K: Float[Tensor, "n n"], on: Bool[Tensor, "row n"], off: float = 0.0) -> Flips:
-    """Compare the true distance between two rows' hard maps with that of neurons which flip independently.
+def flips(K: Float[Tensor, "n n"], p: Float[Tensor, "row n"]) -> Flips:
+    """Compare the true distance between two rows' maps with that of neurons which flip independently.
 
-    Over all pairs of rows, a row with itself included, as κ counts them. ‖A‖ is the root mean square over rows. off: π
-    of a neuron that is off.
+    p: the neurons' weights, soft, or hard for the maps of on/off bits. Both numbers must be of the same weights: κ of
+    bits beside the distance of soft maps would show how soft the codes are. Over all pairs of rows, a row with itself
+    included, as κ counts them; ‖A‖ is the root mean square over rows.
     """
-    s = off + (1 - off) * on.to(K)
-    s_K_s = ((s @ K) * s).sum(-1).mean()  # mean ‖A_s‖²
-    mean = s.mean(0)
-    observed = 2 * (s_K_s - mean @ K @ mean)  # E‖A_s − A_t‖²
-    independent = (1 - off) ** 2 * (crossing_rates(on).to(K) * K.diagonal()).sum()
-    return Flips(
-        independent=(independent / s_K_s).sqrt().item(), observed=(observed / s_K_s).clamp(min=0).sqrt().item()
-    )
+    p = p.to(K)
+    mean = p.mean(0)
+    around = p - mean
+    norm = ((p @ K) * p).sum(-1).mean()  # mean ‖A_p‖²
+    observed = 2 * ((around @ K) * around).sum(-1).mean()  # mean ‖A_p − A_q‖²
+    independent = 2 * (around.square().mean(0) * K.diagonal()).sum()
+    return Flips(independent=(independent / norm).sqrt().item(), observed=(observed / norm).sqrt().item())
 
 
 def full_share(p: Float[Tensor, "row n"], q: Float[Tensor, "row n"]) -> float:

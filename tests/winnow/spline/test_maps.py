@@ -166,25 +166,25 @@ def test_scaling_a_matrix_or_a_neuron_leaves_relative_jumps_but_not_jumps():
     torch.testing.assert_close(jumps(gauged), jumps(mlp))
 
 
-@pytest.mark.parametrize("off", [0.0, 0.2])
-def test_flips_equal_the_mean_over_all_pairs_of_rows(off: float):
-    mlp = make_mlp(leaky(off))
-    K = kernel(mlp)
-    on = mlp.pre(draw(40, 7)) > 0
-    p = off + (1 - off) * on.double()
-    squares = map_distances(K, p).square().mean()
+@pytest.mark.parametrize("gate", [leaky(0.0), leaky(0.2), find_gate("gelu")])
+def test_flips_equal_the_mean_over_all_pairs_of_rows(gate: Gate):
+    mlp = make_mlp(gate)
+    K, h = kernel(mlp), mlp.pre(draw(40, 7))
+    p = gate.weight(h)
     mean_norm = map_norms(K, p).square().mean()
-    found = flips(K, on, off)
-    assert found.observed == pytest.approx((squares / mean_norm).sqrt().item(), rel=1e-9)
-    expected = ((1 - off) ** 2 * (crossing_rates(on) * jumps(mlp) ** 2).sum() / mean_norm).sqrt()
-    assert found.independent == pytest.approx(expected.item(), rel=1e-9)
+    found = flips(K, p)
+    assert found.observed == pytest.approx((map_distances(K, p).square().mean() / mean_norm).sqrt().item(), rel=1e-9)
+    if gate.is_hard:
+        kappa = crossing_rates(h > 0)
+        expected = (1 - gate.off) * ((kappa * jumps(mlp) ** 2).sum() / mean_norm).sqrt()
+        assert found.independent == pytest.approx(expected.item(), rel=1e-9)
 
 
 def test_the_ratio_is_1_where_neurons_flip_by_themselves_and_more_where_together():
     mlp = make_mlp("relu")
-    K = kernel(mlp)
-    alone = draw(200_000, mlp.n) > 0.3
-    assert flips(K, alone).ratio == pytest.approx(1.0, abs=0.01)
+    alone = (draw(200_000, mlp.n) > 0.3).double()
+    assert flips(kernel(mlp), alone).ratio == pytest.approx(1.0, abs=0.01)
+    assert flips(kernel(mlp), draw(200_000, mlp.n).sigmoid()).ratio == pytest.approx(1.0, abs=0.01)
     twin = MLP(mlp.W_in[:, [0, 0]], mlp.b_in[[0, 0]], mlp.W_out[[0, 0]], mlp.b_out, mlp.gate)
     assert flips(kernel(twin), alone[:1000, [0, 0]]).ratio == pytest.approx(2**0.5)
 
