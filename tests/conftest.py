@@ -13,7 +13,7 @@ from jaxtyping import install_import_hook
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-install_import_hook(["winnow", "data", "harvest", "train", "analyze"], "beartype.beartype")
+install_import_hook(["winnow", "data", "harvest", "train", "polytopes", "analyze"], "beartype.beartype")
 
 from tests.models import save_model  # noqa: E402
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.experiments import ROOT
 
-PACKAGES = ("winnow", "data", "harvest", "train", "analyze", "plan", "bench")
+PACKAGES = ("winnow", "data", "harvest", "train", "polytopes", "analyze", "plan", "bench")
 
 
 def imports_of(folder: Path) -> subprocess.CompletedProcess[str]:

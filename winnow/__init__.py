@@ -5,11 +5,21 @@ Names are loaded when they are first used, so that a stage with nothing to do do
 
 from typing import TYPE_CHECKING
 
-__all__ = ["ActivationStore", "Dictionary", "UserError", "load_dictionaries", "load_dictionary"]
+__all__ = [
+    "ActivationStore",
+    "Dictionary",
+    "UserError",
+    "affine_map",
+    "crossings",
+    "load_dictionaries",
+    "load_dictionary",
+    "spline_code",
+]
 
 if TYPE_CHECKING:
     from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary
     from winnow.errors import UserError
+    from winnow.lens import affine_map, crossings, spline_code
     from winnow.store import ActivationStore
 else:  # hidden from the type checker: with a `__getattr__` it would accept misspelt names
     from importlib import import_module
@@ -18,8 +28,11 @@ else:  # hidden from the type checker: with a `__getattr__` it would accept miss
         "ActivationStore": "winnow.store",
         "Dictionary": "winnow.dictionary",
         "UserError": "winnow.errors",
+        "affine_map": "winnow.lens",
+        "crossings": "winnow.lens",
         "load_dictionaries": "winnow.dictionary",
         "load_dictionary": "winnow.dictionary",
+        "spline_code": "winnow.lens",
     }
 
     def __getattr__(name):

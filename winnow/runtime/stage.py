@@ -15,7 +15,7 @@ from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 
-OWN = ("winnow", "data", "harvest", "train", "analyze", "plan")
+OWN = ("winnow", "data", "harvest", "train", "polytopes", "analyze", "plan")
 REFUSED = 2
 INTERRUPTED = 3
 

@@ -1,0 +1,1 @@
+"""The polytopes of a language model: what its layers' codes, maps and boundaries look like on text."""

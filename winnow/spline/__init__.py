@@ -1,0 +1,1 @@
+"""The polytope lens: codes, maps and boundaries of layers whose gates switch neurons on and off."""
