@@ -222,6 +222,17 @@ def test_verdict_has_three_sentences_with_ceiling_and_convergence() -> None:
     assert view.verdict[2] == "Not final: 1 of 4 dictionaries were still learning when training ended."
 
 
+def test_ceiling_of_one_size_stands_beside_the_score_of_that_size_alone() -> None:
+    metrics = with_relations(sample_metrics(sizes=(16, 32, 64), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
+    metrics["ceilings"] = [c for c in metrics["ceilings"] if "topk-32" in c["from"]]
+    (view,) = overview_section(metrics).views
+    up = [p["mmcs_corrected"] for p in metrics["pairs"] if "topk-32" in p["from"] and "topk-64" in p["to"]]
+    ceiling = metrics["ceilings"][0]["mmcs_corrected"]
+    expected = f"topk · k 32, 32 → 64: {sum(up) / len(up):.2f}, ceiling {ceiling:.2f} from a second seed)."
+    assert view.verdict[1].endswith(expected)
+    assert "like two seeds" not in view.verdict[1]
+
+
 def test_small_charts_show_the_same_numbers_as_the_sections() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
     (view,) = overview_section(metrics).views

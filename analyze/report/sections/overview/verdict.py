@@ -37,24 +37,24 @@ def _how_similar(metrics: Mapping[str, Any], hook: str, dictionaries: Sequence[D
     steps = [step for step in steps_of(metrics) if step.hook == hook]
     if steps:
         corrected = [step.corrected for step in steps]
-        judged = [step for step in steps if step.ceiling is not None]
-        reached = ", like two seeds of one size" if judged and all(map(reaches_ceiling, judged)) else ""
+        reached = ", like two seeds of one size" if all(map(reaches_ceiling, steps)) else ""
         yield (
             f"Neighbouring sizes are {similarity(fmean(corrected))}{reached}: corrected MMCS {_span(corrected)} "
-            f"(chance 0, {_ceiling(metrics, dictionaries, steps)})."
+            f"(chance 0{_ceiling(metrics, dictionaries, steps)})."
         )
 
 
 def _ceiling(metrics: Mapping[str, Any], dictionaries: Sequence[Dictionary], steps: Sequence[Step]) -> str:
-    known = [(d, c) for d in dictionaries if (c := ceiling_of(metrics, d["path"])) is not None]
+    """Say how similar two seeds of one size are, where only some sizes have them beside the scores of just those."""
+    known = [c for d in dictionaries if (c := ceiling_of(metrics, d["path"])) is not None]
     if not known:
-        return "ceiling unknown"
-    span = _span([c for _, c in known])
-    if all(step.ceiling is not None for step in steps):
-        return f"ceiling {span}: same size, other seed"
-    kinds = listing(sorted({ladder_of(d).kind for d, _ in known}))
-    sizes = listing([count(n) for n in sorted({d["n_latents"] for d, _ in known})])
-    return f"ceiling {span}: two seeds of {kinds} at {sizes} latents"
+        return ", ceiling unknown"
+    judged = [(step, step.ceiling) for step in steps if step.ceiling is not None]
+    if not judged or len(judged) == len(steps):
+        return f", ceiling {_span(known)}: same size, other seed"
+    ends = listing([f"{step.kind}, {count(step.source)} → {count(step.target)}" for step, _ in judged], at_most=1)
+    own = f"{_span([step.corrected for step, _ in judged])}, ceiling {_span([c for _, c in judged])}"
+    return f"; {ends}: {own} from a second seed"
 
 
 def _span(values: Sequence[float]) -> str:
