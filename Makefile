@@ -6,7 +6,7 @@ ARGS ?= # keys to override, given to every stage: ARGS="--run runs/small --text.
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: kernels demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test check format lint imports types
+.PHONY: kernels coverage demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test check format lint imports types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -74,6 +74,10 @@ $(READY): pyproject.toml constraints.txt
 
 test: $(READY)
 	$(BIN)/pytest
+
+# Which lines the quick tests run, in coverage/index.html
+coverage: $(READY)
+	$(BIN)/pytest --cov --cov-report=html --cov-report=term:skip-covered
 
 # Triton's kernels, interpreted and compiled without a GPU; in a folder of its own, for it takes a gigabyte
 kernels: $(READY)

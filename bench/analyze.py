@@ -7,9 +7,8 @@ Memory is the peak above what the weights take, each in a process of its own: of
 comparison both ways (matching, diagnosis, meta-decomposition and all).
 """
 
-import argparse
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -17,25 +16,24 @@ from torch import Tensor
 
 from analyze.compare.cosines import BLOCK, max_cosines
 from analyze.compare.directions import Features, compare
-from bench.harvest import ratio_of
+from bench.command_line import bench_parser, repeats_of
 from bench.table import Row, publish_rows
+from bench.timing import ratio_of
 
 WIDTH = 768
 SLOWER = 1.3  # times the bare product, at most
 MEMORY = 1024  # MiB above the weights, at most
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small dictionaries, to see that it runs")
-    parser.add_argument("--latents", type=int, default=24_576, help="of both dictionaries")
-    parser.add_argument("--repeats", type=int, default=2)
-    arguments = parser.parse_args()
-    n = 1024 if arguments.quick else arguments.latents
-    rows = [speed(n, arguments.repeats), memory("max-cosines", only_maxima, n)]
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__, repeats=2)
+    parser.add_argument("--latents", type=int, help="of both dictionaries; 24,576, or 1024 with --quick")
+    arguments = parser.parse_args(argv)
+    n = arguments.latents or (1024 if arguments.quick else 24_576)
+    rows = [speed(n, repeats_of(arguments)), memory("max-cosines", only_maxima, n)]
     whole = min(n, 6144)  # the assignment takes longest: at full size, minutes
     rows.append(memory("a whole comparison", everything, whole))
-    publish_rows("analyze" + (" (quick)" if arguments.quick else ""), "the bare product, or 1 GiB", rows)
+    publish_rows("analyze", "the bare product, or 1 GiB", rows, quick=arguments.quick)
 
 
 def directions(n: int) -> tuple[Tensor, Tensor]:

@@ -1,17 +1,16 @@
 """How long feature pages take beyond encoding: 10,240 latents, d = 768, GPT-2's vocabulary.
 
-    python -m bench.features [--latents 10240] [--sequences 256]
+    python -m bench.features [--latents 10240] [--sequences 256] [--quick]
 
 Everything that the stage does for one dictionary but opening the model, running it and encoding: examples,
 histograms, tokens promoted and suppressed, nearest latents in a size half as large, and writing the files. The
 target is 10,000 latents in two minutes on two cores.
 """
 
-import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from analyze.features.data import Feature, write_feature, write_text
 from analyze.features.examples import DENSE, FeaturePass
 from analyze.features.logits import Readout, promoted
 from analyze.features.neighbours import nearest_latents
+from bench.command_line import bench_parser
 from bench.table import Row, publish_rows
 from winnow.dictionary import Dictionary
 
@@ -91,13 +91,15 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--latents", type=int, default=10_240)
-    parser.add_argument("--sequences", type=int, default=256, help=f"of {CONTEXT} tokens")
-    arguments = parser.parse_args()
-    rows = [measure(arguments.latents, arguments.sequences, architecture) for architecture in ("topk", "relu")]
-    publish_rows("features", "10,000 latents in 2 minutes", rows)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__)
+    parser.add_argument("--latents", type=int, help="of each dictionary; 10,240, or 256 with --quick")
+    parser.add_argument("--sequences", type=int, help=f"of {CONTEXT} tokens; 256, or 8 with --quick")
+    arguments = parser.parse_args(argv)
+    latents = arguments.latents or (256 if arguments.quick else 10_240)
+    sequences = arguments.sequences or (8 if arguments.quick else 256)
+    rows = [measure(latents, sequences, architecture) for architecture in ("topk", "relu")]
+    publish_rows("features", "10,000 latents in 2 minutes", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
 """Run the experiments on GPT-2 small with a model of its size, and hold what they took against what --plan said.
 
-    make gpt2-size                             # or: python -m bench.gpt2_size [NAME] [--keep FOLDER]
+    make gpt2-size                             # or: python -m bench.gpt2_size [NAME] [--keep FOLDER] [--quick]
 
 124 M random weights, the real tokenizer, a few thousand tokens, a few steps of training. It needs no network, but the
 tokenizer in ../shared/gpt2-tokenizer and text in ../shared/text; where they are missing it says so, and is done.
+`--quick` needs neither: the first experiment on a narrow model with the embedded tokenizer, over this project's docs.
 """
 
-import argparse
 import os
 import shutil
 import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from bench.command_line import bench_parser
 from plan.estimate import estimate
 from plan.table import duration, size
 from winnow.config.command_line import load_experiment
@@ -37,6 +39,7 @@ FEW = {
 }
 # 48 dictionaries of up to 24,576 latents are 11 GB, and hours of two cores: of every hook, smaller ones
 SMALLER = {"gpt2-small": 1, "gpt2-small-all-layers": 64}
+NARROW = {"n_embd": 64, "n_head": 2, "vocab_size": 4096}  # --quick: as many layers, so that every hook is there
 
 
 class Took(NamedTuple):
@@ -44,23 +47,44 @@ class Took(NamedTuple):
     peak: int  # bytes resident
 
 
-def save_model(folder: Path) -> None:
-    """Save a model of GPT-2 small's size with random weights, and the real tokenizer."""
+class Inputs(NamedTuple):
+    """What the experiments are run on."""
+
+    model: dict[str, Any]  # what differs from GPT-2 small
+    tokenizer: Path  # a folder
+    text: str
+    divide: int  # n_latents by this at least
+    sizes: int | None  # of each grid, the first so many of n_latents; None for all
+
+
+FULL = Inputs({}, SHARED / "gpt2-tokenizer", f"{SHARED}/text/*.txt", 1, None)
+
+
+def quick_inputs(folder: Path) -> Inputs:
+    """Take a narrow model, the embedded tokenizer and this project's docs as text."""
+    pages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
+    (folder / "docs.txt").write_text("\n".join(pages), encoding="utf-8")
+    return Inputs(NARROW, ROOT / "data" / "tiny_gpt2", f"{folder}/docs.txt", 16, 2)
+
+
+def save_model(folder: Path, inputs: Inputs) -> None:
+    """Save a model with random weights, and the tokenizer."""
     torch.manual_seed(0)
-    GPT2LMHeadModel(GPT2Config()).save_pretrained(folder)
-    for file in (SHARED / "gpt2-tokenizer").iterdir():
-        shutil.copy(file, folder)
+    GPT2LMHeadModel(GPT2Config(**inputs.model)).save_pretrained(folder)
+    for file in inputs.tokenizer.iterdir():
+        if file.name not in ("config.json", "model.safetensors"):
+            shutil.copy(file, folder)
 
 
-def few(name: str, model: Path, folder: Path) -> Path:
+def few(name: str, model: Path, folder: Path, inputs: Inputs) -> Path:
     """Write the configuration with few tokens and rows, and leave the rest as it is."""
     config: dict[str, Any] = tomllib.loads((ROOT / "configs" / f"{name}.toml").read_text(encoding="utf-8"))
     for section, keys in FEW.items():
         config[section] |= keys
     config |= {"run": str(folder / name), "model": {"name": str(model), "device": "cpu"}}
-    config["text"]["source"] = f"files:{SHARED}/text/*.txt"
+    config["text"]["source"] = f"files:{inputs.text}"
     for grid in config["train"]["dictionaries"]:
-        grid["n_latents"] = [n // SMALLER[name] for n in grid["n_latents"]]
+        grid["n_latents"] = [n // max(SMALLER[name], inputs.divide) for n in grid["n_latents"][: inputs.sizes]]
     path = folder / f"{name}.toml"
     path.write_text(tomli_w.dumps(config), encoding="utf-8")
     return path
@@ -77,15 +101,15 @@ def run(stage: str, config: Path) -> Took:
     return Took(time.perf_counter() - started, used.ru_maxrss * 1024)
 
 
-def measure(name: str, model: Path, folder: Path) -> Table:
+def measure(name: str, model: Path, folder: Path, inputs: Inputs) -> Table:
     """Run the stages of an experiment, and compare."""
-    config = few(name, model, folder)
+    config = few(name, model, folder, inputs)
     planned = estimate(load_experiment("bench", ["--config", str(config)]))
     took = {stage: run(stage, config) for stage in STAGES}
     training = max(hook.memory.host for hook in planned.training)
     seconds = {"harvest": planned.harvest_time.total, "train": planned.train_seconds}
     memory = {"harvest": planned.harvest_memory.host, "train": training}
-    table = Table(title=name)
+    table = Table(title=name + " (quick)" * (inputs is not FULL))
     for column in ("stage", "took", "planned", "peak memory", "planned"):
         table.add_column(column)
     for stage, (second, peak) in took.items():
@@ -98,21 +122,25 @@ def measure(name: str, model: Path, folder: Path) -> Table:
     return table
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="?", choices=list(SMALLER), help="one of them; both by default")
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__)
+    parser.add_argument(
+        "name", nargs="?", choices=list(SMALLER), help="one of them; by default both, or the first with --quick"
+    )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the model and the runs are left")
-    arguments = parser.parse_args()
-    if not (SHARED / "gpt2-tokenizer").is_dir():
-        print(f"gpt2-size: skipped, there is no {SHARED / 'gpt2-tokenizer'} with GPT-2's vocab.json and merges.txt")
+    arguments = parser.parse_args(argv)
+    if not arguments.quick and not FULL.tokenizer.is_dir():
+        print(f"gpt2-size: skipped, there is no {FULL.tokenizer} with GPT-2's vocab.json and merges.txt")
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        inputs = quick_inputs(folder) if arguments.quick else FULL
         model = folder / "model"
         if not (model / "model.safetensors").exists():
-            save_model(model)
-        for name in [arguments.name] if arguments.name else SMALLER:
-            Console().print(measure(name, model, folder))
+            save_model(model, inputs)
+        for name in [arguments.name] if arguments.name else list(SMALLER)[: 1 if arguments.quick else None]:
+            Console().print(measure(name, model, folder, inputs))
 
 
 if __name__ == "__main__":

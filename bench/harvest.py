@@ -1,6 +1,6 @@
 """How much of the forward pass' speed is left when its activations go to disk.
 
-    python -m bench.harvest [--quick]
+    python -m bench.harvest [--quick] [--repeats 3] [--only TEXT]
 
 A model of GPT-2 small's size with random weights is run over random tokens: alone, up to the last layer
 that a hook needs, and as a harvest of 1 or 24 hooks into two shards, statistics, hashes and syncing to the disk
@@ -8,19 +8,21 @@ included, the last shard's too, behind which nothing is left to compute. The two
 machine is equally noisy to both; the middle ratio counts.
 """
 
-import argparse
 import shutil
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
+from bench.command_line import bench_parser, repeats_of
 from bench.table import Row, publish_rows
+from bench.timing import ratio_of
+from data.token_file import TokenOrigin, write_token_file
+from data.tokens import token_settings
 from harvest.make_shards import make_missing
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
@@ -28,67 +30,72 @@ from winnow.config.experiment import DType, Experiment, HarvestSettings, ModelSe
 from winnow.model.forward import forward_passes
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
-from winnow.shards.contiguous import DataSet, create_contiguous
 from winnow.tokens import TokenFile, open_tokens
 
 TARGET = 0.93
-HOOKS = {
-    "1 hook": ["blocks.6.hook_resid_pre"],
-    "24 hooks": ["blocks.*.hook_resid_post", "blocks.*.hook_mlp_out"],
-}
-TOKENS_PER_SHARD = 8192
 SHARDS = 2
+QUICK_LAYERS = 2
+DTYPES: tuple[DType, ...] = ("float32", "bfloat16")
+
+
+class Case(NamedTuple):
+    """A row of the table."""
+
+    hooks: str
+    patterns: list[str]
+    context: int
+    dtype: DType
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.hooks}, context {self.context}, {self.dtype}" + ", compiled" * self.compiled
+
+
+def make_cases(layers: int, contexts: tuple[int, ...]) -> list[Case]:
+    """List the rows: the middle of the residual stream, and two hooks of every layer, these also compiled."""
+    middle = [f"blocks.{layers // 2}.hook_resid_pre"]
+    every = ["blocks.*.hook_resid_post", "blocks.*.hook_mlp_out"]
+    kinds = (("1 hook", middle, False), (f"{2 * layers} hooks", every, False), (f"{2 * layers} hooks", every, True))
+    return [
+        Case(hooks, patterns, context, dtype, compiled)
+        for dtype in DTYPES
+        for context in contexts
+        for hooks, patterns, compiled in kinds
+    ]
 
 
 def save_model(folder: Path, quick: bool) -> None:
-    size: dict[str, Any] = {"n_embd": 64, "n_layer": 12, "n_head": 2} if quick else {}
+    size: dict[str, Any] = {"n_embd": 64, "n_layer": QUICK_LAYERS, "n_head": 2} if quick else {}
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config(**size)).save_pretrained(folder)
     embedded = Path(__file__).parents[1] / "data" / "tiny_gpt2"
     AutoTokenizer.from_pretrained(embedded).save_pretrained(folder)
 
 
-def write_tokens(path: Path, context: int) -> TokenFile:
-    sequences = SHARDS * TOKENS_PER_SHARD // context
-    tokens = torch.randint(0, 4096, (sequences, context), generator=torch.Generator().manual_seed(0))
-    attributes = {"fingerprint": "", "tokenizer": "", "text": "random", "bos": -1}
-    layout = {"tokens": DataSet((sequences, context), tokens.int().numpy().dtype, {})}
-    with create_contiguous(path, layout, attributes) as file:
-        file.write("tokens", tokens.int().numpy())
+def write_random_tokens(folder: Path, config: Experiment, sequences: int) -> TokenFile:
+    """Write random tokens as the data stage writes those of a text."""
+    tokens = np.random.default_rng(0).integers(0, 4096, (sequences, config.text.context), dtype=np.int32)
+    np.save(folder / "tokens.npy", tokens)
+    path = folder / "tokens.h5"
+    write_token_file(path, [folder / "tokens.npy"], config, token_settings(config), TokenOrigin(bos=-1))
     return open_tokens(path)
 
 
-def ratio_of(first: Callable[[], None], second: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Time both in turns; return the median seconds of the second, and of the first scaled to the median ratio."""
-    pairs = []
-    for _ in range(repeats + 1):
-        times = []
-        for work in (first, second):
-            started = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - started)
-        pairs.append(times)
-    pairs = pairs[1:]  # the first pair warms caches and allocators
-    ratio = statistics.median(a / b for a, b in pairs)
-    seconds = statistics.median(b for _, b in pairs)
-    return ratio * seconds, seconds
-
-
-def measure(
-    model: LanguageModel, dtype: DType, context: int, hooks: str, folder: Path, repeats: int, *, compiled: bool = False
-) -> Row:
-    tokens = write_tokens(folder / "tokens.h5", context)
-    batch = 1024 // context
+def measure(model: LanguageModel, case: Case, tokens_per_shard: int, folder: Path, repeats: int) -> Row:
+    """Time the forward pass alone and the harvest into `SHARDS` shards."""
+    batch = 1024 // case.context
     config = Experiment(
         config="",
         run=str(folder),
-        model=ModelSettings(dtype=dtype),
-        text=TextSettings(context=context),
+        model=ModelSettings(dtype=case.dtype),
+        text=TextSettings(context=case.context),
         harvest=HarvestSettings(
-            sequences_per_batch=batch, storage_dtype="float16" if dtype == "float32" else "bfloat16"
+            sequences_per_batch=batch, storage_dtype="float16" if case.dtype == "float32" else "bfloat16"
         ),
     )
-    names = resolve_hooks(HOOKS[hooks], model.hooks)
+    tokens = write_random_tokens(folder, config, SHARDS * tokens_per_shard // case.context)
+    names = resolve_hooks(case.patterns, model.hooks)
     width = model.widths(names)
     plan = Plan(tokens.sequences, tokens.sequences // SHARDS, PositionPolicy())
     sequences = torch.from_numpy(tokens.read(0, tokens.sequences))
@@ -102,36 +109,29 @@ def measure(
         (folder / "shards").mkdir()
         make_missing(source, plan, range(SHARDS), config.harvest.storage_dtype, folder / "shards", lambda count: None)
 
-    with forward_passes(model, names, batch if compiled else None) as passes:
+    with forward_passes(model, names, batch if case.compiled else None) as passes:
         source = ModelSource(config, tokens, model, passes, width)
         alone, harvested = ratio_of(forward, harvest, repeats)
-    count = SHARDS * TOKENS_PER_SHARD
-    return Row(
-        f"{hooks}, context {context}, {dtype}" + ", compiled" * compiled,
-        count / harvested,
-        count / alone,
-        "tokens/s",
-        TARGET,
-    )
+    count = SHARDS * tokens_per_shard
+    return Row(case.name, count / harvested, count / alone, "tokens/s", TARGET)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a small model, to see that it runs")
-    parser.add_argument("--repeats", type=int, default=3)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__, repeats=3)
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds this")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    cases = make_cases(QUICK_LAYERS, (128,)) if arguments.quick else make_cases(12, (128, 1024))
+    cases = [case for case in cases if arguments.only in case.name]
+    tokens_per_shard = 2048 if arguments.quick else 8192
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(folder / "model", arguments.quick)
-        for dtype in ("float32", "bfloat16"):
+        for dtype in DTYPES:
             model = open_model(ModelSettings(name=str(folder / "model"), dtype=dtype))
-            for context in (128, 1024):
-                for hooks, compiled in [*((hooks, False) for hooks in HOOKS), ("24 hooks", True)]:
-                    if arguments.only in f"{hooks}, context {context}, {dtype}" + ", compiled" * compiled:
-                        rows.append(measure(model, dtype, context, hooks, folder, arguments.repeats, compiled=compiled))
-    publish_rows("harvest" + (" (quick)" if arguments.quick else ""), "forward pass alone", rows)
+            for case in [case for case in cases if case.dtype == dtype]:
+                rows.append(measure(model, case, tokens_per_shard, folder, repeats_of(arguments)))
+    publish_rows("harvest", "forward pass alone", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ of threads: 4096 rows of 768 dimensions, 6144 latents, k = 32. Ours and the peer
 noisy machine is equally noisy to both; the middle ratio counts. A process that waits for its turn sleeps.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.command_line import bench_parser
 from bench.table import Row, publish_rows
 from winnow.errors import UserError
 
@@ -89,16 +90,19 @@ def compare(match: Match, sizes: tuple[int, ...], steps: int) -> Row:
     return Row(f"{match.ours} : {match.peer}", ratio * reference, reference, "rows/s", match.target)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5, help="steps of each, after one that warms up")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    arguments = parser.parse_args()
+def measure(matches: Iterable[Match], steps: int, *, quick: bool) -> None:
+    """Compare each trainer of ours with its peer, and publish the table."""
+    sizes = (256, 64, 512, 8) if quick else (4096, 768, 6144, 32)
+    publish_rows("peers", "peer", [compare(match, sizes, steps) for match in matches], quick=quick)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__)
+    parser.add_argument("--steps", type=int, help="steps of each, after one that warms up; 5, or 1 with --quick")
+    arguments = parser.parse_args(argv)
     if not PEERS.exists():
         sys.exit(f"{PEERS}: no such file; run make bench-peers, which installs the peers")
-    sizes = (256, 64, 512, 8) if arguments.quick else (4096, 768, 6144, 32)
-    rows = [compare(match, sizes, arguments.steps) for match in MATCHES]
-    publish_rows("peers" + (" (quick)" if arguments.quick else ""), "peer", rows)
+    measure(MATCHES, arguments.steps or (1 if arguments.quick else 5), quick=arguments.quick)
 
 
 if __name__ == "__main__":

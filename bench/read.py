@@ -1,21 +1,22 @@
 """How fast rows come back from shards, beside a raw read of the same bytes.
 
-    python -m bench.read [--mib 1024]
+    python -m bench.read [--mib 1024] [--quick] [--repeats 7]
 
 Both read the same files through the page cache, in turns; sequentially in long stretches, and blockwise in
 random order as the trainer's shuffle does.
 """
 
-import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from bench.harvest import ratio_of
+from bench.command_line import bench_parser, repeats_of
 from bench.table import Row, publish_rows
+from bench.timing import ratio_of
 from harvest.write_shard import write_shard
 from winnow.shards.layout import RowIndex, shard_path
 from winnow.shards.manifest import write_manifest
@@ -73,13 +74,13 @@ def measure(store: ActivationStore, block: int, order: np.ndarray, what: str, re
     return Row(what, mib / stored, mib / alone, "MiB/s", TARGET)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mib", type=int, default=1024, help="size of the store")
-    parser.add_argument("--repeats", type=int, default=7)
-    arguments = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__, repeats=7)
+    parser.add_argument("--mib", type=int, help="size of the store; 1024, or 48 with --quick")
+    arguments = parser.parse_args(argv)
     shards = 4
-    rows = arguments.mib * 2**20 // (WIDTH * 2) // shards // 8192 * 8192
+    mib = arguments.mib or (48 if arguments.quick else 1024)
+    rows = mib * 2**20 // (WIDTH * 2) // shards // 8192 * 8192
     with tempfile.TemporaryDirectory() as name:
         store = write_store(Path(name) / "store", rows, shards)
         rng = np.random.default_rng(0)
@@ -88,8 +89,8 @@ def main() -> None:
             order = np.arange(0, store.rows - block + 1, block)
             if block == 256:
                 order = rng.permutation(order)
-            table.append(measure(store, block, order, what, arguments.repeats))
-    publish_rows("read", "raw read of the same bytes", table)
+            table.append(measure(store, block, order, what, repeats_of(arguments)))
+    publish_rows("read", "raw read of the same bytes", table, quick=arguments.quick)
 
 
 if __name__ == "__main__":

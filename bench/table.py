@@ -33,10 +33,10 @@ class Row(NamedTuple):
         return self.ratio <= self.target if self.less_is_better else self.ratio >= self.target
 
 
-def publish_rows(section: str, against: str, rows: Iterable[Row]) -> None:
-    """Print a table, and replace `section` in the results file."""
+def publish_rows(section: str, against: str, rows: Iterable[Row], *, quick: bool = False) -> None:
+    """Print a table and replace `section` in the results file; small sizes (`quick`) are only printed."""
     kept = list(rows)
-    table = Table(title=section)
+    table = Table(title=section + " (quick)" * quick)
     for column in ("", "measured", against, "ratio", "target", ""):
         table.add_column(column, justify="left" if not column else "right")
     for row in kept:
@@ -51,6 +51,8 @@ def publish_rows(section: str, against: str, rows: Iterable[Row]) -> None:
     console = Console()
     console.width = max(console.width, 110)  # in a log there is no terminal to fit
     console.print(table)
+    if quick:
+        return
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     results[section] = {
         "against": against,

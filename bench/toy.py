@@ -1,20 +1,21 @@
 """How fast toy data reach the disk, beside a raw write of the same bytes.
 
-    python -m bench.toy [--rows 524288]
+    python -m bench.toy [--rows 524288] [--quick] [--repeats 5] [--only TEXT]
 
 The default settings, float16: generated, measured, hashed and put on the disk as a harvest does, on all cores. The raw
 write puts files of the same sizes there, each synced, one after the other. Both take turns; the middle ratio counts.
 """
 
-import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench.harvest import ratio_of
+from bench.command_line import bench_parser, repeats_of
 from bench.table import Row, publish_rows
+from bench.timing import ratio_of
 from harvest.make_shards import make_missing
 from harvest.plan import Plan, bytes_per_row, plan_toy
 from harvest.toy_source import open_toy_source
@@ -69,21 +70,21 @@ def _empty(folder: Path) -> None:
             path.unlink()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=524_288, help="of each store")
-    parser.add_argument("--repeats", type=int, default=5)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__, repeats=5)
+    parser.add_argument("--rows", type=int, help="of each store; 524,288, or 8192 with --quick")
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name holds this")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
+    rows = arguments.rows or (8192 if arguments.quick else 524_288)
     table = []
     for what, changed in KINDS.items():
         if arguments.only in what:
             # on the disk that harvests go to, which the folder for temporary files need not be
             RUNS.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=RUNS) as name:
-                settings = ToySettings(**{"rows": arguments.rows, **changed})
-                table += measure(what, settings, Path(name), arguments.repeats)
-    publish_rows("toy", "raw write of the same bytes", table)
+                settings = ToySettings(**{"rows": rows, **changed})
+                table += measure(what, settings, Path(name), repeats_of(arguments))
+    publish_rows("toy", "raw write of the same bytes", table, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a training step costs beside the dense products that it cannot do without.
 
-    python -m bench.train [--quick] [--repeats 5]
+    python -m bench.train [--quick] [--repeats 5] [--only step|sweep|reading]
 
 On a CPU: d = 768, n = 6144, k = 32, 4096 rows a step, on the device's own threads. On a GPU, where there is one:
 n = 24,576 and 131,072, 16,384 rows. Step and floor take turns, so that a noisy machine is equally noisy to both; the
@@ -10,10 +10,9 @@ Two more rows compare whole passes over rows: eight small dictionaries in one sw
 each of which reads and prepares the rows for itself; and a dictionary fed from shards with one fed from memory.
 """
 
-import argparse
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,9 +20,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from bench.harvest import ratio_of
+from bench.command_line import bench_parser, repeats_of
 from bench.read import HOOK, write_store
 from bench.table import Row, publish_rows
+from bench.timing import ratio_of
 from train.cores import parallel_map
 from train.learner import Learner
 from train.loader import Loader
@@ -70,13 +70,11 @@ ON_GPU = [
 ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it runs")
-    parser.add_argument("--repeats", type=int, default=5)
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = bench_parser(__doc__, repeats=5)
     parser.add_argument("--only", choices=("step", "sweep", "reading"), help="one part of the table")
-    arguments = parser.parse_args()
-    quick, repeats = arguments.quick, arguments.repeats
+    arguments = parser.parse_args(argv)
+    quick, repeats = arguments.quick, repeats_of(arguments)
     if quick:
         shapes, cases = [Shape(256, 64, 512)], ON_CPU
     elif DEVICE.type == "cuda":
@@ -91,7 +89,7 @@ def main() -> None:
         results.append(sweep(Shape(128, 32, 64) if quick else Shape(256, 64, 128), 2.0, repeats))
     if arguments.only in (None, "reading"):
         results.append(reading(shapes[0], repeats))
-    publish_rows("train" + (" (quick)" if quick else ""), "the floor", results)
+    publish_rows("train", "the floor", results, quick=quick)
 
 
 def learner(shape: Shape, settings: dict[str, Any], seed: int = 0) -> Learner:

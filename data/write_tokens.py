@@ -7,7 +7,6 @@ text, and the result does not depend on the number of cores. Until `tokens.h5` i
     tokens.parts/state.json        settings, finished parts, documents read, tokens kept for the next part
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -20,12 +19,12 @@ import numpy as np
 
 from data.pack import Packer
 from data.source import documents, text_commit
+from data.token_file import TokenOrigin, write_token_file
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config.experiment import Experiment, TextSettings
 from winnow.errors import UserError
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file, publish_text
-from winnow.shards.contiguous import DataSet, create_contiguous
 
 DOCUMENTS_PER_BATCH = 512
 TOKENS_PER_PART = 4_000_000
@@ -64,7 +63,10 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
             bar.advance(sequences.size)
     _say_if_short(config, state.sequences)
     with publish_file(path) as partial:
-        _join(partial, folder, state, config, -1 if frame.bos is None else frame.bos)
+        parts = [folder / f"part-{number:05d}.npy" for number in range(state.parts)]
+        bos = -1 if frame.bos is None else frame.bos
+        origin = TokenOrigin(bos, state.tokenizer_commit, state.text_commit)
+        write_token_file(partial, parts, config, state.settings, origin)
     shutil.rmtree(folder)
 
 
@@ -106,29 +108,6 @@ def _parts(
             yield state, sequences
         if not batch:
             return
-
-
-def _join(path: Path, folder: Path, state: State, config: Experiment, bos: int) -> None:
-    digest = hashlib.sha256(json.dumps(state.settings, sort_keys=True).encode())
-    parts = [folder / f"part-{number:05d}.npy" for number in range(state.parts)]
-    for part in parts:
-        digest.update(np.load(part).tobytes())
-    attributes = {
-        "settings": json.dumps(state.settings),
-        "fingerprint": digest.hexdigest(),
-        "tokenizer": config.model.name,
-        "text": config.text.source,
-        "bos": bos,
-        "tokenizer_commit": state.tokenizer_commit,
-        "text_commit": state.text_commit,
-    }
-    layout = {"tokens": DataSet((state.sequences, config.text.context), np.dtype("<i4"), {})}
-    with create_contiguous(path, layout, attributes) as file:
-        start = 0
-        for part in parts:
-            sequences = np.load(part)
-            file.write("tokens", sequences, start)
-            start += len(sequences)
 
 
 def _say_if_short(config: Experiment, sequences: int) -> None:

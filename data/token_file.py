@@ -1,0 +1,49 @@
+"""Write `tokens.h5`: the one place that knows its data set and its attributes. `winnow.tokens` reads it."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from winnow.config.experiment import Experiment
+from winnow.shards.contiguous import DataSet, create_contiguous
+
+
+class TokenOrigin(NamedTuple):
+    """What made the tokens, beside the settings."""
+
+    bos: int  # the token that starts every sequence, -1 for none
+    tokenizer_commit: str = ""  # of the repositories on the hub, "" where nothing came from there
+    text_commit: str = ""
+
+
+def write_token_file(
+    path: Path, parts: Sequence[Path], config: Experiment, settings: Mapping[str, Any], origin: TokenOrigin
+) -> None:
+    """Join parts, each a `.npy` of int32 [sequence, context], into one file at `path`.
+
+    The fingerprint is the sha256 of the settings, as sorted JSON, and of all tokens.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    sequences = 0
+    for part in parts:
+        tokens = np.load(part)
+        digest.update(tokens.tobytes())
+        sequences += len(tokens)
+    attributes = {
+        "settings": json.dumps(settings),
+        "fingerprint": digest.hexdigest(),
+        "tokenizer": config.model.name,
+        "text": config.text.source,
+        **origin._asdict(),
+    }
+    layout = {"tokens": DataSet((sequences, config.text.context), np.dtype("<i4"), {})}
+    with create_contiguous(path, layout, attributes) as file:
+        start = 0
+        for part in parts:
+            tokens = np.load(part)
+            file.write("tokens", tokens, start)
+            start += len(tokens)
