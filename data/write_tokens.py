@@ -46,7 +46,7 @@ class State(NamedTuple):
 def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> None:
     """Write the sequences and, as attributes, what they were made with.
 
-    Raises `UserError` where the text is too short to hold out the evaluation sequences.
+    Raises `UserError` where the text is too short to hold out the sequences that are asked for.
     """
     text = config.text
     wanted = text.tokens // text.context
@@ -139,9 +139,9 @@ def _say_if_short(config: Experiment, sequences: int) -> None:
             "were asked for; nothing is repeated",
             file=sys.stderr,
         )
-    held_out = config.analyze.evaluation_sequences
+    held_out = text.held_out_sequences
     if sequences <= held_out:
         raise UserError(
-            f"text.source = {text.source} gives {sequences} sequences, and analyze.evaluation_sequences = {held_out} "
-            "of them are held out; ask for more text.tokens, or fewer evaluation sequences"
+            f"text.source = {text.source} gives {sequences} sequences, and text.held_out_sequences = {held_out} "
+            "of them are held out; ask for more text.tokens, or hold out fewer"
         )

@@ -10,6 +10,7 @@ from winnow.errors import UserError, refuse_changed
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
+from winnow.shards.manifest import made_with
 from winnow.tokens import open_tokens
 
 
@@ -35,7 +36,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
     with run_lock(run.path, shared=ranks.total > 1):
         manifest = folder / "manifest.json"
         if manifest.exists():
-            refuse_changed(folder, json.loads(manifest.read_text(encoding="utf-8"))["settings"], settings)
+            refuse_changed(folder, made_with(json.loads(manifest.read_text(encoding="utf-8"))), settings)
         if repair:
             _drop_damaged(folder)
         if _complete(folder, plan) and all(path.exists() for path in besides):

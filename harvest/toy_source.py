@@ -50,7 +50,7 @@ class ToySource:
 
     def manifest(self) -> dict[str, Any]:
         """Say what the data assume, and which directions they are sums of."""
-        settings = self._toy.settings.model_dump(mode="json")
+        settings = self._toy.settings.of_the_rows()
         return {"toy": {**settings, "directions_sha256": directions_hash(self._toy.directions)}}
 
     def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:

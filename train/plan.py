@@ -8,7 +8,6 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
   snapshots/        dictionaries as they were on the way, where asked for (train/snapshots.py)
 """
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from train.schedule import CONVERGED, fewest_rows
 from winnow.config.experiment import Dictionaries, Experiment, TrainSettings
 from winnow.errors import UserError, nearest, refuse_changed
+from winnow.shards.manifest import fingerprint
 
 FAILED = "failed.json"
 SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
@@ -94,11 +94,6 @@ def _end(train: TrainSettings) -> dict[str, Any]:
     """Name what decides on the end of a training that is to converge, and by what every one is judged."""
     ceiling = {"max_rows": MAX_ROWS if train.max_rows is None else train.max_rows} if train.rows == CONVERGED else {}
     return {**ceiling, "slope_bound": train.slope_bound, "similarity_bound": train.similarity_bound}
-
-
-def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """Hash what the activations are, as their manifest says."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def refuse_other_settings(planned: Iterable[Planned]) -> None:

@@ -189,7 +189,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, gpt2: Path):
         ("harvest", {"hooks": ["blocks.9.hook_resid_pre"]}, r"no hook blocks.9.hook_resid_pre"),
         ("text", {"context": 128, "tokens": 1280}, "reads 64 tokens at most"),
         ("train", {"dictionaries": [TOPK | {"hooks": ["blocks.2.*"]}]}, r"no hook blocks.2.\* among those"),
-        ("analyze", {"evaluation_sequences": 40}, "are held out"),
+        ("text", {"held_out_sequences": 40}, "are held out"),
     ]:
         with pytest.raises(UserError, match=said):
             estimate(load(write_config(tmp_path, model, **{section: keys})))
