@@ -24,6 +24,7 @@ from torch import Tensor
 
 from train.collectives import ALONE, Collectives
 from train.schedule import CONVERGED, OCTAVES, most_rows
+from train.settings import DictionarySettings
 
 WORTH_ROWS = 64  # an evaluation costs its rows about a step each: not before so many times as many were trained on
 HALF = -1  # the copy of the directions at half of a fixed number of rows
@@ -39,13 +40,13 @@ class EvaluationPoint(NamedTuple):
 class Convergence:
     """What one dictionary's evaluations say. Looks are numbered from the last possible one, 0, backwards."""
 
-    def __init__(self, settings: Mapping[str, Any], held_out_rows: int) -> None:
-        self.asked = settings["rows"] == CONVERGED
-        self.slope_bound: float = settings["slope_bound"]
-        self.similarity_bound: float = settings["similarity_bound"]
+    def __init__(self, settings: DictionarySettings, held_out_rows: int) -> None:
+        self.asked = settings.rows == CONVERGED
+        self.slope_bound: float = settings.slope_bound
+        self.similarity_bound: float = settings.similarity_bound
         most = most_rows(settings)
         self.per_doubling = 2 if self.asked else 1
-        last = most * (1 - settings["decay"]) or most
+        last = most * (1 - settings.decay) or most
         first = min(last / 2, max(WORTH_ROWS * held_out_rows, last / 2**OCTAVES))
         self.points = [last / 2 ** (i / self.per_doubling) for i in range(1 + _steps(last / first, self.per_doubling))]
         self.half = most / 2

@@ -118,7 +118,7 @@ def test_the_dictionaries_are_those_that_the_trainer_plans(tmp_path: Path, gpt2:
     hooks = {"blocks.0.hook_resid_pre": 32, "blocks.1.mlp.hook_post": 128}
     planned = plan_dictionaries(config, {"hooks": hooks}, tmp_path)
     ours = [(one.hook, one.architecture, one.n_latents, one.k) for one in asked_sizes(config, hooks)]
-    theirs = [(p.hook, p.settings["architecture"], p.settings["n_latents"], p.settings.get("k", 0)) for p in planned]
+    theirs = [(p.hook, p.settings.architecture, p.settings.n_latents, p.settings.k or 0) for p in planned]
     assert ours == theirs
     assert len(ours) == 2 * 4 + 4
 

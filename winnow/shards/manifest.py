@@ -14,8 +14,8 @@ LEGACY_NAMES = {  # of settings: what older manifests say -> the name today
 }
 
 _WHOLE = None  # the value is hashed as it stands
-_POSITIONS = dict.fromkeys(("skip_first", "evenly", "random", "drop_tokens"))
-_TOY = dict.fromkeys(
+_POSITIONS: dict[str, Any] = dict.fromkeys(("skip_first", "evenly", "random", "drop_tokens"))
+_TOY: dict[str, Any] = dict.fromkeys(
     (
         *("rows", "d_model", "n_features", "active", "directions", "antipodal_share"),
         *("decay", "decay_form", "common", "causes", "magnitude", "seed"),
@@ -50,7 +50,8 @@ FINGERPRINTED: dict[str, Any] = {
 
 def made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Give the settings that a store was made with, by their names today."""
-    return {LEGACY_NAMES.get(name, name): value for name, value in manifest["settings"].items()}
+    settings: dict[str, Any] = manifest["settings"]
+    return {LEGACY_NAMES.get(name, name): value for name, value in settings.items()}
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
