@@ -12,6 +12,7 @@ from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.positions import position_policy
 from winnow.runtime.run import Run
+from winnow.shards.fingerprint import made_with
 from winnow.shards.manifest import read_manifest
 from winnow.tokens import TokenFile, open_tokens
 
@@ -38,7 +39,7 @@ class Inputs(NamedTuple):
         """
         run = Run(Path(config.run))
         manifest = read_manifest(run.activations).written
-        refuse_changed(run.activations, manifest["settings"], _settings(config, tokens))
+        refuse_changed(run.activations, made_with(manifest), _settings(config, tokens))
         if not (run.activations / "statistics.h5").exists():
             raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
         if tokens is not None:
@@ -52,7 +53,7 @@ class Inputs(NamedTuple):
                     ANALYSIS,
                     manifest["settings"],
                     manifest.get("model", manifest.get("toy")),
-                    config.analyze.evaluation_sequences,
+                    config.held_out,
                 ]
             ),
             _hash([ANALYSIS, manifest]),
@@ -69,15 +70,14 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Name what two runs must share for their dictionaries to be compared: the same rows of the same model."""
     manifest, policy = read_manifest(Run(Path(config.run)).activations).written, position_policy(config)
     if tokens is None:
-        evaluation_rows = config.analyze.evaluation_sequences
-        return {"the toy data": manifest["toy"], "analyze.evaluation_sequences": evaluation_rows}
+        return {"the toy data": manifest["toy"], config.held_out_key: config.held_out}
     return {
         "the model": manifest["model"]["weights_sha256"],
         "model.dtype": config.model.dtype,
         "the text": tokens.fingerprint,
         "harvest.positions": policy.model_dump(mode="json"),
         "seed": config.seed if policy.random else None,
-        "analyze.evaluation_sequences": config.analyze.evaluation_sequences,
+        config.held_out_key: config.held_out,
     }
 
 
@@ -108,10 +108,10 @@ def _hash_folder(folder: Path) -> str:
 
 
 def _refuse_too_many(config: Experiment, tokens: TokenFile, held_out: int) -> None:
-    asked = config.analyze.evaluation_sequences
+    asked = config.held_out
     if asked > held_out:
         raise UserError(
-            f"analyze.evaluation_sequences = {asked}: {held_out} of the {tokens.sequences} sequences in {tokens.path} "
+            f"{config.held_out_key} = {asked}: {held_out} of the {tokens.sequences} sequences in {tokens.path} "
             "were held out; choose fewer, or a new run"
         )
 
@@ -120,7 +120,7 @@ def _settings(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Collect the settings that the activations and the evaluation must share."""
     if tokens is None:
         assert config.toy is not None
-        return {f"toy.{key}": value for key, value in config.toy.model_dump(mode="json").items()}
+        return {f"toy.{key}": value for key, value in config.toy.of_the_rows().items()}
     policy = position_policy(config)
     return {
         "model.name": config.model.name,

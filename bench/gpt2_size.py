@@ -32,10 +32,9 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 STAGES = ("data", "harvest", "train", "analyze")
 FEW = {
-    "text": {"column": "text", "tokens": 8192},
+    "text": {"column": "text", "tokens": 8192, "held_out_sequences": 16},
     "harvest": {"rows_per_shard": 4096},
     "train": {"rows": 4096, "batch_rows": 512},
-    "analyze": {"evaluation_sequences": 16},
 }
 # 48 dictionaries of up to 24,576 latents are 11 GB, and hours of two cores: of every hook, smaller ones
 SMALLER = {"gpt2-small": 1, "gpt2-small-all-layers": 64}

@@ -7,6 +7,7 @@ Each part stands alone: what raises is printed and the next part goes on; no par
 """
 
 import argparse
+import dataclasses
 import functools
 import hashlib
 import json
@@ -85,12 +86,14 @@ def relative(found, wanted):
 def learner(kind, d, n, rows, dtype="float32", rate=1e-3, device=DEVICE, seed=0, **own):
     from train.learner import Learner
     from train.plan import Planned
+    from train.settings import DictionarySettings
     from train.start.initialise import first_directions, initial_parameters
 
     given = {**SETTINGS, "architecture": kind, **KINDS[kind], "compute_dtype": dtype, "learning_rate": rate}
     given |= {"batch_rows": rows, "n_latents": n, "seed": seed, **own}
     directions = first_directions("random", n, d, seed, lambda: torch.empty(0, d))
-    return Learner(Planned("hook", Path("check"), given), initial_parameters(directions, torch.zeros(d)), device, 1)
+    planned = Planned("hook", Path("check"), DictionarySettings(**given))
+    return Learner(planned, initial_parameters(directions, torch.zeros(d)), device, 1)
 
 
 def drawn(*shape, seed=0):
@@ -234,7 +237,7 @@ def steps(quick):
             worst = max(relative(here.gradients[name], value) for name, value in there.gradients.items())
             worst = max(worst, relative(here.loss, there.loss))
             note(f"step of {kind}, float32 against float64 on the CPU", worst, worst < 1e-4)
-            low = architecture_of({**one.objective, "compute_dtype": "bfloat16"})
+            low = architecture_of(dataclasses.replace(one.objective, compute_dtype="bfloat16"))
             here = low.step(stacked, x.to(DEVICE), StepContext(1.0, dead.to(DEVICE), True))
             worst = max(relative(here.gradients[name], there.gradients[name]) for name in ("W_enc", "W_dec", "b_dec"))
             note(

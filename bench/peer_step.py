@@ -24,6 +24,7 @@ def winnow(kind: str, x: torch.Tensor, n: int, k: int, dtype: str) -> Step:
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from train.learner import Learner
     from train.plan import Planned
+    from train.settings import DictionarySettings
     from train.stack import Stack
     from train.start.initialise import first_directions, initial_parameters
 
@@ -44,7 +45,9 @@ def winnow(kind: str, x: torch.Tensor, n: int, k: int, dtype: str) -> Step:
         **sparsity,
     }
     parameters = initial_parameters(first_directions("random", n, d, 0, lambda: x), torch.zeros(d))
-    stack = Stack([Learner(Planned("hook", Path("bench"), settings), parameters, torch.device("cpu"), 1)])
+    stack = Stack(
+        [Learner(Planned("hook", Path("bench"), DictionarySettings(**settings)), parameters, torch.device("cpu"), 1)]
+    )
     mean = x.mean(0)
     return lambda: stack.train_on(x, (x - mean).square_().sum())
 

@@ -28,6 +28,7 @@ from train.cores import parallel_map
 from train.learner import Learner
 from train.loader import Loader
 from train.plan import Planned
+from train.settings import DictionarySettings
 from train.stack import Stack, stack_learners
 from train.start.initialise import first_directions, initial_parameters
 from winnow.shards.dtypes import TORCH
@@ -106,7 +107,7 @@ def learner(shape: Shape, settings: dict[str, Any], seed: int = 0) -> Learner:
         **settings,
     }
     directions = first_directions("random", shape.n, shape.d, seed, lambda: torch.empty(0, shape.d))
-    planned = Planned("hook", Path("bench"), settings)
+    planned = Planned("hook", Path("bench"), DictionarySettings(**settings))
     return Learner(planned, initial_parameters(directions, torch.zeros(shape.d)), DEVICE, 1)
 
 

@@ -17,6 +17,8 @@ from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens
 
+HELD_OUT = {"held_out_sequences"}  # no token depends on it
+
 
 def make_tokens(config: Experiment) -> None:
     """Write `tokens.h5` of the run, unless it is there or the run has toy data; print which.
@@ -43,7 +45,7 @@ def make_tokens(config: Experiment) -> None:
 
 def token_settings(config: Experiment) -> dict[str, Any]:
     """Collect the settings that the tokens depend on, by their names in the configuration."""
-    text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json").items()}
+    text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json", exclude=HELD_OUT).items()}
     return {"model.name": config.model.name, "model.revision": config.model.revision, **text}
 
 

@@ -45,7 +45,7 @@ class State(NamedTuple):
 def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> None:
     """Write the sequences, with the settings and sources that made them as attributes.
 
-    Raises `UserError` where the text is too short to hold out the evaluation sequences.
+    Raises `UserError` where the text is too short to hold out the sequences that are asked for.
     """
     text = config.text
     wanted = text.tokens // text.context
@@ -118,9 +118,9 @@ def _say_if_short(config: Experiment, sequences: int) -> None:
             f"{text.tokens:,}; no text is repeated",
             file=sys.stderr,
         )
-    held_out = config.analyze.evaluation_sequences
+    held_out = text.held_out_sequences
     if sequences <= held_out:
         raise UserError(
-            f"text.source = {text.source} gives {sequences} sequences, and analyze.evaluation_sequences = {held_out} "
-            "of them are held out; ask for more text.tokens, or fewer evaluation sequences"
+            f"text.source = {text.source} gives {sequences} sequences, and text.held_out_sequences = {held_out} "
+            "of them are held out; ask for more text.tokens, or hold out fewer"
         )

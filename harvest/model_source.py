@@ -70,7 +70,7 @@ class ModelSource:
             "text_commit": tokens.text_commit,
             "tokens": {
                 "fingerprint": tokens.fingerprint,
-                "sequences": tokens.sequences - self._config.analyze.evaluation_sequences,
+                "sequences": tokens.sequences - self._config.held_out,
                 "bos": tokens.bos,
             },
             "positions": self.policy.model_dump(mode="json"),

@@ -36,11 +36,11 @@ def plan_harvest(config: Experiment, tokens: TokenFile) -> Plan:
     """
     policy = position_policy(config)
     per_sequence = most_per_sequence(policy, tokens.context)
-    sequences = tokens.sequences - config.analyze.evaluation_sequences
+    sequences = tokens.sequences - config.text.held_out_sequences
     if sequences <= 0:
         raise UserError(
-            f"{tokens.path} holds {tokens.sequences} sequences, and analyze.evaluation_sequences = "
-            f"{config.analyze.evaluation_sequences} of them are held out; ask for more text.tokens in a new run"
+            f"{tokens.path} holds {tokens.sequences} sequences, and text.held_out_sequences = "
+            f"{config.text.held_out_sequences} of them are held out; ask for more text.tokens in a new run"
         )
     return Plan(sequences, max(1, config.harvest.rows_per_shard // per_sequence), policy)
 
@@ -55,7 +55,7 @@ def harvest_settings(config: Experiment, tokens: TokenFile, plan: Plan) -> dict[
         "model.dtype": config.model.dtype,
         "seed": config.seed if plan.policy.random else None,
         "tokens.fingerprint": tokens.fingerprint,
-        "harvested sequences (those of text.tokens less analyze.evaluation_sequences)": plan.sequences,
+        "harvested_sequences": plan.sequences,
         **harvest,
     }
 
@@ -84,7 +84,7 @@ def plan_toy(toy: ToySettings, rows_per_shard: int) -> Plan:
 def toy_settings(config: Experiment, toy: ToySettings) -> dict[str, Any]:
     """Collect what the bytes of a shard depend on, by name in the configuration."""
     return {
-        **{f"toy.{key}": value for key, value in toy.model_dump(mode="json").items()},
+        **{f"toy.{key}": value for key, value in toy.of_the_rows().items()},
         "harvest.storage_dtype": config.harvest.storage_dtype,
         "harvest.rows_per_shard": config.harvest.rows_per_shard,
     }

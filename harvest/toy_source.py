@@ -50,7 +50,7 @@ class ToySource:
 
     def manifest(self) -> dict[str, Any]:
         """Return the settings of the toy data, and the hash of their directions."""
-        settings = self._toy.settings.model_dump(mode="json")
+        settings = self._toy.settings.of_the_rows()
         return {"toy": {**settings, "directions_sha256": directions_hash(self._toy.directions)}}
 
     def refuse_other(self, folder: Path, manifest: Mapping[str, Any]) -> None:

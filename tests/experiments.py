@@ -19,14 +19,13 @@ def write_config(folder: Path, model: Path, **sections: dict[str, Any]) -> Path:
     config: dict[str, Any] = {
         "run": str(folder / "run"),
         "model": {"name": str(model)},
-        "text": {"source": f"files:{folder}/text/*.txt", "context": 16, "tokens": 640},
+        "text": {"source": f"files:{folder}/text/*.txt", "context": 16, "tokens": 640, "held_out_sequences": 4},
         "harvest": {
             "hooks": ["blocks.1.hook_resid_post", "blocks.1.mlp.hook_post"],
             "storage_dtype": "float32",
             "sequences_per_batch": 4,
             "rows_per_shard": 160,
         },
-        "analyze": {"evaluation_sequences": 4},
     }
     for section, keys in sections.items():
         config.setdefault(section, {}).update(keys)

@@ -32,13 +32,16 @@ def miniature(name: str, folder: Path) -> dict[str, Any]:
     config = tomllib.loads((ROOT / "configs" / f"{name}.toml").read_text(encoding="utf-8"))
     config |= {"run": str(folder / "run")}
     if "toy" in config:
-        config["toy"] |= {"d_model": 16, "n_features": 24, "active": 2.0, "rows": 4000}
-        config["analyze"]["evaluation_sequences"] = 600
+        config["toy"] |= {"d_model": 16, "n_features": 24, "active": 2.0, "rows": 4000, "held_out_rows": 600}
     else:
         write_text(folder / "text")
-        config["text"] |= {"source": f"files:{folder}/text/*.txt", "context": 16, "tokens": 2400}
+        config["text"] |= {
+            "source": f"files:{folder}/text/*.txt",
+            "context": 16,
+            "tokens": 2400,
+            "held_out_sequences": 20,
+        }
         config["harvest"]["sequences_per_batch"] = 32
-        config["analyze"]["evaluation_sequences"] = 20
     end = {"max_rows": 6400} if config["train"]["rows"] == "converged" else {"rows": 3200}
     config["train"] |= {"batch_rows": 100, **end}
     for grid in config["train"]["dictionaries"]:

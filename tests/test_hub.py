@@ -26,7 +26,7 @@ NUMBERS = {
     "train.rows": 2048,
     "train.batch_rows": 256,
     "train.dictionaries": [{"architecture": "topk", "n_latents": [16, 32], "k": 4}],
-    "analyze.evaluation_sequences": 8,
+    "text.held_out_sequences": 8,
     "model.device": "cpu",
 }
 

@@ -24,7 +24,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Experiment:
     """The configuration with a sixteenth of its dimensions, features and latents, and few rows."""
     full = tomllib.loads((ROOT / "configs" / f"{request.param}.toml").read_text(encoding="utf-8"))
     full["run"] = str(tmp_path / "run")
-    full["toy"] |= {"rows": 2000, "active": 2.0, "decay": 0.9}
+    full["toy"] |= {"rows": 2000, "active": 2.0, "decay": 0.9, "held_out_rows": 1000}
     for key in ("d_model", "n_features"):
         full["toy"][key] //= 16
     full["train"] |= {"rows": 2000, "batch_rows": 200, "loggers": []}
@@ -33,7 +33,6 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Experiment:
         for key in ("k", "l1_coefficient"):
             if key in grid:
                 grid[key] = [min(2, grid[key][0])]
-    full["analyze"]["evaluation_sequences"] = 1000
     path = tmp_path / "toy.toml"
     path.write_text(tomli_w.dumps(full))
     return load(path)
@@ -54,7 +53,7 @@ def test_the_miniature_goes_through_all_stages_and_then_has_nothing_to_do(
         stage(config)
     metrics = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())
     assert config.toy is not None
-    assert metrics["run"]["toy"] == config.toy.model_dump(mode="json")
+    assert metrics["run"]["toy"] == config.toy.of_the_rows()
     assert metrics["evaluation"] == {"sequences": 1000, "rows": 1000}
     assert len(metrics["dictionaries"]) == 8
     for entry in metrics["dictionaries"]:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from train.collectives import ALONE, Collectives
 from train.schedule import CONVERGED, OCTAVES, most_rows
+from train.settings import DictionarySettings
 
 WORTH_ROWS = 64  # rows trained on for each held-out row before the first evaluation: it costs as much as a step
 HALF = -1  # the copy of the directions at half of a fixed number of rows
@@ -41,13 +42,13 @@ class EvaluationPoint(NamedTuple):
 class Convergence:
     """The rule for one dictionary. Evaluation points are numbered backwards: 0 is the last possible one."""
 
-    def __init__(self, settings: Mapping[str, Any], held_out_rows: int) -> None:
-        self.asked = settings["rows"] == CONVERGED
-        self.slope_bound: float = settings["slope_bound"]
-        self.similarity_bound: float = settings["similarity_bound"]
+    def __init__(self, settings: DictionarySettings, held_out_rows: int) -> None:
+        self.asked = settings.rows == CONVERGED
+        self.slope_bound: float = settings.slope_bound
+        self.similarity_bound: float = settings.similarity_bound
         most = most_rows(settings)
         self.per_doubling = 2 if self.asked else 1
-        last = most * (1 - settings["decay"]) or most
+        last = most * (1 - settings.decay) or most
         first = min(last / 2, max(WORTH_ROWS * held_out_rows, last / 2**OCTAVES))
         self.due_at = [last / 2 ** (i / self.per_doubling) for i in range(1 + _steps(last / first, self.per_doubling))]
         self.half = most / 2

@@ -1,7 +1,7 @@
 """Rows at the end of a store that no dictionary is trained on, and how well dictionaries do on them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from train.cores import ParallelMap
 from train.kernels import sparse
 from train.learner import Learner
 from train.schedule import fewest_rows
+from train.settings import DictionarySettings
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.store import ActivationStore
@@ -30,14 +31,12 @@ class Evaluation(NamedTuple):
     magnitude: float  # of the latents
     variance: float  # squared distance of the rows from the mean of everything harvested
 
-    def loss(self, settings: Mapping[str, Any]) -> float:
+    def loss(self, settings: DictionarySettings) -> float:
         """Average ‖x − x̂‖² and the sparsity penalty, at its full weight, of the latents of the finished form."""
-        penalty = (
-            settings.get("l1_coefficient", 0.0) * self.magnitude + settings.get("l0_coefficient", 0.0) * self.active
-        )
+        penalty = (settings.l1_coefficient or 0.0) * self.magnitude + (settings.l0_coefficient or 0.0) * self.active
         return (self.squared_error + penalty) / self.rows
 
-    def point(self, settings: Mapping[str, Any]) -> dict[str, float]:
+    def point(self, settings: DictionarySettings) -> dict[str, float]:
         """Name the numbers as a point of the curve has them."""
         return {
             "eval_loss": self.loss(settings),
@@ -64,9 +63,9 @@ def first_held_out(store: ActivationStore, asked: int | Literal["auto"]) -> int:
     return start
 
 
-def evaluated_rows(settings: Mapping[str, Any], held_out_rows: int) -> int:
+def evaluated_rows(settings: DictionarySettings, held_out_rows: int) -> int:
     """Give how many of the held-out rows are evaluated each time: a short training does with a part of a long tail."""
-    return min(held_out_rows, max(settings["batch_rows"], int(fewest_rows(settings)) // EVALUATED))
+    return min(held_out_rows, max(settings.batch_rows, int(fewest_rows(settings)) // EVALUATED))
 
 
 class HeldOutRows:

@@ -51,7 +51,7 @@ class Learner:
         self.convergence = Convergence(settings, held_out_rows)
         self.architecture.add_parameters(parameters)
         self.parameters: Parameters = {name: value.to(device) for name, value in parameters.items()}
-        fixed = (*self.architecture.buffers, *(["b_dec"] if settings.get("b_dec") == "none" else []))
+        fixed = (*self.architecture.buffers, *(["b_dec"] if settings.b_dec == "none" else []))
         descended = [name for name in self.parameters if name not in fixed]
         # Adam's running averages of the gradient and of its square
         self.averages: Parameters = {name: torch.zeros_like(self.parameters[name]) for name in descended}
@@ -77,7 +77,7 @@ class Learner:
 
     def learning_rate(self, start: int, stop: int) -> float:
         """Give the rate of the step that takes rows [start, stop)."""
-        return self.planned.settings["learning_rate"] * self.schedule.rate(start, stop)
+        return self.planned.settings.learning_rate * self.schedule.rate(start, stop)
 
     def take_sums(self) -> Sums:
         """Give what was added up since the last call."""
@@ -89,7 +89,7 @@ class Learner:
         """Describe the rows behind `sums` as a point of the curve; `scale` was applied to the activations."""
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
-        resamples = bool(self.planned.settings.get("resample_rows"))
+        resamples = bool(self.planned.settings.resample_rows)
         collectives = self.architecture.collectives
         revived = {"resampled": self.resampled / len(self.silent_rows) / collectives.ranks} if resamples else {}
         self.resampled = 0
@@ -113,7 +113,8 @@ class Learner:
         tensors |= {f"adam.{name}.exp_avg": value for name, value in self.averages.items()}
         tensors |= {f"adam.{name}.exp_avg_sq": value for name, value in self.squares.items()}
         copies, rule = self.convergence.state()
-        numbers = {"rows": self.rows, "steps": self.steps, "settings": self.planned.settings, "convergence": rule}
+        settings = self.planned.settings.to_json()
+        numbers = {"rows": self.rows, "steps": self.steps, "settings": settings, "convergence": rule}
         return tensors | copies, numbers | {"resampled": self.resampled, "any_dead": self.any_dead}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
@@ -137,8 +138,8 @@ class Learner:
         settings = self.planned.settings
         return Dictionary(
             **tensors,
-            architecture=settings["architecture"],
-            k=settings["k"] if settings["architecture"] == "topk" else None,
+            architecture=settings.architecture,
+            k=settings.k if settings.architecture == "topk" else None,
             hook=self.planned.hook,
             path=self.planned.folder,
         )

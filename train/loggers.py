@@ -65,7 +65,7 @@ class WeightsAndBiases:
             id=_wandb_id(planned.folder),
             name=planned.name,
             group=f"{run.name}/{planned.hook}",
-            config=planned.settings,
+            config=planned.settings.to_json(),
             resume="allow",
             reinit="create_new",
             settings=wandb.Settings(console="off", silent=True),

@@ -8,7 +8,6 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
   snapshots/        dictionaries as they were on the way, where asked for (train/snapshots.py)
 """
 
-import hashlib
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -17,8 +16,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.schedule import CONVERGED, fewest_rows
-from winnow.config.experiment import Dictionaries, Experiment, TrainSettings
+from train.settings import DictionarySettings
+from winnow.config.experiment import Dictionaries, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
+from winnow.shards.fingerprint import fingerprint
 
 FAILED = "failed.json"
 SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
@@ -32,8 +33,16 @@ BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
 AUTO = "auto"  # rows between resamplings: an eighth of the training's
 MAX_ROWS = 200_000_000
-LEGACY_DEFAULTS = {"scale_activations": True}  # what was so before there was a setting
-NAME_DEFAULTS = {"bandwidth": BANDWIDTH, "auxk_coefficient": AUXK, "resample_rows": AUTO}
+NAME_DEFAULTS = {
+    "learning_rate": Dictionaries.model_fields["learning_rate"].default,
+    "bandwidth": BANDWIDTH,
+    "auxk_coefficient": AUXK,
+    "resample_rows": AUTO,
+}
+SHARED = (  # by all dictionaries of a run, by the names of `[train]`
+    *("rows", "slope_bound", "similarity_bound", "batch_rows", "scale_activations", "compute_dtype", "warmup", "decay"),
+    *("held_out_rows", "window_mib"),
+)
 
 
 class Planned(NamedTuple):
@@ -41,7 +50,7 @@ class Planned(NamedTuple):
 
     hook: str
     folder: Path
-    settings: dict[str, Any]
+    settings: DictionarySettings
 
     @property
     def name(self) -> str:
@@ -63,42 +72,22 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     """
     if not config.train.dictionaries:
         raise UserError("train.dictionaries: none is asked for; add a table [[train.dictionaries]]")
-    shared = {
-        "rows": config.train.rows,
-        **_end(config.train),
-        "batch_rows": config.train.batch_rows,
-        "scale_activations": config.train.scale_activations,
-        "compute_dtype": config.train.compute_dtype,
-        "warmup": config.train.warmup,
-        "decay": config.train.decay,
-        "held_out_rows": config.train.held_out_rows,
-        "window_mib": config.train.window_mib,
-        "order seed": config.seed,
-        "activations": fingerprint(manifest),
-    }
+    shared = {name: getattr(config.train, name) for name in SHARED}
+    if config.train.rows == CONVERGED:
+        shared["max_rows"] = MAX_ROWS if config.train.max_rows is None else config.train.max_rows
+    shared |= {"order_seed": config.seed, "activations": fingerprint(manifest)}
     planned: dict[Path, Planned] = {}
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):
-            for own in _combinations(grid):
-                path = folder / hook / _name(own)
+            for settings in _combinations(grid, shared):
+                path = folder / hook / _name(settings)
                 if path in planned:
                     raise UserError(
                         f"train.dictionaries.{number}: {hook}/{path.name} is asked for twice; remove one of them"
                     )
-                planned[path] = Planned(hook, path, own | shared)
+                planned[path] = Planned(hook, path, settings)
     order = list(manifest["hooks"])
     return sorted(planned.values(), key=lambda p: order.index(p.hook))
-
-
-def _end(train: TrainSettings) -> dict[str, Any]:
-    """Name what decides on the end of a training that is to converge, and by what every one is judged."""
-    ceiling = {"max_rows": MAX_ROWS if train.max_rows is None else train.max_rows} if train.rows == CONVERGED else {}
-    return {**ceiling, "slope_bound": train.slope_bound, "similarity_bound": train.similarity_bound}
-
-
-def fingerprint(manifest: Mapping[str, Any]) -> str:
-    """Hash what the activations are, as their manifest says."""
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def refuse_other_settings(planned: Iterable[Planned]) -> None:
@@ -109,8 +98,12 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
         states = sorted(folder.glob("checkpoints/rows-*[0-9]/state.json"))
         for path in (folder / "training.json", folder / FAILED, *states):
             if path.exists():
-                made_with = json.loads(path.read_text(encoding="utf-8"))["settings"]
-                refuse_changed(folder, {**LEGACY_DEFAULTS, **made_with}, dictionary.settings)
+                refuse_other(dictionary, json.loads(path.read_text(encoding="utf-8"))["settings"])
+
+
+def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
+    """Raise `UserError` naming the first setting in which a file's record differs from what is asked for."""
+    refuse_changed(planned.folder, DictionarySettings.from_json(recorded).to_json(), planned.settings.to_json())
 
 
 def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
@@ -125,50 +118,52 @@ def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
     return chosen
 
 
-def _combinations(grid: Dictionaries) -> Iterable[dict[str, Any]]:
+def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[DictionarySettings]:
     sparsity = next(name for name in SPARSITY if getattr(grid, name))
-    options: dict[str, Any] = {"tied": grid.tied} if grid.tied else {}
-    if grid.l1_reduction == "mean":
-        options["l1_reduction"] = "mean"
+    options: dict[str, Any] = {"tied": bool(grid.tied), "l1_reduction": grid.l1_reduction or "sum"}
     if grid.architecture == "jumprelu":
         options["bandwidth"] = BANDWIDTH if grid.bandwidth is None else grid.bandwidth
     if grid.architecture in ("relu", "gated"):
         options["resample_rows"] = AUTO if grid.resample_rows is None else grid.resample_rows
     if sparsity == "k":
         options["auxk_coefficient"] = AUXK if grid.auxk_coefficient is None else grid.auxk_coefficient
-    lists = (grid.n_latents, getattr(grid, sparsity), grid.initialisation, grid.seed)
-    for n_latents, value, initialisation, seed in itertools.product(*lists):
-        yield {
-            "architecture": grid.architecture,
-            "n_latents": n_latents,
-            sparsity: value,
-            "seed": seed,
-            "learning_rate": grid.learning_rate,
-            "initialisation": initialisation,
-            "b_dec": grid.b_dec,
+    sizes = itertools.product(grid.n_latents, getattr(grid, sparsity))
+    starts = itertools.product(grid.initialisation, grid.seed)
+    for (n_latents, value), (initialisation, seed) in itertools.product(sizes, starts):
+        yield DictionarySettings(
+            architecture=grid.architecture,
+            n_latents=n_latents,
+            **{sparsity: value},
+            seed=seed,
+            learning_rate=grid.learning_rate,
+            initialisation=initialisation,
+            b_dec=grid.b_dec,
             **options,
-        }
+            **shared,
+        )
 
 
-def _name(own: Mapping[str, Any]) -> str:
+def _name(own: DictionarySettings) -> str:
     """Name a dictionary by its architecture, size, sparsity and seed, and by what else is not usual about it."""
-    sparsity = next(name for name in SPARSITY if name in own)
-    usual = {"learning_rate": Dictionaries.model_fields["learning_rate"].default} | NAME_DEFAULTS
+    values = {name: getattr(own, name) for name in ABBREVIATIONS}
     unusual = [
-        f"{ABBREVIATIONS[name]}{own[name]:g}" for name in ABBREVIATIONS if name in own and own[name] != usual[name]
+        f"{ABBREVIATIONS[name]}{value:g}"
+        for name, value in values.items()
+        if value is not None and value != NAME_DEFAULTS[name]
     ]
+    sparsity, value = own.sparsity
     parts = [
-        own["architecture"] + ("-tied" if own.get("tied") else ""),
-        own["n_latents"],
-        f"{'l1mean_' if own.get('l1_reduction') == 'mean' else SPARSITY[sparsity]}{own[sparsity]:g}",
+        own.architecture + ("-tied" if own.tied else ""),
+        own.n_latents,
+        f"{'l1mean_' if own.l1_reduction == 'mean' else SPARSITY[sparsity]}{value:g}",
         *unusual,
-        *([] if own["initialisation"] == "random" else [own["initialisation"]]),
-        *([] if own["b_dec"] == "mean" else ["no_b_dec" if own["b_dec"] == "none" else own["b_dec"]]),
-        f"seed{own['seed']}",
+        *([] if own.initialisation == "random" else [own.initialisation]),
+        *([] if own.b_dec == "mean" else ["no_b_dec" if own.b_dec == "none" else own.b_dec]),
+        f"seed{own.seed}",
     ]
     return "-".join(map(str, parts))
 
 
-def rows_between_logs(train: TrainSettings) -> int:
+def rows_between_logs(settings: DictionarySettings) -> int:
     """Choose how often the curve gets a point: 200 times by the earliest end, and never twice a batch."""
-    return max(train.batch_rows, int(fewest_rows({"rows": train.rows, **_end(train)})) // 200)
+    return max(settings.batch_rows, int(fewest_rows(settings)) // 200)

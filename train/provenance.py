@@ -14,11 +14,11 @@ from winnow.store import ActivationStore
 def provenance(store: ActivationStore, learner: Learner, scale: float, device: torch.device) -> dict[str, Any]:
     """Compose the content of training.json."""
     return {
-        "settings": learner.planned.settings,
+        "settings": learner.planned.settings.to_json(),
         "hook": learner.planned.hook,
         "rows": learner.rows,
         "convergence": learner.convergence.record(),
-        "scale folded into the weights": scale,
+        "folded_scale": scale,
         "activations": {"path": str(store.path), "rows": store.rows, **store.manifest},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": str(device),

@@ -10,9 +10,6 @@ The last time leaves as many rows again before the rate falls: a latent that had
 one. What is drawn is a pure function of the dictionary's seed and size, and of the rows seen.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -22,18 +19,20 @@ from torch.nn import functional as F
 from train.learner import Learner
 from train.plan import AUTO
 from train.schedule import Schedule, fewest_rows
+from train.settings import DictionarySettings
 
 ENCODER_NORM = 0.2
 CHUNK = 1024  # rows whose losses are computed at once
 
 
-def rows_between(settings: Mapping[str, Any]) -> int:
+def rows_between(settings: DictionarySettings) -> int:
     """Give the rows between resamplings; 0 where there are none."""
-    value = settings.get("resample_rows", 0)  # an eighth of the rows, as far as they are known
-    return max(1, int(fewest_rows(settings)) // 8) if value == AUTO else value
+    if settings.resample_rows == AUTO:
+        return max(1, int(fewest_rows(settings)) // 8)  # of the rows, as far as they are known
+    return settings.resample_rows or 0
 
 
-def resample_due(settings: Mapping[str, Any], schedule: Schedule, before: int, rows: int) -> bool:
+def resample_due(settings: DictionarySettings, schedule: Schedule, before: int, rows: int) -> bool:
     """Tell whether the step that took the rows [before, rows) is one after which dead latents are resampled."""
     every = rows_between(settings)
     return every > 0 and rows // every > before // every and rows + every <= schedule.falls_from
@@ -85,6 +84,6 @@ def _losses(learner: Learner, x: Float[Tensor, "row d"]) -> Float[Tensor, " row"
     return torch.cat(losses).double().cpu()
 
 
-def _generator(settings: Mapping[str, Any], rows: int) -> torch.Generator:
-    words = np.random.SeedSequence([settings["seed"], settings["n_latents"], rows]).generate_state(1, np.uint64)
+def _generator(settings: DictionarySettings, rows: int) -> torch.Generator:
+    words = np.random.SeedSequence([settings.seed, settings.n_latents, rows]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]))

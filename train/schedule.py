@@ -1,8 +1,8 @@
 """How learning rate and sparsity penalty go over a training, both linear in rows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+
+from train.settings import DictionarySettings
 
 CONVERGED = "converged"  # in place of a number of rows: as many as the rule of train/convergence.py asks for
 DEAD_AFTER_ROWS = 10_000_000  # Gao et al. 2024
@@ -37,27 +37,30 @@ class Schedule:
         return replace(self, rows=rows)
 
 
-def schedule_of(settings: Mapping[str, Any]) -> Schedule:
+def schedule_of(settings: DictionarySettings) -> Schedule:
     """Compose the schedule that a dictionary starts with; where its end is open, the latest possible one.
 
     Where the end is open, the warm-up is the share of the fewest rows that the rule can end with: a ceiling that is
     never reached shall not make it longer.
     """
     rows = most_rows(settings)
-    return Schedule(rows=rows, warmup_rows=settings["warmup"] * fewest_rows(settings), decay=settings["decay"])
+    return Schedule(rows=rows, warmup_rows=settings.warmup * fewest_rows(settings), decay=settings.decay)
 
 
-def most_rows(settings: Mapping[str, Any]) -> int:
+def most_rows(settings: DictionarySettings) -> int:
     """Give the rows that a dictionary sees at most."""
-    return settings["max_rows"] if settings["rows"] == CONVERGED else settings["rows"]
+    if settings.rows != CONVERGED:
+        return settings.rows
+    assert settings.max_rows is not None, settings
+    return settings.max_rows
 
 
-def fewest_rows(settings: Mapping[str, Any]) -> float:
+def fewest_rows(settings: DictionarySettings) -> float:
     """Give the rows that a dictionary sees at least: the rule needs two points, one at twice the rows of the other."""
-    return most_rows(settings) * (2.0 ** (1 - OCTAVES) if settings["rows"] == CONVERGED else 1.0)
+    return most_rows(settings) * (2.0 ** (1 - OCTAVES) if settings.rows == CONVERGED else 1.0)
 
 
-def dead_after(settings: Mapping[str, Any], rows: int) -> int:
+def dead_after(settings: DictionarySettings, rows: int) -> int:
     """Give the rows after which a silent latent is dead: 10 M, or a tenth of the training, as far as it is known."""
     return min(DEAD_AFTER_ROWS, max(int(fewest_rows(settings)), rows) // 10)
 

@@ -29,7 +29,7 @@ from train.curve import cut_curve
 from train.evaluation import Evaluation
 from train.learner import Learner
 from train.loggers import check_loggers
-from train.plan import Planned
+from train.plan import Planned, refuse_other
 from train.provenance import metadata
 from train.share import SHARDS
 from train.signals import Stop, stop_on_signals
@@ -38,7 +38,7 @@ from train.start.initialise import first_parameters
 from train.sweep import _Sweep, finished_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
-from winnow.errors import UserError, refuse_changed
+from winnow.errors import UserError
 from winnow.runtime.device import choose_device
 from winnow.runtime.ranks import Ranks
 from winnow.store import ActivationStore
@@ -132,7 +132,7 @@ class _SharedSweep(_Sweep):
         drop_leftovers(folder)
         if self.rows:
             tensors, numbers = read_checkpoint(folder, self.rows)
-            refuse_changed(planned.folder, numbers["settings"], planned.settings)
+            refuse_other(planned, numbers["settings"])
             learner.load_state(tensors, numbers)
         if self.is_main:
             cut_curve(planned.folder, self.rows)

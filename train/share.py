@@ -17,9 +17,9 @@ def share_of(planned: Sequence[Planned], ranks: Ranks) -> list[Planned]:
     """
     work = [0] * ranks.total
     mine = []
-    for dictionary in sorted(planned, key=lambda p: -p.settings["n_latents"]):
+    for dictionary in sorted(planned, key=lambda p: -p.settings.n_latents):
         rank = work.index(min(work))
-        work[rank] += dictionary.settings["n_latents"]
+        work[rank] += dictionary.settings.n_latents
         if rank == ranks.rank:
             mine.append(dictionary)
     return sorted(mine, key=list(planned).index)

@@ -113,7 +113,7 @@ def stack_learners(learners: Sequence[Learner]) -> list[Stack]:
         shapes.setdefault(_shape(learner), []).append(learner)
     stacks = []
     for alike in shapes.values():
-        alike.sort(key=lambda learner: learner.planned.settings["learning_rate"])
+        alike.sort(key=lambda learner: learner.planned.settings.learning_rate)
         size = _size_of_stack(alike)
         stacks += [Stack(alike[start : start + size]) for start in range(0, len(alike), size)]
     return sorted(stacks, key=lambda stack: -stack.parameters["W_dec"].numel())
@@ -123,7 +123,7 @@ def _size_of_stack(alike: Sequence[Learner]) -> int:
     first = alike[0]
     if first.architecture.collectives.ranks > 1:
         return 1
-    latents = first.planned.settings["batch_rows"] * len(first.silent_rows)
+    latents = first.planned.settings.batch_rows * len(first.silent_rows)
     if sparse.asynchronous(first.sums):
         return max(1, min(len(alike), LAUNCHED_LATENTS // latents))
     share = -(-len(alike) // torch.get_num_threads())  # so that every core has one

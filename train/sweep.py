@@ -84,7 +84,7 @@ class _Sweep:
         self.hook = hook
         self.rows = start
         self.device = device
-        self.logs = rows_between_logs(config.train)
+        self.logs = rows_between_logs(planned[0].settings)
         self.scaling = scaling_of(store, hook, config.train.scale_activations)
         self.mean = self.scaling.mean.to(device)
         trained = first_held_out(store, config.train.held_out_rows)
@@ -93,7 +93,7 @@ class _Sweep:
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
         self.failing: dict[Learner, float] = {}  # whose loss is not finite, until that is recorded
         # the largest first, so that no core waits for one that started late
-        self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings["n_latents"])]
+        self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings.n_latents)]
 
     def _learner(self, planned: Planned) -> Learner:
         settings = planned.settings
@@ -218,7 +218,7 @@ class _Sweep:
         # after the others' checkpoints: whoever goes on from here stacks those that are left, as this process does
         for learner, loss in self.failing.items() if self.is_main else ():
             planned = learner.planned
-            record = {"rows": learner.rows, "loss": str(loss), "settings": planned.settings}
+            record = {"rows": learner.rows, "loss": str(loss), "settings": planned.settings.to_json()}
             publish_text(planned.folder / FAILED, json.dumps(record, indent=1) + "\n")
             print(f"{self.hook}/{planned.name}: loss {loss} by row {learner.rows:,}; stopped", file=sys.stderr)
         self.failing.clear()

@@ -157,17 +157,21 @@ def load_dictionaries(run: str | Path, hook: str | None = None) -> list[Dictiona
     return sorted(loaded, key=lambda d: (d.hook, d.architecture, d.n_latents, d.k or 0, _numbers_apart(d.path)))
 
 
-def verify_dictionary(dictionary: Dictionary) -> None:
-    """Hash the weights again. Raises `UserError` where they are not those that were written."""
+def verify_dictionary(dictionary: Dictionary) -> bool:
+    """Hash the weights again; False where no hash was kept: by another program, or an older version.
+
+    Raises `UserError` where they are not those that were written.
+    """
     noted = dictionary.provenance.get(WEIGHTS_SHA256)
-    if dictionary.path is None or noted is None:  # saved by another program, which notes no hash
-        return
+    if dictionary.path is None or noted is None:
+        return False
     path = dictionary.path / saelens.WEIGHTS
     found = hash_file(path)
     if found != noted:
         raise UserError(
             f"{path}: sha256 is {found[:12]}…, {TRAINING} says {noted[:12]}…; delete {dictionary.path}, and train again"
         )
+    return True
 
 
 def save_dictionary(

@@ -22,7 +22,17 @@ from winnow.store import ActivationStore
 SPARSITY = ("k", "l1_coefficient", "l0_coefficient")
 NAMED_ELSEWHERE = ("architecture", "n_latents", "seed", *SPARSITY)
 OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, not what kind of dictionary it is
-    *("rows", "batch_rows", "learning_rate", "warmup", "decay", "window_mib", "order seed", "activations"),
+    *(
+        "rows",
+        "batch_rows",
+        "learning_rate",
+        "warmup",
+        "decay",
+        "window_mib",
+        "order seed",
+        "order_seed",
+        "activations",
+    ),
     *("dtype", "held_out_rows", "slope_bound", "similarity_bound", "max_rows", "snapshots", "checkpoint_rows"),
     "scale_activations",
 )

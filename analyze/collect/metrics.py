@@ -102,7 +102,7 @@ def _origin(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Say what the rows come from: a model and a text, or what toy data assume."""
     if tokens is None:
         assert config.toy is not None
-        return {"toy": config.toy.model_dump(mode="json")}
+        return {"toy": config.toy.of_the_rows()}
     return {
         "model": config.model.name,
         "text": config.text.source,

@@ -1,6 +1,6 @@
 """The held-out sequences of a run, the model that reads them, and a sample of their activations.
 
-The last `analyze.evaluation_sequences` of the tokens were never harvested. The model is opened when something
+The last `text.held_out_sequences` of the tokens were never harvested. The model is opened when something
 asks for it, and once.
 """
 
@@ -30,7 +30,7 @@ class HeldOutText(EvaluationRows):
 
     def __init__(self, config: Experiment, tokens: TokenFile) -> None:
         super().__init__(config)
-        first = tokens.sequences - config.analyze.evaluation_sequences
+        first = tokens.sequences - config.held_out
         stored = tokens.read(first, tokens.sequences)
         self.tokens: Int[Tensor, "sequence context"] = torch.from_numpy(stored)
         self.kept: Bool[Tensor, "sequence context"] = torch.from_numpy(

@@ -23,7 +23,7 @@ BATCH_CELLS = 2**24  # of rows and latents that are held at a time: 64 MiB in fl
 
 
 class ToyHeldOut(EvaluationRows):
-    """Rows [toy.rows, toy.rows + analyze.evaluation_sequences) of the toy data; a sequence is one row."""
+    """Rows [toy.rows, toy.rows + toy.held_out_rows) of the toy data; a sequence is one row."""
 
     def __init__(self, config: Experiment) -> None:
         super().__init__(config)
@@ -32,7 +32,7 @@ class ToyHeldOut(EvaluationRows):
 
     @property
     def sequences(self) -> int:
-        return self.config.analyze.evaluation_sequences
+        return self.config.held_out
 
     @property
     def rows(self) -> int:

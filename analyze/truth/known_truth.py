@@ -55,7 +55,7 @@ class KnownTruth:
         codes = self.held_out.true_rows(0, CODES).codes(features)
         return {
             "path": Run(Path(self.held_out.config.run)).truth.name,
-            "settings": self.held_out.settings.model_dump(mode="json"),
+            "settings": self.held_out.settings.of_the_rows(),
             "features": features,
             "d_model": d,
             "features_per_dimension": features / d,

@@ -219,10 +219,10 @@ def test_changed_settings_are_named_with_both_values(experiment, harvested):
 
 
 @pytest.mark.usefixtures("bare_page")
-def test_more_evaluation_sequences_than_were_held_out_are_refused(experiment, harvested):
-    changed = load(harvested, "--run", experiment.run, "--analyze.evaluation_sequences", "5")
+def test_more_sequences_than_were_held_out_are_refused(experiment, harvested):
+    changed = load(harvested, "--run", experiment.run, "--text.held_out_sequences", "5")
     with pytest.raises(
-        UserError, match=r"analyze.evaluation_sequences = 5: 4 of the 40 sequences in .*tokens.h5 were held out"
+        UserError, match=r"text.held_out_sequences = 5: 4 of the 40 sequences in .*tokens.h5 were held out"
     ):
         measure_run(changed)
 

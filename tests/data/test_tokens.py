@@ -70,9 +70,7 @@ def test_a_short_text_says_so_with_both_numbers(config: Path, tmp_path: Path, ca
 
 
 def test_a_text_too_short_to_hold_anything_out_is_refused_and_leaves_nothing(config: Path, tmp_path: Path):
-    with pytest.raises(
-        UserError, match=r"gives 2 sequences, and analyze\.evaluation_sequences = 4 of them are held out"
-    ):
+    with pytest.raises(UserError, match=r"gives 2 sequences, and text\.held_out_sequences = 4 of them are held out"):
         make_tokens(load(config, "--text.tokens", "32"))
     assert not (tmp_path / "run" / "tokens.h5").exists()
 

@@ -265,7 +265,7 @@ def test_a_full_disk_is_one_line_and_the_same_command_finishes_once_there_is_roo
         ),
         (["--harvest.hooks", '["blocks.0.hook_resid_post"]'], "harvest.hooks = "),
         (["--harvest.positions.skip_first", "1"], "harvest.positions = "),
-        (["--analyze.evaluation_sequences", "5"], "analyze.evaluation_sequences) = 36, now "),
+        (["--text.held_out_sequences", "5"], "harvested_sequences = 36, now harvested_sequences = 35"),
         (["--model.dtype", "bfloat16"], "model.dtype = 'float32', now model.dtype = 'bfloat16'"),
     ],
 )

@@ -42,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Dictionary]:
 def test_every_architecture_was_trained_on_scaled_rows(trained: list[Dictionary]) -> None:
     assert sorted(d.architecture for d in trained) == sorted(grid["architecture"] for grid in GRID)
     for d in trained:
-        assert abs(d.provenance["scale folded into the weights"] - 1) > 0.2
+        assert abs(d.provenance["folded_scale"] - 1) > 0.2
         assert d.b_dec.abs().max() > 0.05
         assert d.W_enc.T.ne(d.W_dec).any() != d.provenance["settings"].get("tied", False)
 

@@ -118,7 +118,7 @@ def test_the_dictionaries_are_those_that_the_trainer_plans(tmp_path: Path, gpt2:
     hooks = {"blocks.0.hook_resid_pre": 32, "blocks.1.mlp.hook_post": 128}
     planned = plan_dictionaries(config, {"hooks": hooks}, tmp_path)
     ours = [(one.hook, one.architecture, one.n_latents, one.k) for one in asked_sizes(config, hooks)]
-    theirs = [(p.hook, p.settings["architecture"], p.settings["n_latents"], p.settings.get("k", 0)) for p in planned]
+    theirs = [(p.hook, p.settings.architecture, p.settings.n_latents, p.settings.k or 0) for p in planned]
     assert ours == theirs
     assert len(ours) == 2 * 4 + 4
 
@@ -189,7 +189,7 @@ def test_a_mistake_is_one_line(tmp_path: Path, gpt2: Path):
         ("harvest", {"hooks": ["blocks.9.hook_resid_pre"]}, r"no hook blocks.9.hook_resid_pre"),
         ("text", {"context": 128, "tokens": 1280}, "reads 64 tokens at most"),
         ("train", {"dictionaries": [TOPK | {"hooks": ["blocks.2.*"]}]}, r"no hook blocks.2.\* among those"),
-        ("analyze", {"evaluation_sequences": 40}, "are held out"),
+        ("text", {"held_out_sequences": 40}, "are held out"),
     ]:
         with pytest.raises(UserError, match=said):
             estimate(load(write_config(tmp_path, model, **{section: keys})))

@@ -15,13 +15,15 @@ from train.convergence import Convergence, EvaluationPoint, self_similarity, slo
 from train.evaluation import evaluated_rows
 from train.learner import Learner
 from train.schedule import dead_after, fewest_rows, most_rows, rows_at_end, schedule_of
+from train.settings import DictionarySettings
 from train.stage import train
 from winnow import load_dictionary
 from winnow.errors import UserError
 
 BOUNDS: dict[str, Any] = {"slope_bound": 0.05, "similarity_bound": 0.9, "warmup": 0.1, "decay": 0.2}
-OPEN = {"rows": "converged", "max_rows": 1_000_000, **BOUNDS}
-FIXED = {"rows": 1_000_000, **BOUNDS}
+TOPK: dict[str, Any] = {"architecture": "topk", "n_latents": 4, "k": 1, "batch_rows": 1024}
+OPEN = DictionarySettings(rows="converged", max_rows=1_000_000, **TOPK, **BOUNDS)
+FIXED = DictionarySettings(rows=1_000_000, **TOPK, **BOUNDS)
 
 
 def test_slope_of_a_power_law_is_its_exponent() -> None:
@@ -108,7 +110,7 @@ def test_state_goes_on_where_it_was() -> None:
 def test_evaluations_cost_at_most_two_rows_in_a_hundred() -> None:
     for settings in (FIXED, OPEN):
         for held_out in (10, 1000, 5000, 65_536):
-            evaluated = evaluated_rows({**settings, "batch_rows": 1024}, held_out)
+            evaluated = evaluated_rows(settings, held_out)
             due_at = Convergence(settings, evaluated).due_at
             assert due_at[0] == 800_000
             assert 400_000 in due_at

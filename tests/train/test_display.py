@@ -23,7 +23,7 @@ def learners(tmp_path: Path) -> list[Learner]:
     planned = plan_dictionaries(config, {"hooks": {HOOK: 16}}, tmp_path)
     made = []
     for p in planned:
-        directions = first_directions("random", p.settings["n_latents"], 16, 0, lambda: torch.zeros(1, 16))
+        directions = first_directions("random", p.settings.n_latents, 16, 0, lambda: torch.zeros(1, 16))
         made.append(Learner(p, initial_parameters(directions, torch.zeros(16)), torch.device("cpu"), 10))
     return made
 

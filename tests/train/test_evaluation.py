@@ -14,6 +14,7 @@ from tests.stores import planted, write_store
 from tests.train.experiments import load, write_run
 from train.evaluation import evaluated_rows, first_held_out
 from train.loader import Loader
+from train.settings import DictionarySettings
 from train.stage import train
 from winnow.errors import UserError
 
@@ -40,11 +41,13 @@ def test_tail_that_leaves_nothing_is_refused(asked: int, tmp_path: Path) -> None
 
 
 def test_short_training_evaluates_few_of_many_held_out_rows() -> None:
-    settings = {"rows": 1_000_000, "batch_rows": 4096}
-    assert evaluated_rows(settings, 4500) == 4500
-    assert evaluated_rows(settings, 65_536) == 5000
-    assert evaluated_rows({**settings, "rows": 100_000}, 65_536) == 4096
-    assert evaluated_rows({**settings, "rows": "converged", "max_rows": 64_000_000}, 65_536) == 10_000
+    def of(**rows: Any) -> DictionarySettings:
+        return DictionarySettings(architecture="topk", n_latents=48, k=3, batch_rows=4096, **rows)
+
+    assert evaluated_rows(of(rows=1_000_000), 4500) == 4500
+    assert evaluated_rows(of(rows=1_000_000), 65_536) == 5000
+    assert evaluated_rows(of(rows=100_000), 65_536) == 4096
+    assert evaluated_rows(of(rows="converged", max_rows=64_000_000), 65_536) == 10_000
 
 
 def test_held_out_rows_are_never_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +77,7 @@ def test_evaluation_is_that_of_the_finished_dictionary(tmp_path: Path) -> None:
         d = d.double()
         f = d.encode(held_out)
         error = (d.decode(f) - held_out).square().sum()
-        scale, settings = d.provenance["scale folded into the weights"], d.provenance["settings"]
+        scale, settings = d.provenance["folded_scale"], d.provenance["settings"]
         penalty = settings.get("l1_coefficient", 0) * scale * f.sum(1) + settings.get("l0_coefficient", 0) * (
             f > 0
         ).sum(1)

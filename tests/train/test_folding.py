@@ -42,7 +42,7 @@ def test_raw_activations_are_encoded_as_scaled_ones_were_in_training(
     assert len(finished) == len(GRIDS)
     for folder, learner in finished.items():
         saved = winnow.load_dictionary(folder)
-        scale = saved.provenance["scale folded into the weights"]
+        scale = saved.provenance["folded_scale"]
         assert scale == pytest.approx(
             16**0.5 / float((UNITS * planted(3000, 16, 40, 3)[0]).norm(dim=1).mean()), rel=1e-5
         )

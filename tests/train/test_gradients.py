@@ -13,6 +13,7 @@ from train.architectures.auxk import k_aux
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.registry import SPARSITY
 from train.kernels import sparse
+from train.settings import DictionarySettings
 
 B, D, N, K = 40, 12, 96, 5
 WARM = 0.5
@@ -43,6 +44,10 @@ class Case(NamedTuple):
         own = {name: value.clone() for name, value in self.parameters.items()}
         architecture.add_parameters(own)
         return {name: self.parameters.get(name, value).clone() for name, value in own.items()}
+
+
+def settings_of(own: dict[str, Any]) -> DictionarySettings:
+    return DictionarySettings(n_latents=N, **own)
 
 
 Naive = Callable[[Case, Parameters, Tensor], tuple[Tensor, Tensor]]
@@ -174,7 +179,7 @@ def check(case: str, dtype: torch.dtype, tolerance: float) -> None:
     """Compare a stack of three learners, each of its own parameters, sparsity and dead, with autograd on each."""
     own_settings, naive, more = CASES[case]
     learners = [Case.of(own_settings, more, number) for number in range(3)]
-    architecture = architecture_of(*(learner.settings for learner in learners))
+    architecture = architecture_of(*(settings_of(learner.settings) for learner in learners))
     stacked = {
         name: torch.stack([learner.given(architecture)[name] for learner in learners]).to(dtype)
         for name in learners[0].given(architecture)
@@ -210,7 +215,7 @@ def compare(step: Step, number: int, loss: Tensor, f: Tensor, gradients: Paramet
 
 def test_threshold_of_batchtopk_follows_the_smallest_kept_value() -> None:
     learners = [Case.of({"architecture": "batchtopk", "k": K}, (), number) for number in range(2)]
-    architecture = architecture_of(*(learner.settings for learner in learners))
+    architecture = architecture_of(*(settings_of(learner.settings) for learner in learners))
     p = {name: torch.stack([m.given(architecture)[name] for m in learners]) for name in learners[0].given(architecture)}
     smallest = []
     for seed in range(3):
@@ -231,7 +236,8 @@ def test_bfloat16_step_is_close_to_the_exact_one(case: str) -> None:
     settings, _, more = CASES[case]
     learners = [Case.of(settings, more, number) for number in range(2)]
     exact, lowered = (
-        architecture_of(*(m.settings | {"compute_dtype": dtype} for m in learners)) for dtype in ("float32", "bfloat16")
+        architecture_of(*(settings_of(m.settings | {"compute_dtype": dtype}) for m in learners))
+        for dtype in ("float32", "bfloat16")
     )
     p = {name: torch.stack([m.given(exact)[name] for m in learners]).float() for name in learners[0].given(exact)}
     context = StepContext(WARM, torch.stack([m.dead for m in learners]))
@@ -245,6 +251,6 @@ def test_bfloat16_step_is_close_to_the_exact_one(case: str) -> None:
 
 
 def test_bfloat16_products_are_those_of_bfloat16() -> None:
-    architecture = architecture_of({"architecture": "topk", "k": K, "compute_dtype": "bfloat16"})
+    architecture = architecture_of(settings_of({"architecture": "topk", "k": K, "compute_dtype": "bfloat16"}))
     p = {name: value.unsqueeze(0).float() for name, value in Case.of({"k": K}, (), 0).parameters.items()}
     assert architecture.encode(p, rows().float())[1].dtype == torch.bfloat16

@@ -15,6 +15,7 @@ from tests.train.experiments import HOOK, load, weights, write_run
 from train.architectures import StepContext, architecture_of
 from train.architectures.registry import in_training_units
 from train.loader import Loader
+from train.settings import DictionarySettings
 from train.stage import train
 from train.start.initialise import first_directions
 from winnow.errors import UserError
@@ -48,7 +49,7 @@ def test_step_has_the_gradient_of_the_published_loss(scale: float) -> None:
     loss = published_loss(leaves, x)
     loss.backward()
 
-    architecture = architecture_of(in_training_units(PUBLISHED, D, scale))
+    architecture = architecture_of(in_training_units(DictionarySettings(**PUBLISHED), D, scale))
     trained = {**p, "b_enc": scale * p["b_enc"], "b_dec": torch.zeros(D, dtype=torch.float64)}
     context = StepContext(1.0, torch.zeros(1, N, dtype=torch.bool))
     step = architecture.step({name: value.unsqueeze(0) for name, value in trained.items()}, scale * x, context)
@@ -84,7 +85,7 @@ def test_training_takes_the_steps_of_the_published_setting(tmp_path: Path) -> No
         assert moved > 0.1
         assert (value - p[name]).norm() < 1e-3 * moved, name
     assert not found.b_dec.any()
-    assert found.provenance["scale folded into the weights"] == 1
+    assert found.provenance["folded_scale"] == 1
     x = planted(20, D, 40, 3)[0]
     torch.testing.assert_close(found.encode(x), (x @ found.W_enc + found.b_enc).relu())
 

@@ -18,6 +18,7 @@ from tests.experiments import ROOT
 from tests.train.experiments import load, write_run
 from train.collectives import Collectives
 from train.plan import Planned
+from train.settings import DictionarySettings
 from train.sharded import SharedStop, slice_of
 from train.share import share_of
 from train.signals import Stop
@@ -170,8 +171,11 @@ def test_sharing_without_a_meeting_point_names_torchrun(tmp_path: Path) -> None:
 
 def test_work_is_dealt_evenly_and_every_dictionary_once() -> None:
     sizes = [256, 512, 1024, 2048] * 3
-    planned = [Planned("h", Path(str(i)), {"n_latents": n}) for i, n in enumerate(sizes)]
+    planned = [
+        Planned("h", Path(str(i)), DictionarySettings(architecture="topk", n_latents=n, k=1))
+        for i, n in enumerate(sizes)
+    ]
     shares = [share_of(planned, Ranks(rank, 3)) for rank in range(3)]
     assert sorted(p.folder.name for share in shares for p in share) == sorted(p.folder.name for p in planned)
-    assert {sum(p.settings["n_latents"] for p in share) for share in shares} == {sum(sizes) // 3}
+    assert {sum(p.settings.n_latents for p in share) for share in shares} == {sum(sizes) // 3}
     assert share_of(planned, Ranks()) == planned

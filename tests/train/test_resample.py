@@ -1,5 +1,6 @@
 """Dead latents come back, where the paper says and at no other cost; a resumed training draws the same rows."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ from train.learner import Learner
 from train.plan import Planned
 from train.resample import ENCODER_NORM, resample, resample_due, rows_between
 from train.schedule import schedule_of
+from train.settings import DictionarySettings
 from train.stack import Stack
 from train.stage import train
 from train.start.initialise import first_directions, initial_parameters
@@ -50,7 +52,7 @@ def batch() -> Tensor:
 def with_dead_latent(kind: str) -> Learner:
     """Make a dictionary whose latent DEAD cannot fire, and take a few steps with it."""
     directions = first_directions("random", N, D, 0, lambda: torch.empty(0, D))
-    planned = Planned("hook", Path(kind), {**SETTINGS, **KINDS[kind]})
+    planned = Planned("hook", Path(kind), DictionarySettings(**SETTINGS, **KINDS[kind]))
     learner = Learner(planned, initial_parameters(directions, torch.full((D,), 0.1)), torch.device("cpu"), 1)
     learner.parameters["b_enc"][DEAD] = -1e3
     stack, x = Stack([learner]), batch()
@@ -95,7 +97,7 @@ def test_rows_are_drawn_by_the_square_of_their_loss() -> None:
     x[:1000, 0], x[1000:, 1] = 1.0, 3.0**0.5  # squared errors 1 and 3 where nothing fires
     counts = torch.zeros(2)
     for seed in range(300):
-        planned = Planned("hook", Path("x"), {**SETTINGS, "seed": seed, "architecture": "relu"})
+        planned = Planned("hook", Path("x"), DictionarySettings(**{**SETTINGS, "seed": seed}, architecture="relu"))
         directions = first_directions("random", N, D, 0, lambda: torch.empty(0, D))
         learner = Learner(planned, initial_parameters(directions, torch.zeros(D)), torch.device("cpu"), 1)
         learner.parameters["b_enc"].fill_(-1e3)
@@ -116,12 +118,14 @@ def test_more_dead_latents_than_rows_wait() -> None:
 
 
 def test_last_resampling_leaves_time_to_learn() -> None:
-    settings = {**SETTINGS, "rows": 1000, "resample_rows": "auto", "decay": 0.2}
+    own = {"rows": 1000, "resample_rows": "auto", "decay": 0.2}
+    settings = DictionarySettings(**{**SETTINGS, **own}, architecture="relu")
     assert rows_between(settings) == 125
     schedule = schedule_of(settings)
     due = [start for start in range(0, 1000, 25) if resample_due(settings, schedule, start, start + 25)]
     assert due == [100, 225, 350, 475, 600]  # the last at row 625: 125 more, and the rate falls from 800 on
-    assert not any(resample_due({**settings, "resample_rows": 0}, schedule, start, start + 25) for start in due)
+    never = dataclasses.replace(settings, resample_rows=0)
+    assert not any(resample_due(never, schedule, start, start + 25) for start in due)
 
 
 def test_resumed_training_draws_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

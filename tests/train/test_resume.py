@@ -16,6 +16,7 @@ from tests.train.experiments import HOOK, load, weights, write_run
 from train import sweep
 from train.checkpoint import checkpoint_rows, group_by_start, write_checkpoint
 from train.plan import Planned
+from train.settings import DictionarySettings
 from train.stage import train
 from winnow.errors import UserError
 from winnow.runtime.stage import INTERRUPTED, Interrupted
@@ -24,6 +25,7 @@ GRIDS: list[dict[str, Any]] = [
     {"architecture": "topk", "n_latents": [32, 64], "k": 4},
     {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5},
 ]
+ANY = DictionarySettings(architecture="topk", n_latents=32, k=4)
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +165,14 @@ def test_sweep_killed_between_its_first_checkpoints_ends_with_equal_bits(
     with pytest.raises(OSError, match="pulled the plug"):
         train(load(path))
     monkeypatch.undo()
-    begun = [Planned(HOOK, folder, {}) for folder in (tmp_path / "torn" / "run" / "dictionaries" / HOOK).iterdir()]
+    begun = [Planned(HOOK, folder, ANY) for folder in (tmp_path / "torn" / "run" / "dictionaries" / HOOK).iterdir()]
     assert group_by_start(begun) == [(0, begun)]
     train(load(path))
     assert weights(tmp_path / "torn" / "run") == weights(tmp_path / "whole" / "run")
 
 
 def test_learners_that_share_a_checkpoint_go_on_together(tmp_path: Path) -> None:
-    planned = [Planned("h", tmp_path / name, {}) for name in "abc"]
+    planned = [Planned("h", tmp_path / name, ANY) for name in "abc"]
     for name, rows in {"a": (1000, 2000), "b": (1000,)}.items():
         for row in rows:
             write_checkpoint(tmp_path / name, {}, {"rows": row})

@@ -10,6 +10,7 @@ from tests.stores import planted
 from train import stack as stack_module
 from train.learner import Learner
 from train.plan import Planned
+from train.settings import DictionarySettings
 from train.stack import Stack, stack_learners
 from train.start.initialise import first_directions, initial_parameters
 
@@ -39,7 +40,7 @@ def learners_of(case: str) -> list[Learner]:
 def learner(seed: int, own: dict[str, Any], n: int = N, device: torch.device = CPU) -> Learner:
     directions = first_directions("random", n, D, seed, lambda: torch.empty(0, D))
     settings = {**SHARED, **RULE, "n_latents": n, "seed": seed, **own}
-    planned = Planned("hook", Path(f"{seed}"), settings)
+    planned = Planned("hook", Path(f"{seed}"), DictionarySettings(**settings))
     return Learner(planned, initial_parameters(directions, torch.full((D,), 0.1)), device, 1)
 
 
@@ -118,7 +119,7 @@ def test_only_equal_shapes_and_structures_are_stacked(monkeypatch: pytest.Monkey
         learner(0, {"architecture": "topk", "k": 3, "auxk_coefficient": 1 / 32}, n=96),
         learner(0, {"architecture": "topk", "k": 3, "auxk_coefficient": 0.0}),
     ]
-    sizes = {(s.learners[0].planned.settings["architecture"], len(s.learners)) for s in stack_learners(learners)}
+    sizes = {(s.learners[0].planned.settings.architecture, len(s.learners)) for s in stack_learners(learners)}
     assert sizes == {("topk", 3), ("topk", 1), ("relu", 3), ("relu", 1)}
     assert len(stack_learners(learners)[0].learners) == 3  # the largest first
     monkeypatch.setattr(stack_module, "CACHED_LATENTS", 2 * ROWS * N)

@@ -48,7 +48,7 @@ def test_scale_is_folded_into_the_weights(tmp_path: Path) -> None:
     x, _ = planted(100, 16, 40, 3)
     for learner in learners:
         d = winnow.load_dictionary(learner.planned.folder)
-        scale = d.provenance["scale folded into the weights"]
+        scale = d.provenance["folded_scale"]
         p = learner.parameters
         pre = (scale * x - p["b_dec"]) @ p["W_enc"].T + p["b_enc"]
         f = pre.relu()

@@ -1,6 +1,6 @@
 """From settings to the architecture they name."""
 
-from collections.abc import Mapping
+import dataclasses
 from typing import Any
 
 from train.architectures.auxk import AuxK
@@ -11,6 +11,7 @@ from train.architectures.jumprelu import JumpRelu
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.relu import Relu
 from train.architectures.topk import TopK
+from train.settings import DictionarySettings
 from winnow.shards.dtypes import TORCH
 
 KINDS: dict[str, type[Architecture]] = {
@@ -25,23 +26,25 @@ SPARSITY = ("k", "l1_coefficient", "l0_coefficient")  # in which learners of a s
 SHARED = ("bandwidth", "tied")
 
 
-def architecture_of(*learners: Mapping[str, Any]) -> Architecture:
+def architecture_of(*learners: DictionarySettings) -> Architecture:
     """Make the architecture that the settings of a dictionary name, or those of a stack's learners."""
     first = learners[0]
-    options = {name: first[name] for name in SHARED if name in first}
-    options |= {name: tuple(learner[name] for learner in learners) for name in SPARSITY if name in first}
-    if first.get("auxk_coefficient"):
-        options["auxk"] = AuxK(coefficient=first["auxk_coefficient"])
-    return KINDS[first["architecture"]](compute_dtype=TORCH[first.get("compute_dtype", "float32")], **options)
+    options: dict[str, Any] = {name: getattr(first, name) for name in SHARED if getattr(first, name)}
+    for name in SPARSITY:
+        if getattr(first, name) is not None:
+            options[name] = tuple(getattr(learner, name) for learner in learners)
+    if first.auxk_coefficient:
+        options["auxk"] = AuxK(coefficient=first.auxk_coefficient)
+    return KINDS[first.architecture](compute_dtype=TORCH[first.compute_dtype], **options)
 
 
-def kind_of(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+def kind_of(settings: DictionarySettings) -> tuple[Any, ...]:
     """Give what the learners of a stack have in common besides their shape."""
-    named = tuple(settings.get(name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
-    return (*named, settings.get("b_dec") == "none")
+    named = tuple(getattr(settings, name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
+    return (*named, settings.b_dec == "none")
 
 
-def in_training_units(settings: Mapping[str, Any], d_model: int, scale: float) -> dict[str, Any]:
+def in_training_units(settings: DictionarySettings, d_model: int, scale: float) -> DictionarySettings:
     """Give the settings with the penalty's weight λ in `l1_coefficient`, whatever its reduction.
 
     Training minimises mean over rows of ‖x' − x̂'‖² + λ Σ_j f'_j on scaled activations x' = s·x (train/learner.py), and
@@ -57,7 +60,7 @@ def in_training_units(settings: Mapping[str, Any], d_model: int, scale: float) -
 
     scale: s, by which activations of width `d_model` are multiplied.
     """
-    if settings.get("l1_reduction", "sum") == "sum":
-        return dict(settings)
-    weight = settings["l1_coefficient"] * d_model / settings["n_latents"] * scale
-    return {**settings, "l1_coefficient": weight}
+    if settings.l1_reduction == "sum" or settings.l1_coefficient is None:
+        return settings
+    weight = settings.l1_coefficient * d_model / settings.n_latents * scale
+    return dataclasses.replace(settings, l1_coefficient=weight)

@@ -4,9 +4,8 @@ middle of the activations (train/start/centre.py).
 Register one function to add an initialisation: it gets a `StartData` and gives directions [n, d] of any norm but zero.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.architectures.base import Parameters
+from train.settings import DictionarySettings
 from train.start.centre import geometric_median
 
 SAMPLE_ROWS = 16_384  # that directions may be computed from
@@ -164,7 +164,7 @@ def initial_parameters(directions: Float[Tensor, "n d"], centre: Float[Tensor, "
 
 
 def first_parameters(
-    settings: Mapping[str, Any],
+    settings: DictionarySettings,
     mean: Float[Tensor, " d"],
     sample: Callable[[], Tensor],
     weights: Callable[[], Tensor],
@@ -173,10 +173,8 @@ def first_parameters(
 
     mean: of the activations as they are trained on; sample: some of them, less their mean.
     """
-    biased = settings["b_dec"] != "none"
+    biased = settings.b_dec != "none"
     seen = sample if biased else lambda: sample() + mean  # from where the decoder starts: b_dec, or the origin
-    directions = first_directions(
-        settings["initialisation"], settings["n_latents"], len(mean), settings["seed"], seen, weights
-    )
-    centre = mean + geometric_median(sample()).to(mean) if settings["b_dec"] == "geometric_median" else mean
+    directions = first_directions(settings.initialisation, settings.n_latents, len(mean), settings.seed, seen, weights)
+    centre = mean + geometric_median(sample()).to(mean) if settings.b_dec == "geometric_median" else mean
     return initial_parameters(directions, centre if biased else torch.zeros_like(mean))

@@ -69,6 +69,11 @@ class TextSettings(Section):
     prepend_bos: Literal["auto"] | bool = Field(
         default="auto", description="start every sequence with BOS: true, false, or auto (where the tokenizer does)"
     )
+    held_out_sequences: Count = Field(
+        default=256,
+        description="sequences at the end of the tokens that are never harvested; analyze measures on them (not "
+        "train.held_out_rows, which are harvested rows that train evaluates on)",
+    )
 
     @model_validator(mode="after")
     def _source_fits(self) -> "TextSettings":
@@ -215,8 +220,8 @@ class TrainSettings(Section):
     )
     held_out_rows: Count | Literal["auto"] = Field(
         default="auto",
-        description="rows at the end of the store, in whole sequences, that are never trained on but evaluated; auto: "
-        "one in 100, at most 65,536",
+        description="harvested rows at the end of the store, in whole sequences, that are never trained on: train "
+        "evaluates on them (not text.held_out_sequences, which are never harvested); auto: one in 100, at most 65,536",
     )
     checkpoint_rows: Count = Field(default=2_000_000, description="rows between checkpoints")
     snapshots: Natural = Field(
@@ -247,8 +252,8 @@ class TrainSettings(Section):
 class AnalyzeSettings(Section):
     """What is measured."""
 
-    evaluation_sequences: Count = Field(
-        default=256, description="sequences at the end of the tokens; held out, never harvested for training"
+    evaluation_sequences: Count | None = Field(
+        default=None, description="older name of text.held_out_sequences and, with [toy], of toy.held_out_rows"
     )
     features: Annotated[list[str], *OneOrMore] = Field(
         default=["auto"],
@@ -283,6 +288,36 @@ class Experiment(BaseSettings):
     harvest: HarvestSettings = HarvestSettings()
     train: TrainSettings = TrainSettings()
     analyze: AnalyzeSettings = AnalyzeSettings()
+
+    @property
+    def held_out_key(self) -> str:
+        """The setting that says how many sequences are held out."""
+        return "text.held_out_sequences" if self.toy is None else "toy.held_out_rows"
+
+    @property
+    def held_out(self) -> int:
+        """Sequences at the end that are never harvested: the analysis measures on them. A toy row is a sequence."""
+        return self.text.held_out_sequences if self.toy is None else self.toy.held_out_rows
+
+    @model_validator(mode="after")
+    def _older_name(self) -> "Experiment":
+        """Move `analyze.evaluation_sequences` to the setting that took its place."""
+        asked = self.analyze.evaluation_sequences
+        if asked is None:
+            return self
+        table, _, key = self.held_out_key.partition(".")
+        section = self.text if self.toy is None else self.toy
+        if key in section.model_fields_set:
+            raise ValueError(
+                f"analyze.evaluation_sequences is the older name of {self.held_out_key}, and both are given; "
+                "remove analyze.evaluation_sequences"
+            )
+        for name, value in (
+            (table, section.model_copy(update={key: asked})),
+            ("analyze", self.analyze.model_copy(update={"evaluation_sequences": None})),
+        ):
+            object.__setattr__(self, name, value)  # frozen, but not given to anybody yet
+        return self
 
     @model_validator(mode="after")
     def _toy_stands_alone(self) -> "Experiment":

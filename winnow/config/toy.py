@@ -3,7 +3,7 @@
 The defaults are the reference of the published sweep (Sharkey et al. 2022). Nothing here imports torch.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class ToySettings(Section):
     """Synthetic activations with known features, in place of a language model's."""
 
-    rows: Count = Field(default=1_000_000, description="rows in the store; evaluation rows come behind them")
+    rows: Count = Field(default=1_000_000, description="rows in the store; held-out rows come behind them")
+    held_out_rows: Count = Field(
+        default=256,
+        description="rows behind those of the store, never harvested; analyze measures on them (not "
+        "train.held_out_rows, which are rows of the store that train evaluates on)",
+    )
     d_model: Count = Field(default=256, description="dimensions h; few, so that a sweep is quick")
     n_features: Count = Field(
         default=512,
@@ -74,6 +79,10 @@ class ToySettings(Section):
                 f"{self.n_features} features can be active on average; choose less decay or more features"
             )
         return self
+
+    def of_the_rows(self) -> dict[str, Any]:
+        """Dump, as JSON has them, the settings that a row depends on: all but how many rows are held out."""
+        return self.model_dump(mode="json", exclude={"held_out_rows"})
 
     def mean_before_scale(self) -> list[float]:
         """Average u·λ^i, or u^(λ·i), over u uniform on [0, 1], for each feature."""

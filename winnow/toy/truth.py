@@ -39,7 +39,7 @@ def open_truth(settings: ToySettings, folder: Path) -> Dictionary:
                     truth_dictionary(settings),
                     folder,
                     {"model_name": None, "context_size": 1, "prepend_bos": False, "truth": True},
-                    {"truth": True, "toy": settings.model_dump(mode="json")},
+                    {"truth": True, "toy": settings.of_the_rows()},
                 )
     return load_dictionary(folder)
 

@@ -9,7 +9,7 @@ from analyze.ladders import ladder_of
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.overview.agreement import Step, reaches_ceiling, similarity, steps_of
 from analyze.report.sections.overview.words import best_by_hook, fvu_at_l0
-from analyze.report.sections.training import last_half_fall, still_learning
+from analyze.report.sections.training import still_learning
 
 Dictionary = Mapping[str, Any]
 
@@ -74,5 +74,4 @@ def _whether_done(dictionaries: Sequence[Dictionary]) -> Iterator[str]:
 
 
 def _is_known(dictionary: Dictionary) -> bool:
-    told = measured(dictionary, "convergence.converged") is not None
-    return told or last_half_fall(measured(dictionary, "curve")) is not None
+    return measured(dictionary, "convergence.converged") is not None

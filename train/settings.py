@@ -1,0 +1,72 @@
+"""The settings of one dictionary: all that its weights depend on, and the rule by which its training ends.
+
+They stand in its training.json, failed.json and checkpoints under the names here; what has no meaning for it is left
+out there. Read without waiting for torch.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from winnow.config.experiment import Architecture, Dictionaries, Initialisation, TrainSettings
+
+LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
+LEGACY_DEFAULTS = {"scale_activations": True}  # what was so before there was a setting
+_TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
+_GRID = {name: field.default for name, field in Dictionaries.model_fields.items()}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DictionarySettings:
+    """One dictionary of the grids in `[[train.dictionaries]]`; where nothing is given, it is as the file's defaults."""
+
+    architecture: Architecture
+    n_latents: int
+    k: int | None = None
+    l1_coefficient: float | None = None
+    l0_coefficient: float | None = None
+    seed: int = 0
+    learning_rate: float = _GRID["learning_rate"]
+    initialisation: Initialisation = "random"
+    b_dec: Literal["mean", "geometric_median", "none"] = _GRID["b_dec"]
+    tied: bool = False
+    l1_reduction: Literal["sum", "mean"] = "sum"
+    bandwidth: float | None = None
+    resample_rows: int | Literal["auto"] | None = None
+    auxk_coefficient: float | None = None
+    rows: int | Literal["converged"] = _TRAIN["rows"]
+    max_rows: int | None = None  # set where rows = "converged"
+    slope_bound: float = _TRAIN["slope_bound"]
+    similarity_bound: float = _TRAIN["similarity_bound"]
+    batch_rows: int = _TRAIN["batch_rows"]
+    scale_activations: bool = _TRAIN["scale_activations"]
+    compute_dtype: Literal["float32", "bfloat16"] = _TRAIN["compute_dtype"]
+    warmup: float = _TRAIN["warmup"]
+    decay: float = _TRAIN["decay"]
+    held_out_rows: int | Literal["auto"] = _TRAIN["held_out_rows"]
+    window_mib: int = _TRAIN["window_mib"]
+    order_seed: int = 0  # of the order of rows
+    activations: str = ""  # fingerprint of the store
+
+    @classmethod
+    def from_json(cls, recorded: Mapping[str, Any]) -> "DictionarySettings":
+        """Read what `to_json` gave, here or in an older version; keys of a later version are left aside."""
+        named = {LEGACY_NAMES.get(name, name): value for name, value in recorded.items()}
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in {**LEGACY_DEFAULTS, **named}.items() if name in known})
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the settings by name, but for those that have no meaning here or are off."""
+        settings = dataclasses.asdict(self)
+        off = {"tied": False, "l1_reduction": "sum"}  # not written where they are so: older files have no such key
+        return {name: value for name, value in settings.items() if value != off.get(name)}
+
+    @property
+    def sparsity(self) -> tuple[Literal["k", "l1_coefficient", "l0_coefficient"], int | float]:
+        """The setting that says how sparse it is, and its value."""
+        if self.k is not None:
+            return "k", self.k
+        if self.l1_coefficient is not None:
+            return "l1_coefficient", self.l1_coefficient
+        assert self.l0_coefficient is not None, self
+        return "l0_coefficient", self.l0_coefficient
