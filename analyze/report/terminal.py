@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analyze.format import count, decimal, measured, percent, significant
+from analyze.format import count, decimal, percent, significant
 from analyze.ladders import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder, with_telling_options
+from analyze.schema.record import measured
+from analyze.schema.report import Metrics
 
 
-def print_summary(metrics: Mapping[str, Any], report: Path) -> None:
+def print_summary(metrics: Metrics, report: Path) -> None:
     """Print the tables to standard output, the report's path as the last line."""
     console, metrics = Console(), with_telling_options(metrics)
     if metrics.get("dictionaries"):

@@ -5,12 +5,13 @@ from math import exp, pi, sqrt
 from statistics import median
 from typing import Any
 
-from analyze.format import NOT_MEASURED, Number, Values, count, listing, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, Values, count, listing, percent, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section, Table
 from analyze.report.sections.laws import basis_chart, law_charts, laws_table, spectrum_chart
 from analyze.report.sections.toy import toy_tables
 from analyze.report.sections.toy_real import toy_real_tables, toy_real_words
+from analyze.schema.record import measured
 
 Hook = Mapping[str, Any]
 KINDS = {"toy": "Toy data", "residual": "Residual stream", "mlp": "MLP", "other": "Other hooks"}

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import Number, decimal, measured
+from analyze.format import Number, decimal
 from analyze.ladders import full_name, ladders, ladders_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 BASELINES = {"pca": "PCA keeping L0 components", "kmeans": "k-means, L0 = 1", "random": "random directions"}

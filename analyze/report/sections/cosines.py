@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
-from analyze.format import decimal, measured
+from analyze.format import decimal
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.schema.record import measured
 
 VISIBLE = 0.01  # per cent in a bin; chance gives every bin a little more than nothing
 Groups = Mapping[str, Sequence[Pair]]

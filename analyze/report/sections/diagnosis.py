@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from analyze.format import decimal, measured, percent
+from analyze.format import decimal, percent
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.record import measured
 
 SHARES = ("present", "composed", "absent")
 Groups = Mapping[str, Sequence[Pair]]

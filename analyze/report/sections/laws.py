@@ -5,9 +5,10 @@ from itertools import accumulate
 from math import exp, gamma, lgamma, log, pi, sqrt
 from typing import Any
 
-from analyze.format import Number, count, decimal, measured, significant
+from analyze.format import Number, count, decimal, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.record import measured
 
 Hook = Mapping[str, Any]
 LAWS = {

@@ -6,10 +6,11 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from analyze.format import NOT_MEASURED, decimal, measured, percent
+from analyze.format import NOT_MEASURED, decimal, percent
 from analyze.ladders import Pair
 from analyze.report.section import Table
 from analyze.report.sections.mmcs import ceiling_of
+from analyze.schema.record import measured
 
 
 def pair_tables(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:

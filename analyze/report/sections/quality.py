@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from analyze.format import NOT_MEASURED, Number, count, decimal, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, count, decimal, percent, significant
 from analyze.ladders import full_name, ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section, Table
 from analyze.report.sections.baselines import baseline_series, baseline_table, shrinkage_chart
 from analyze.report.sections.density import density_charts
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analyze.format import count, decimal, measured, percent, significant
+from analyze.format import count, decimal, percent, significant
 from analyze.ladders import ladders_of
 from analyze.report.section import Section, Table
 from analyze.report.sections.truth_charts import truth_charts
 from analyze.report.sections.verdict import verdict_charts, verdict_tables, verdict_words
+from analyze.schema.record import measured
 
 Record = Mapping[str, Any]
 REGIMES = {

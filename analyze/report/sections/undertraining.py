@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, count, measured, percent
+from analyze.format import NOT_MEASURED, count, percent
 from analyze.ladders import Ladder, full_name, ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
 from analyze.report.sections.truth_charts import of_size
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 
