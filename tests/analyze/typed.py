@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from analyze.schema.record import Record, keys_of, read_record
-from analyze.schema.report import Metrics
+from analyze.schema.report import VERSION, Metrics
 from analyze.to_json import to_json
 
 
 def typed(metrics: Mapping[str, Any]) -> Metrics:
     """Read metrics by the schema, with None for every key that is declared and missing."""
-    return read_record(Metrics, to_json(_filled(Metrics, {"version": 2, **metrics})))
+    return read_record(Metrics, to_json(_filled(Metrics, {**metrics, "version": VERSION})))
 
 
 def _filled(kind: Any, value: Any) -> Any:

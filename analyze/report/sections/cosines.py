@@ -111,8 +111,7 @@ def _recovery(label: str, pairs: Sequence[Pair]) -> Panel | None:
 
 def _chance_above(pair: Pair) -> tuple[Series, ...]:
     """Sum the counts that chance expects above each edge of the histogram."""
-    cosines = measured(pair.scores, "max_cosines") or {}
-    null = measured(cosines, "null")
+    cosines, null = (measured(pair.scores, key) for key in ("max_cosines", "max_cosines.null"))
     if not null or not sum(null):
         return ()
     above = [*reversed([*accumulate(reversed(null), initial=0)])]
