@@ -132,7 +132,8 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
 
 def _measured(own: Experiment, config: Experiment, name: str) -> MeasuredRun:
     path = Run(Path(config.run)).report / "metrics.json"
-    refuse_version_1(path, f"run python -m analyze --config {Path(config.run) / 'config.toml'} first")
+    resolved = Path(config.run) / "config.toml"
+    refuse_version_1(path, f"run python -m analyze --config {resolved} --run {config.run} first")
     measure_run(config)
     metrics = read_metrics(path)
     assert metrics is not None, path

@@ -1,6 +1,6 @@
 """A metric: where it stands in `metrics.json`, what it is called, how it is written, and where its formula stands."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from analyze import format as written
@@ -68,3 +68,13 @@ def metric(
     """Declare a metric; raises `UndeclaredKey` where its record has no such path."""
     require(of, path)
     return Metric(of, path, title, form, formula, better, unit)
+
+
+def titles(metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """List the heads of a table's columns."""
+    return tuple(one.title for one in metrics)
+
+
+def texts(record: Mapping[str, Any], metrics: Iterable[Metric]) -> tuple[str, ...]:
+    """Write the cells of a table's row."""
+    return tuple(one.text(record) for one in metrics)

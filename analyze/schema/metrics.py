@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from analyze.schema.activations import Activations
 from analyze.schema.comparisons import Pair
 from analyze.schema.dictionaries import Dictionary
-from analyze.schema.groups import Grid
+from analyze.schema.groups import Grid, Group
 from analyze.schema.metric import COUNT, DECIMAL, PERCENT, SIGNIFICANT, TWO_PLACES, Form, Metric, metric
 from analyze.schema.report import Shown, ShownOf
 from analyze.schema.truth import Truth
@@ -45,6 +45,9 @@ SHRINKAGE_HIGH = _d("shrinkage.0.95", "shrinkage, 95% of latents", TWO_PLACES, (
 ACTIVE = _d("toy.active", "active at a time", PERCENT, (DICTIONARIES, "The toy model's assumptions"))
 SLOPE = _d("convergence.slope", "slope", DECIMAL, (DICTIONARIES, "Convergence"), unit="d log loss / d log rows")
 SIMILARITY = _d("convergence.self_similarity", "self-similarity", DECIMAL, (DICTIONARIES, "Convergence"), "higher")
+
+QUALITY = (FVU, FVU_UNCENTRED, FVU_ROWWISE, LOSS_RECOVERED, RECOVERED_MEAN, KL, DEAD, ALIVE, ROWS_SEEN)
+BASELINES = (PCA, KMEANS, RANDOM, UNTRAINED)
 
 # of a dictionary, where the truth is known
 _TRUTH, _FOUND, _FIRES, _SPEED = (
@@ -121,6 +124,17 @@ MSE_BY_SPARSITY = _g("stickiness.mse_by_sparsity", "|∂ log squared error / ∂
 L1_BY_SIZE = _g("stickiness.l1_by_size", "|∂ log L1 / ∂ log size|", SIGNIFICANT, _STICKY)
 L1_BY_SPARSITY = _g("stickiness.l1_by_sparsity", "|∂ log L1 / ∂ log sparsity|", SIGNIFICANT, _STICKY)
 
+# of a group of seeds
+_s = partial(metric, Group)
+_SEEDS = ("seeds", "`groups`")
+OVER_SEEDS = (
+    _s("rows_to_half.mean", "rows to half of the features", COUNT, _SEEDS, "lower", "activation rows"),
+    _s("recovered.mean", "true features found", PERCENT, _SEEDS, "higher"),
+    _s("mmcs_corrected.mean", "corrected MMCS to the truth", DECIMAL, _SEEDS, "higher"),
+    _s("fvu.mean", "FVU", FOUR_PLACES, _SEEDS, "lower"),
+    _s("l0.mean", "L0 (latents active per row)", SIGNIFICANT, _SEEDS),
+)
+
 # of a hook
 _a = partial(metric, Activations)
 WIDTH = _a("width", "width", COUNT, (HOOKS, "From the statistics"))
@@ -144,7 +158,7 @@ NEAREST_RANDOM = _t("regime.mean_max_cosine_random", "at random", DECIMAL, _REGI
 LARGEST_COSINE = _t("regime.mean_max_abs_cosine", "largest |cosine|", DECIMAL, _REGIME)
 IN_OPPOSITE_PAIRS = _t("regime.antipodal_share", "in opposite pairs", PERCENT, _REGIME)
 
-METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
+METRICS: tuple[Metric, ...] = (*(one for one in [*globals().values()] if isinstance(one, Metric)), *OVER_SEEDS)
 
 
 class Column(NamedTuple):
