@@ -5,14 +5,18 @@
 Sizes are compared within a ladder: same hook, architecture, options, sparsity and seed.
 """
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
-from analyze.format import Number, count, measured
+from analyze.format import Number, count
+from analyze.schema.activations import Activations
+from analyze.schema.record import Record, measured
+from analyze.schema.report import Metrics
 
 Entry = TypeVar("Entry", bound=Mapping[str, Any])
 ACROSS = "Between different settings"
+R = TypeVar("R", bound=Record)
 
 
 TRAINING = ("learning_rate", "rows")  # fields that say how a dictionary was trained, not what it is
@@ -36,7 +40,9 @@ def kind_of(entry: Mapping[str, Any], but: Collection[str]) -> Kind:
 
     Entries are of one kind where this is equal. `but` may also name a single option: "run", "initialisation".
     """
-    values: dict[str, Any] = {field: None if field in but else entry.get(field) for field in Kind._fields}
+    values: dict[str, Any] = {
+        field: entry[field] if field in entry and field not in but else None for field in Kind._fields
+    }
     for field in ("sparsity", "options"):
         parts = (values[field] or {}).items()
         values[field] = tuple(sorted((name, _hashable(value)) for name, value in parts if name not in but))
@@ -51,7 +57,7 @@ def group_by_kind(entries: Iterable[Entry], but: Collection[str]) -> list[list[E
     return list(found.values())
 
 
-def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def neighbouring_sizes(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
     """Pair each dictionary with the next larger one of the same hook, architecture, options, sparsity and seed.
 
     `entries` are those of `metrics.json`.
@@ -59,12 +65,12 @@ def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, An
     return _neighbours(entries, "n_latents")
 
 
-def neighbouring_seeds(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def neighbouring_seeds(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
     """Pair each dictionary with the next seed of the same hook, architecture, options, sparsity and size."""
     return _neighbours(entries, "seed")
 
 
-def _neighbours(entries: list[dict[str, Any]], field: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _neighbours(entries: Sequence[Entry], field: str) -> list[tuple[Entry, Entry]]:
     """Pair entries that follow one another in `field` and are of one kind in all else."""
     found = []
     for alike in group_by_kind((e for e in entries if e[field] is not None), but=(field, *TRAINING)):
@@ -114,35 +120,35 @@ def ladder_of(entry: Mapping[str, Any]) -> Ladder:
     return Ladder(entry["hook"], entry["architecture"], kind.sparsity, kind.seed or 0, options)
 
 
-def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def with_telling_options(metrics: Metrics) -> Metrics:
     """Return the metrics without the options that all dictionaries of an architecture share: names stay short.
 
     Activations of several runs are named after their runs.
     """
     values: dict[tuple[str, str], set[str]] = {}
-    dictionaries = metrics.get("dictionaries") or []
+    dictionaries = metrics.dictionaries or []
     keys = {(d["architecture"], key) for d in dictionaries for key in measured(d, "options") or {}}
     for architecture, key in keys:
         of_one = [measured(d, "options") or {} for d in dictionaries if d["architecture"] == architecture]
         values[architecture, key] = {repr(options.get(key)) for options in of_one}
 
-    def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
+    def shortened(record: R) -> R:
         options = measured(record, "options") or {}
         kept = {k: v for k, v in options.items() if len(values.get((record["architecture"], k), ())) > 1}
-        return {**record, "options": kept}
+        return record.but(options=kept)
 
-    runs = {hook.get("run") for hook in metrics.get("activations") or []}
-    hooks = [_of_run(hook) if len(runs) > 1 else hook for hook in metrics.get("activations") or []]
-    parts = {
-        part: [shortened(record) for record in metrics.get(part) or []]
-        for part in ("dictionaries", "choosing", "groups")
-    }
-    return {**metrics, **parts, "activations": hooks}
+    runs = {hook.run for hook in metrics.activations or []}
+    return metrics.but(
+        dictionaries=[shortened(record) for record in dictionaries],
+        choosing=[shortened(record) for record in metrics.choosing or []],
+        groups=[shortened(record) for record in metrics.groups or []],
+        activations=[_of_run(hook) if len(runs) > 1 else hook for hook in metrics.activations or []],
+    )
 
 
-def _of_run(hook: Mapping[str, Any]) -> dict[str, Any]:
+def _of_run(hook: Activations) -> Activations:
     """Let the name of a hook say of which run its activations are."""
-    return {**hook, "hook": f"{hook['hook']} ({hook['run']})", "of_hook": hook["hook"]}
+    return hook.but(hook=f"{hook.hook} ({hook.run})")
 
 
 def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:

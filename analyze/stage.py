@@ -8,7 +8,8 @@ from pathlib import Path
 from analyze.features.choice import choose, refuse_unknown
 from analyze.features.pages import write_features
 from analyze.inputs import Inputs, run_tokens
-from analyze.update import Metrics, update_report
+from analyze.schema.report import Metrics
+from analyze.update import update_report
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved

@@ -1,22 +1,18 @@
 """The flow of every report: is it up to date? If not, measure, publish, write the page; then print the summary."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from analyze.compare.latent_table import is_complete, remove_others
-from analyze.inputs import read_metrics
 from analyze.report.terminal import print_summary
-from analyze.to_json import to_json
-from winnow.runtime.publish import publish_text
-
-Metrics = dict[str, Any]
+from analyze.schema.file import read_metrics, write_metrics
+from analyze.schema.report import Metrics
 
 
 def update_report(
     folder: Path,
-    inputs: Metrics,
+    inputs: dict[str, Any],
     measure: Callable[[Metrics | None], Metrics],
     done: Callable[[Metrics], str],
     write_more: Callable[[Metrics], bool] = lambda metrics: False,
@@ -31,9 +27,9 @@ def update_report(
     metrics = read_metrics(path)
     if metrics is None or metrics["inputs"] != inputs or not is_complete(metrics, folder):
         folder.mkdir(exist_ok=True)
-        metrics = to_json(measure(metrics))
+        metrics = measure(metrics)
         page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
-        publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        write_metrics(metrics, path)
     remove_others(metrics, folder)
     wrote = write_more(metrics)
     if not wrote and page.exists():

@@ -33,12 +33,6 @@ def held_at(rows: int | None, decay: float | None) -> float | None:
     return None if rows is None or decay is None else rows * (1 - decay)
 
 
-def both_converged(a: Entry, b: Entry) -> bool | None:
-    """Tell whether both of two entries of `metrics.json` have converged; None where that is not known."""
-    found = [(entry["convergence"] or {}).get("converged") for entry in (a, b)]
-    return False if False in found else None if None in found else True
-
-
 def _caveat(record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """Put both numbers beside the trainer's bounds."""
     asked = (

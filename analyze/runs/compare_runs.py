@@ -15,11 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
+from analyze.inputs import ANALYSIS, evaluated, run_tokens
 from analyze.runs.paired_runs import MeasuredRun, why_not_paired
+from analyze.schema.comparisons import Pair
+from analyze.schema.file import read_metrics, refuse_version_1
+from analyze.schema.metrics import shown
+from analyze.schema.record import read_record
+from analyze.schema.report import Metrics
 from analyze.stage import measure_run
 from analyze.to_json import to_json
-from analyze.update import Metrics, update_report
+from analyze.update import update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
@@ -51,12 +56,13 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
         }
 
         def measured(before: Metrics | None) -> Metrics:
-            return compared(runs, still_valid(before, inputs), folder) | {"inputs": inputs}
+            found = compared(runs, still_valid(before, inputs), folder) | {"inputs": inputs}
+            return read_record(Metrics, to_json(found))
 
         update_report(folder, inputs, measured, lambda _: f"these {len(runs)} runs are compared")
 
 
-Pairs = dict[tuple[str, str], dict[str, Any]]
+Pairs = dict[tuple[str, str], Pair]
 
 
 def still_valid(before: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Pairs:
@@ -83,9 +89,10 @@ def compared(runs: Sequence[MeasuredRun], known: Pairs, folder: Path) -> dict[st
         key: [run.renamed(entry) for run in runs for entry in run.metrics[key]]
         for key in ("pairs", "ceilings", "families", "lineages")
     }
-    across = to_json(compare_across(runs, joined["ceilings"], known, folder))
+    across = compare_across(runs, known, folder)
     return {
         **{key: runs[0].metrics[key] for key in ("version", "run", "evaluation")},
+        "shown": shown(),
         "runs": [_about(run, runs[0]) for run in runs],
         "dictionaries": entries,
         **joined,
@@ -113,10 +120,12 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
 
 
 def _measured(own: Experiment, config: Experiment, name: str) -> MeasuredRun:
+    path = Run(Path(config.run)).report / "metrics.json"
+    resolved = Path(config.run) / "config.toml"
+    refuse_version_1(path, f"run python -m analyze --config {resolved} --run {config.run} first")
     measure_run(config)
-    run = Run(Path(config.run))
-    metrics = read_metrics(run.report / "metrics.json")
-    assert metrics is not None, run.report
+    metrics = read_metrics(path)
+    assert metrics is not None, path
     prefix = "" if config is own else os.path.relpath(config.run, own.run) + "/"
     return MeasuredRun(name, config, prefix, metrics, evaluated(config, run_tokens(config)))
 

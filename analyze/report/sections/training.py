@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import Number, count, measured
+from analyze.format import Number, count
 from analyze.ladders import ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section
 from analyze.report.sections.convergence import convergence_table, snapshot_charts
 from analyze.report.sections.undertraining import undertraining_charts, undertraining_tables
+from analyze.schema.record import measured
 
 POINTS = 400  # of a curve that are drawn
 

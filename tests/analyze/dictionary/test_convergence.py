@@ -2,7 +2,7 @@
 
 import pytest
 
-from analyze.dictionary.convergence import both_converged, convergence
+from analyze.dictionary.convergence import convergence
 from tests.analyze.planted import orthogonal, tied
 from winnow.dictionary import Dictionary
 
@@ -44,13 +44,3 @@ def test_where_the_rule_held_is_before_the_rate_fell() -> None:
     found = convergence(trained(slope=-0.01, self_similarity=0.95, converged=True, reason="converged"))
     assert found is not None
     assert found["held_at"] == pytest.approx(32_000)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "both"), [(True, True, True), (True, False, False), (None, True, None), (None, False, False)]
-)
-def test_a_comparison_is_as_converged_as_its_less_converged_side(
-    a: bool | None, b: bool | None, both: bool | None
-) -> None:
-    entries = [{"convergence": None if value is None else {"converged": value}} for value in (a, b)]
-    assert both_converged(*entries) is both

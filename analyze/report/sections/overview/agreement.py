@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from analyze.format import measured
 from analyze.ladders import Pair, ladder_of, pairs_of
 from analyze.report.sections.mmcs import ceiling_of
+from analyze.schema.record import measured
 
 SCORES = ("mmcs", "mmcs_null", "mmcs_corrected")
 AS_MUCH = 0.9  # of the ceiling: as similar as can be expected

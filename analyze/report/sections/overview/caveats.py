@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from analyze.format import listing, measured, significant
+from analyze.format import listing, significant
 from analyze.ladders import Pair, ladder_of, ladders, names, pairs_by_ladder
 from analyze.report.section import Note
 from analyze.report.sections.training import still_learning
+from analyze.schema.record import measured
 
 SAME_L0 = 1.25  # dictionaries whose L0 differ by more than this factor are not equally sparse
 MANY_DEAD = 0.1

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from analyze.format import Number, measured
+from analyze.format import Number
 from analyze.ladders import full_name, ladder_of, ladders, pairs_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
-from analyze.report.sections.baselines import BASELINES, baseline_series
+from analyze.report.sections.baselines import baseline_series
 from analyze.report.sections.mmcs import ceiling_of
+from analyze.schema.metrics import PCA
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 Settings = Mapping[str, Sequence[Dictionary]]
@@ -69,7 +71,7 @@ def _reconstruction(settings: Settings) -> Panel | None:
                 )
             )
     everything = [d for found in settings.values() for d in found]
-    pca = [s for s in baseline_series(everything) if s.name == BASELINES["pca"]]
+    pca = [s for s in baseline_series(everything) if s.name == PCA.title]
     return (
         Panel(
             title="FVU against L0 (lower is better)",

@@ -6,13 +6,14 @@ All of it fits the first screen; what takes longer to read opens behind it.
 from collections.abc import Mapping
 from typing import Any
 
-from analyze.format import count, listing, measured, significant
+from analyze.format import count, listing, significant
 from analyze.report.section import Overview, View
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.overview.caveats import caveats
 from analyze.report.sections.overview.charts import overview_chart
 from analyze.report.sections.overview.verdict import verdict
 from analyze.report.sections.overview.words import quality_in_words, sizes_in_words
+from analyze.schema.record import measured
 
 
 def overview_section(metrics: Mapping[str, Any]) -> Overview:

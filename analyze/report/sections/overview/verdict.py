@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from analyze.format import count, listing, measured, percent
+from analyze.format import count, listing, percent
 from analyze.ladders import ladder_of
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.overview.agreement import Step, reaches_ceiling, similarity, steps_of
 from analyze.report.sections.overview.words import best_by_hook, fvu_at_l0
 from analyze.report.sections.training import still_learning
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 

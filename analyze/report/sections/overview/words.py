@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from analyze.format import count, decimal, measured, percent, significant
+from analyze.format import count, decimal, percent, significant
 from analyze.ladders import ladder_of, ladders
 from analyze.report.sections.overview.agreement import Step, reaches_ceiling, similarity, steps_of
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 AT_MOST = 6  # settings that are told in words
