@@ -13,6 +13,7 @@ from winnow.config.experiment import Experiment
 from winnow.runtime.run import Run
 
 R = TypeVar("R", bound=Record)
+E = TypeVar("E", bound=Mapping[str, Any])  # an entry of a dictionary
 
 
 class MeasuredRun(NamedTuple):
@@ -63,7 +64,7 @@ def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
     return None if hooks[0] & hooks[1] else f"its dictionaries have no hook in common with those of {other.name}"
 
 
-def counterparts(entries: Sequence[Dictionary], others: Sequence[Dictionary]) -> list[tuple[Dictionary, Dictionary]]:
+def counterparts(entries: Sequence[E], others: Sequence[E]) -> list[tuple[E, E]]:
     """Pair each dictionary of either run with the one of the other that is most like it, at the same hook.
 
     Most alike is what is nearest in size, then of the same architecture, then of the same options (the run not
