@@ -1,21 +1,27 @@
-"""The dictionaries that a configuration asks for, by what their cost depends on: their sizes, not their settings.
+"""The dictionaries that a configuration asks for, and how large each is.
 
-A plan is made before anything is harvested, so this counts them from the configuration; `train.plan` names them once
-the activations are there. The tests compare the two, and the sizes here with those of trained dictionaries.
+`train.plan` lists them. Their sizes are those of the trainer's own objects, made of tensors that have a shape and no
+memory (torch's meta device).
 """
 
-import itertools
-import math
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
-from winnow.config.experiment import Architecture, Dictionaries, Experiment, TrainSettings
-from winnow.errors import UserError, nearest
+import torch
 
-CEILING = 200_000_000  # rows at most, where train.rows = "converged" and no max_rows is set
-FLOAT = 4  # bytes: weights and the optimiser's averages are float32
-THRESHOLDED = ("jumprelu", "batchtopk", "matryoshka")  # once trained, by a threshold for each latent
+from train.architectures import kind_of
+from train.learner import Learner
+from train.plan import Planned, plan_dictionaries
+from train.schedule import CONVERGED, most_rows
+from train.settings import DictionarySettings
+from train.stack import LAUNCHED_LATENTS
+from train.start.initialise import initial_parameters
+from winnow.config.experiment import Experiment
+from winnow.runtime.run import Run
+
+FLOAT = torch.float32.itemsize  # weights and the optimiser's averages
 
 
 class Size(NamedTuple):
@@ -23,11 +29,19 @@ class Size(NamedTuple):
 
     hook: str
     d_model: int
-    architecture: Architecture
-    n_latents: int
-    k: int  # 0 where no k is set
-    tied: bool
-    options: tuple[object, ...]  # what else dictionaries that are stacked have in common
+    settings: DictionarySettings
+    trained: int  # values that Adam moves
+    saved: int  # values of the finished dictionary
+    state: int  # bytes from which a training goes on, with the copies of directions that are compared
+
+    @property
+    def n_latents(self) -> int:
+        return self.settings.n_latents
+
+    @property
+    def k(self) -> int:
+        """Latents that are kept for a row; 0 where no k is set."""
+        return self.settings.k or 0
 
     @property
     def matrix(self) -> int:
@@ -35,65 +49,48 @@ class Size(NamedTuple):
         return self.n_latents * self.d_model
 
     @property
-    def trained(self) -> int:
-        """Values that Adam moves."""
-        own = {"gated": 2, "jumprelu": 1}.get(self.architecture, 0)
-        return (1 if self.tied else 2) * self.matrix + (1 + own) * self.n_latents + self.d_model
-
-    @property
-    def saved(self) -> int:
-        """Values of the finished dictionary."""
-        own = 2 if self.architecture == "gated" else int(self.architecture in THRESHOLDED)
-        return 2 * self.matrix + (1 + own) * self.n_latents + self.d_model
-
-    def state(self, train: TrainSettings) -> int:
-        """Count the bytes from which a training goes on, with the copies of directions that are compared."""
-        buffers = 2 if self.architecture in ("batchtopk", "matryoshka") else 0  # the running threshold, and batches
-        copies = 2 if train.rows == "converged" else 1
-        counters = 8 * self.n_latents + 8 * 5  # int64 rows since each latent fired, float64 sums
-        return FLOAT * (3 * self.trained + buffers + copies * self.matrix) + counters
+    def rows(self) -> int:
+        """Rows that it sees at most."""
+        return most_rows(self.settings)
 
 
 def asked_sizes(config: Experiment, hooks: dict[str, int]) -> list[Size]:
     """List every dictionary that is asked for, at `hooks` (name -> width), hook by hook.
 
-    Raises `UserError` for a pattern that matches none of them.
+    Raises `UserError` as `plan_dictionaries` does, but where none is asked for.
     """
-    sizes = [size for number, grid in enumerate(config.train.dictionaries) for size in _grid(grid, number, hooks)]
-    return sorted(sizes, key=lambda size: list(hooks).index(size.hook))
+    if not config.train.dictionaries:
+        return []
+    planned = plan_dictionaries(config, {"hooks": hooks}, Run(Path(config.run)).dictionaries)
+    return [size_of(one.hook, hooks[one.hook], one.settings) for one in planned]
 
 
-def _grid(grid: Dictionaries, number: int, hooks: dict[str, int]) -> list[Size]:
-    sparsities: Sequence[float] = grid.k or grid.l1_coefficient or grid.l0_coefficient or ()
-    options = (grid.auxk_coefficient, grid.bandwidth)
-    lists = (grid.n_latents, sparsities, grid.initialisation, grid.seed)
-    return [
-        Size(hook, hooks[hook], grid.architecture, n, int(sparsity) if grid.k else 0, bool(grid.tied), options)
-        for hook in _matching(grid.hooks, hooks, number)
-        for n, sparsity, _, _ in itertools.product(*lists)
-    ]
+@lru_cache(maxsize=1024)
+def size_of(hook: str, d_model: int, settings: DictionarySettings) -> Size:
+    """Measure a dictionary of these settings in `d_model` dimensions."""
+    meta = torch.device("meta")
+    directions = torch.empty(settings.n_latents, d_model, device=meta)
+    parameters = initial_parameters(directions, torch.empty(d_model, device=meta))
+    learner = Learner(Planned(hook, Path(hook), settings), parameters, meta, held_out_rows=1)
+    tensors, _ = learner.state()
+    copies = 2 if settings.rows == CONVERGED else 1
+    return Size(
+        hook,
+        d_model,
+        settings,
+        trained=sum(average.numel() for average in learner.averages.values()),
+        saved=sum(parameter.numel() for parameter in learner.dictionary(1.0).parameters()),
+        state=sum(tensor.nbytes for tensor in tensors.values()) + copies * directions.nbytes,
+    )
 
 
-def _matching(patterns: Sequence[str], hooks: dict[str, int], number: int) -> list[str]:
-    for pattern in patterns:
-        if not any(fnmatchcase(hook, pattern) for hook in hooks):
-            raise UserError(
-                f"train.dictionaries.{number}.hooks: no hook {pattern} among those of harvest.hooks"
-                f"{nearest(pattern, hooks)}; those are {', '.join(hooks)}"
-            )
-    return [hook for hook in hooks if any(fnmatchcase(hook, pattern) for pattern in patterns)]
-
-
-def most_rows(train: TrainSettings) -> int:
-    """Give the rows that each dictionary sees at most."""
-    return train.rows if train.rows != "converged" else train.max_rows or CEILING
-
-
-def most_snapshots(train: TrainSettings) -> int:
-    """Count the snapshots of one dictionary: at the first batch, and so many for each doubling of the rows."""
-    if not train.snapshots:
-        return 0
-    steps = -(-most_rows(train) // train.batch_rows)
-    points = math.floor(train.snapshots * math.log2(most_rows(train) / train.batch_rows) + 1e-9)
-    due = {math.ceil(2 ** (i / train.snapshots) - 1e-9) for i in range(points + 1)}  # a step takes one at most
-    return len({min(step, steps) for step in due})
+def stacks(sizes: list[Size]) -> list[tuple[Size, int]]:
+    """Group dictionaries that take their steps together, as the trainer does on a GPU: a size, and how many of it."""
+    shapes = [(kind_of(size.settings), size.n_latents, size.d_model) for size in sizes]
+    largest = dict(sorted(zip(shapes, sizes, strict=True), key=lambda pair: pair[1].k))  # of each shape, that of most k
+    grouped = []
+    for shape, count in Counter(shapes).items():
+        size = largest[shape]
+        most = max(1, LAUNCHED_LATENTS // (size.settings.batch_rows * size.n_latents))
+        grouped += [(size, min(most, count - start)) for start in range(0, count, most)]
+    return grouped

@@ -4,16 +4,14 @@ A step's operations and bytes are those of the code in train/: its products are 
 while a step runs; its bytes are the passes over weights, latents and rows that it makes on a GPU.
 """
 
-from collections import Counter
 from typing import NamedTuple
 
-from plan.dictionaries import Size, most_rows
+from plan.dictionaries import FLOAT, Size, stacks
 from plan.machine import Machine
 from plan.model_shape import ModelShape
+from train.loader import BLOCK_ROWS
 from winnow.config.experiment import Experiment, TrainSettings
 
-BLOCK_ROWS = 8  # rows that the trainer reads at a time
-LAUNCHED_LATENTS = 2**28  # rows x latents of a stack's step, at most
 DENSE_PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}  # of batch x width x latents; the others take one, and sums
 GATHERS = 4  # decode, the values' gradient, two weight gradients: a weight's row for each active latent
 LATENT_PASSES = {"relu": 14, "jumprelu": 18, "gated": 28}  # reads and writes of batch x latents; the others rank them
@@ -58,26 +56,14 @@ def harvest_time(
 
 def train_time(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> TrainTime:
     """Estimate the training of the dictionaries of one hook, `stored_rows` of which are on the disk."""
-    rows = most_rows(train)
+    rows = sizes[0].rows  # a setting that all share
     batch = train.batch_rows
     moved = batch * row_bytes / m.move_rate
-    step = moved + sum(stack_seconds(train, size, count, m) for size, count in stacks(train, sizes))
+    step = moved + sum(stack_seconds(train, size, count, m) for size, count in stacks(sizes))
     # what fits in one window is read once
     read = min(rows, stored_rows) if stored_rows * row_bytes <= train.window_mib * 2**20 else rows
     seconds_per_row = max(row_bytes / m.disk_rate, 1 / (BLOCK_ROWS * m.disk_reads))
     return TrainTime(steps=rows / batch * step, reading=read * seconds_per_row)
-
-
-def stacks(train: TrainSettings, sizes: list[Size]) -> list[tuple[Size, int]]:
-    """Group dictionaries that take their steps together, as the trainer does on a GPU: a size, and how many of it."""
-    alike = Counter(size._replace(k=0) for size in sizes)
-    largest_k = {size._replace(k=0): size.k for size in sorted(sizes, key=lambda size: size.k)}
-    grouped = []
-    for size, count in alike.items():
-        most = max(1, LAUNCHED_LATENTS // (train.batch_rows * size.n_latents))
-        parts = [min(most, count - start) for start in range(0, count, most)]
-        grouped += [(size._replace(k=largest_k[size]), part) for part in parts]
-    return grouped
 
 
 def stack_seconds(train: TrainSettings, size: Size, count: int, m: Machine) -> float:
@@ -92,7 +78,7 @@ def stack_seconds(train: TrainSettings, size: Size, count: int, m: Machine) -> f
 
 def step_flops(size: Size, batch: int) -> int:
     """Count the operations of a step's dense products; the last of them is b_dec's gradient through the encoder."""
-    products = DENSE_PRODUCTS.get(size.architecture, 1)
+    products = DENSE_PRODUCTS.get(size.settings.architecture, 1)
     return products * 2 * batch * size.matrix + 2 * size.matrix
 
 
@@ -104,7 +90,7 @@ def gather_flops(size: Size, batch: int) -> int:
 def step_bytes(size: Size, train: TrainSettings) -> int:
     """Count the bytes that a step reads and writes."""
     low = train.compute_dtype == "bfloat16"
-    latents = train.batch_rows * size.n_latents * (2 if low else 4)
-    passes = LATENT_PASSES.get(size.architecture, RANKING_PASSES)
-    gathered = GATHERS * train.batch_rows * size.k * size.d_model * 4
+    latents = train.batch_rows * size.n_latents * (2 if low else FLOAT)
+    passes = LATENT_PASSES.get(size.settings.architecture, RANKING_PASSES)
+    gathered = GATHERS * train.batch_rows * size.k * size.d_model * FLOAT
     return size.trained * (WEIGHT_BYTES + LOWERED_BYTES * low) + passes * latents + gathered

@@ -13,10 +13,11 @@ import numpy as np
 from harvest.accumulate import BLOCK_VALUES
 from harvest.background_writer import BATCHES_IN_FLIGHT
 from harvest.plan import Plan
-from plan.dictionaries import FLOAT, Size, most_rows, most_snapshots
-from plan.duration import BLOCK_ROWS, stacks
+from plan.dictionaries import FLOAT, Size, stacks
 from plan.machine import Machine
 from plan.model_shape import ModelShape
+from train.loader import BLOCK_ROWS
+from train.snapshots import most_snapshots
 from winnow.config.experiment import Experiment, PositionPolicy, TrainSettings
 from winnow.positions import most_per_sequence
 from winnow.shards.contiguous import DataSet, layout_bytes
@@ -53,7 +54,10 @@ def disk(
         shards=shard_bytes(config, plan, context, hooks),
         statistics=layout_bytes(statistics_layout(zeros)),
         dictionaries=sum(FLOAT * size.saved + HEADER + BESIDE for size in sizes),
-        snapshots=most_snapshots(config.train) * sum(FLOAT * size.saved + HEADER for size in sizes),
+        snapshots=sum(
+            most_snapshots(size.rows, config.train.snapshots, config.train.batch_rows) * (FLOAT * size.saved + HEADER)
+            for size in sizes
+        ),
         checkpoints=checkpoint_bytes(config, sizes),
     )
 
@@ -73,12 +77,11 @@ def shard_bytes(config: Experiment, plan: Plan, context: int, hooks: dict[str, i
 
 def checkpoint_bytes(config: Experiment, sizes: Sequence[Size]) -> int:
     """Count the checkpoints of the hook whose are largest: the older ones stay until the newer are complete."""
-    train = config.train
-    written = -(-most_rows(train) // train.checkpoint_rows)  # the last of them at the end
     by_hook: dict[str, int] = {}
     for size in sizes:
-        by_hook[size.hook] = by_hook.get(size.hook, 0) + size.state(train) + 2 * HEADER
-    return min(2, written) * max(by_hook.values(), default=0)
+        written = -(-size.rows // config.train.checkpoint_rows)  # the last of them at the end
+        by_hook[size.hook] = by_hook.get(size.hook, 0) + min(2, written) * (size.state + 2 * HEADER)
+    return max(by_hook.values(), default=0)
 
 
 PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded
@@ -129,10 +132,10 @@ def cpu_batches() -> int:
 def train_memory(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:
     """Estimate the training of the dictionaries of one hook: their states, a step, an evaluation, rows to come."""
     windows = window_bytes(train, stored_rows, row_bytes)
-    states = sum(size.state(train) for size in sizes)
+    states = sum(size.state for size in sizes)
     evaluated = sum(FLOAT * size.saved for size in sizes)  # all of them, as they would be saved
     # of the stacks that take their steps at once: on a CPU each core has one, on a GPU one has all
-    steps = sorted((step_memory(train, size, count) for size, count in stacks(train, sizes)), reverse=True)
+    steps = sorted((step_memory(train, size, count) for size, count in stacks(sizes)), reverse=True)
     at_once = 1 if m.on_gpu else cpu_batches()
     working = states + max(evaluated, sum(steps[:at_once]))
     if m.on_gpu:
@@ -153,6 +156,6 @@ def step_memory(train: TrainSettings, size: Size, count: int) -> int:
     """Count the gradients of a stack's step, and what it holds for each row and latent."""
     number = 2 if train.compute_dtype == "bfloat16" else FLOAT
     cast = 2 * size.matrix * number if number < FLOAT else 0
-    arrays = WORKSPACE.get(size.architecture, RANKED)
+    arrays = WORKSPACE.get(size.settings.architecture, RANKED)
     rows = train.batch_rows * (3 * size.d_model * FLOAT + size.k * 40)
     return count * (FLOAT * size.trained + cast + arrays * train.batch_rows * size.n_latents * FLOAT + rows)

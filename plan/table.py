@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from plan.dictionaries import most_rows
 from plan.estimate import Estimate, HookTraining, estimate
 from winnow.config.experiment import Experiment
 
@@ -54,8 +53,8 @@ def _makes(found: Estimate) -> Iterable[tuple[str, str, str]]:
     of = "toy data" if config.toy else f"{plan.sequences:,} sequences, {found.sequences - plan.sequences:,} held out"
     yield "rows", f"{found.rows:,}", f"of {of}; in {plan.shards:,} shards{dropped}"
     count = sum(len(hook.sizes) for hook in found.training)
-    seen = f"{most_rows(config.train):,} rows each{_ceiling(config)}"
-    yield "dictionaries", f"{count:,}", seen if count else "none is asked for"
+    seen = f"{found.training[0].sizes[0].rows:,} rows each{_ceiling(config)}" if count else "none is asked for"
+    yield "dictionaries", f"{count:,}", seen
 
 
 def _by_point(hooks: Iterable[str]) -> list[tuple[str, list[str]]]:

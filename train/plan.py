@@ -112,7 +112,8 @@ def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
         matching = [hook for hook in hooks if fnmatchcase(hook, pattern)]
         if not matching:
             raise UserError(
-                f"{key}: no harvested hook {pattern}{nearest(pattern, hooks)}; harvested are {', '.join(hooks)}"
+                f"{key}: no hook {pattern} among those of harvest.hooks{nearest(pattern, hooks)}; "
+                f"those are {', '.join(hooks)}"
             )
         chosen += [hook for hook in matching if hook not in chosen]
     return chosen

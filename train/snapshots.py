@@ -53,6 +53,16 @@ def snapshot_due(before: int, rows: int, per_doubling: int, first: int) -> bool:
     return per_doubling > 0 and _passed(rows, per_doubling, first) > _passed(before, per_doubling, first)
 
 
+def most_snapshots(rows: int, per_doubling: int, batch_rows: int) -> int:
+    """Count the snapshots of a training of so many rows: one at the first batch, then `per_doubling` a doubling."""
+    if not per_doubling:
+        return 0
+    steps = -(-rows // batch_rows)
+    points = range(_passed(rows, per_doubling, batch_rows))
+    due = {math.ceil(2 ** (point / per_doubling) - 1e-9) for point in points}  # a step takes one at most
+    return len({min(step, steps) for step in due})
+
+
 def snapshot_path(folder: Path, rows: int) -> Path:
     """Name the folder of the snapshot of a dictionary after `rows` rows."""
     return folder / SNAPSHOTS / f"rows-{rows:013d}"

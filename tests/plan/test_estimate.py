@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from data.tokens import make_tokens
 from harvest.stage import harvest
-from plan.dictionaries import Size, asked_sizes, most_snapshots
+from plan.dictionaries import Size, asked_sizes, size_of
 from plan.duration import stack_seconds, step_flops
 from plan.estimate import estimate
 from plan.machine import H100
@@ -24,7 +24,7 @@ from tests.experiments import ROOT, load, write_config
 from train.architectures import StepContext, architecture_of
 from train.learner import Learner
 from train.plan import plan_dictionaries
-from train.snapshots import snapshot_due
+from train.settings import DictionarySettings
 from winnow.config.experiment import ModelSettings, TrainSettings
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
@@ -70,11 +70,11 @@ def test_a_harvest_writes_the_bytes_that_were_planned(tmp_path: Path, gpt2: Path
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 def test_a_dictionary_and_its_checkpoint_have_the_planned_bytes(tmp_path: Path, gpt2: Path, kind: dict[str, Any]):
-    config, sized, learner = one_dictionary(tmp_path, gpt2, kind)
+    sized, learner = one_dictionary(tmp_path, gpt2, kind)
     for copies, tensors in ((1, learner.state()[0]), (0, learner.parameters)):
         found = sum(tensor.nbytes for tensor in tensors.values())
         if copies:
-            assert sized.state(config.train) == found + 4 * sized.matrix  # a copy of directions, taken at half the rows
+            assert sized.state == found + 4 * sized.matrix  # a copy of directions, taken at half the rows
     save_dictionary(learner.dictionary(1.0), tmp_path / "saved", {}, {})
     found = (tmp_path / "saved" / "sae_weights.safetensors").stat().st_size
     assert 4 * sized.saved < found < 4 * sized.saved + HEADER < 4 * sized.saved + HEADER + BESIDE
@@ -82,7 +82,7 @@ def test_a_dictionary_and_its_checkpoint_have_the_planned_bytes(tmp_path: Path, 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
 def test_a_step_takes_the_planned_products(tmp_path: Path, gpt2: Path, kind: dict[str, Any]):
-    _, sized, learner = one_dictionary(tmp_path, gpt2, kind)
+    sized, learner = one_dictionary(tmp_path, gpt2, kind)
     rule = architecture_of(learner.planned.settings)
     parameters = {name: value.unsqueeze(0) for name, value in learner.parameters.items()}
     x = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
@@ -92,42 +92,15 @@ def test_a_step_takes_the_planned_products(tmp_path: Path, gpt2: Path, kind: dic
     assert counter.get_total_flops() == step_flops(sized, len(x))
 
 
-def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Any, Size, Learner]:
-    """Give a configuration of one dictionary of 96 latents in 32 dimensions, its size, and the dictionary."""
+def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Size, Learner]:
+    """Give the size of one dictionary of 96 latents in 32 dimensions, and the dictionary."""
     config = load(write_config(folder, model, train={"rows": 100, "dictionaries": [{"n_latents": 96, **kind}]}))
     (sized,) = asked_sizes(config, {"hook": 32})
     (planned,) = plan_dictionaries(config, {"hooks": {"hook": 32}}, folder)
     generator = torch.Generator().manual_seed(0)
     W = torch.nn.functional.normalize(torch.randn(96, 32, generator=generator), dim=1)
     start = {"W_enc": W.clone(), "b_enc": torch.zeros(96), "W_dec": W, "b_dec": torch.zeros(32)}
-    return config, sized, Learner(planned, start, torch.device("cpu"), 10)
-
-
-def test_the_dictionaries_are_those_that_the_trainer_plans(tmp_path: Path, gpt2: Path):
-    grids = [
-        TOPK,
-        {
-            "architecture": "relu",
-            "n_latents": 64,
-            "l1_coefficient": [1.0, 2.0],
-            "initialisation": ["random", "pca"],
-            "hooks": ["*post"],
-        },
-    ]
-    config = load(write_config(tmp_path, gpt2, train={"dictionaries": grids}))
-    hooks = {"blocks.0.hook_resid_pre": 32, "blocks.1.mlp.hook_post": 128}
-    planned = plan_dictionaries(config, {"hooks": hooks}, tmp_path)
-    ours = [(one.hook, one.architecture, one.n_latents, one.k) for one in asked_sizes(config, hooks)]
-    theirs = [(p.hook, p.settings.architecture, p.settings.n_latents, p.settings.k or 0) for p in planned]
-    assert ours == theirs
-    assert len(ours) == 2 * 4 + 4
-
-
-@pytest.mark.parametrize(("rows", "batch", "each"), [(1000, 64, 1), (100_000, 64, 3), (64, 64, 2), (777, 100, 4)])
-def test_snapshots_are_as_many_as_the_trainer_takes(rows: int, batch: int, each: int):
-    ends = [min(start + batch, rows) for start in range(0, rows, batch)]
-    due = sum(snapshot_due(start, stop, each, batch) for start, stop in zip([0, *ends], ends, strict=False))
-    assert most_snapshots(TrainSettings(rows=rows, batch_rows=batch, snapshots=each)) == due
+    return sized, Learner(planned, start, torch.device("cpu"), 10)
 
 
 def test_hooks_widths_and_operations_are_those_of_the_real_model(tmp_path: Path, gpt2: Path):
@@ -164,7 +137,8 @@ def test_rows_until_converged_count_as_the_ceiling(tmp_path: Path, gpt2: Path, c
 
 def test_time_grows_with_latents_and_falls_with_the_machine():
     train = TrainSettings(batch_rows=4096)
-    grid = [Size("hook", 768, "relu", n, 0, False, ()) for n in (6144, 24576)]
+    relu = [DictionarySettings(architecture="relu", n_latents=n, l1_coefficient=1.0) for n in (6144, 24576)]
+    grid = [size_of("hook", 768, settings) for settings in relu]
     small, large = (stack_seconds(train, one, 1, H100) for one in grid)
     assert 3 < large / small < 4  # the part of Python stays
     assert stack_seconds(train, grid[1], 1, H100._replace(share=1.0)) < large

@@ -10,7 +10,7 @@ import torch
 import winnow
 from tests.train.experiments import HOOK, load, write_run
 from train import snapshots
-from train.snapshots import snapshot_due
+from train.snapshots import most_snapshots, snapshot_due
 from train.stage import train
 from winnow.dictionary import Dictionary
 
@@ -72,3 +72,12 @@ def test_training_goes_on_where_a_snapshot_is_torn(tmp_path: Path, monkeypatch: 
         assert (whole / file).read_bytes() == (torn / file).read_bytes()
     verdicts = [json.loads(file.read_text()) for file in torn.glob("dictionaries/*/*/snapshots/*/training.json")]
     assert all(verdict["settings"]["rows"] == 6000 for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "each"), [(1000, 64, 1), (100_000, 64, 3), (64, 64, 2), (777, 100, 4), (50, 64, 2), (999, 64, 0)]
+)
+def test_snapshots_are_as_many_as_are_counted(rows: int, batch: int, each: int) -> None:
+    ends = [min(start + batch, rows) for start in range(0, rows, batch)]
+    due = sum(snapshot_due(start, stop, each, batch) for start, stop in zip([0, *ends], ends, strict=False))
+    assert most_snapshots(rows, each, batch) == due

@@ -160,7 +160,8 @@ def test_new_dictionaries_are_added_to_finished_ones(tmp_path: Path) -> None:
         ([], "train.dictionaries: none is asked for; add a table [[train.dictionaries]]"),
         (
             [{**TOPK, "hooks": "blocks.0.hook_resid_pst"}],
-            f"train.dictionaries.0.hooks: no harvested hook blocks.0.hook_resid_pst; did you mean {HOOK}?",
+            "train.dictionaries.0.hooks: no hook blocks.0.hook_resid_pst among those of harvest.hooks; did you mean "
+            f"{HOOK}?",
         ),
         ([TOPK, {**TOPK, "n_latents": [32, 48]}], f"train.dictionaries.1: {HOOK}/topk-48-k3-seed0 is asked for twice"),
     ],
