@@ -53,17 +53,18 @@ class Inputs(NamedTuple):
     tokenizer: Path  # a folder
     text: str
     divide: int  # n_latents by this at least
+    hooks: int | None  # the first so many; None for all
     sizes: int | None  # of each grid, the first so many of n_latents; None for all
 
 
-FULL = Inputs({}, SHARED / "gpt2-tokenizer", f"{SHARED}/text/*.txt", 1, None)
+FULL = Inputs({}, SHARED / "gpt2-tokenizer", f"{SHARED}/text/*.txt", 1, None, None)
 
 
 def quick_inputs(folder: Path) -> Inputs:
     """Take a narrow model, the embedded tokenizer and this project's docs as text."""
     pages = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))]
     (folder / "docs.txt").write_text("\n".join(pages), encoding="utf-8")
-    return Inputs(NARROW, ROOT / "data" / "tiny_gpt2", f"{folder}/docs.txt", 16, 2)
+    return Inputs(NARROW, ROOT / "data" / "tiny_gpt2", f"{folder}/docs.txt", 16, 1, 2)
 
 
 def save_model(folder: Path, inputs: Inputs) -> None:
@@ -82,6 +83,7 @@ def few(name: str, model: Path, folder: Path, inputs: Inputs) -> Path:
         config[section] |= keys
     config |= {"run": str(folder / name), "model": {"name": str(model), "device": "cpu"}}
     config["text"]["source"] = f"files:{inputs.text}"
+    config["harvest"]["hooks"] = config["harvest"]["hooks"][: inputs.hooks]
     for grid in config["train"]["dictionaries"]:
         grid["n_latents"] = [n // max(SMALLER[name], inputs.divide) for n in grid["n_latents"][: inputs.sizes]]
     path = folder / f"{name}.toml"
