@@ -20,9 +20,9 @@ def compare_across(
     known: Mapping[tuple[str, str], dict[str, Any]],
     folder: Path,
 ) -> list[dict[str, Any]]:
-    """Compare counterparts of every two runs that can be compared, both ways, taking over what `known` holds.
+    """Compare counterparts of every two comparable runs, both ways; reuse the comparisons in `known`.
 
-    `folder` is that of the report.
+    `folder` is the report's folder.
     """
     loaded = OpenedDictionaries({run.prefix + path: run.run.path / path for run in runs for path in _paths(run)})
     latents = {

@@ -1,4 +1,4 @@
-"""Runs that are compared: what each says of its dictionaries, which can be compared, and which with which."""
+"""Decide which runs can be compared, and pair their dictionaries."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,23 +11,23 @@ from winnow.runtime.run import Run
 
 
 class MeasuredRun(NamedTuple):
-    """One run: its name in the comparison, its configuration, and what its own report says."""
+    """One run: its name in the comparison, its configuration, and its own metrics."""
 
-    name: str  # as it was given
+    name: str  # as the user gave it
     config: Experiment
-    prefix: str  # from the configured run to this one: "" or "../b/"
+    prefix: str  # path from the configured run to this one: "" or "../b/"
     metrics: dict[str, Any]
-    evaluated: dict[str, Any]  # what its dictionaries were evaluated on
+    evaluated: dict[str, Any]  # identifies the evaluation rows, see `inputs.evaluated`
 
     def renamed(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the dictionaries of an entry by their paths as seen from the configured run."""
+        """Rewrite an entry's paths relative to the configured run."""
         paths = {key: self.prefix + entry[key] for key in ("path", "from", "to") if key in entry}
-        if "features_csv" in entry:  # relative to a report, which lies in a folder of the run
+        if "features_csv" in entry:  # relative to a report, which is in a folder of the run
             paths["features_csv"] = f"../{self.prefix}report/{entry['features_csv']}"
         return {**entry, **paths, **({"paths": [self.prefix + p for p in entry["paths"]]} if "paths" in entry else {})}
 
     def dictionaries(self) -> list[dict[str, Any]]:
-        """Give the entries of its dictionaries, with the run as one of their options."""
+        """Return its dictionaries' entries, with the run as one of their options."""
         entries = map(self.renamed, self.metrics["dictionaries"])
         return [{**entry, "options": {**entry["options"], "run": self.name}} for entry in entries]
 
@@ -36,13 +36,13 @@ class MeasuredRun(NamedTuple):
         return Run(Path(self.config.run))
 
     def inputs(self) -> dict[str, str]:
-        """Name all that its dictionaries' measurements follow from: path -> hashes."""
+        """Return the hashes of all inputs of its dictionaries' measurements, by path."""
         made = self.metrics["inputs"]
         return {self.prefix + path: f"{made['evaluation']}:{digest}" for path, digest in made["dictionaries"].items()}
 
 
 def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
-    """Say in what two runs differ so that their dictionaries cannot be compared; None where they can."""
+    """Return the reason why two runs cannot be compared; None if they can."""
     for name, value in run.evaluated.items():
         if other.evaluated.get(name) != value:
             return f"{name} differs from that of {other.name}"
@@ -53,10 +53,10 @@ def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
 def counterparts(
     entries: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pair each dictionary of either run with the one of the other that is most like it, at the same hook.
+    """Pair each dictionary of either run with the most similar one of the other run, at the same hook.
 
-    Most alike is what is nearest in size, then of the same architecture, then of the same options (the run not
-    counted), then nearest in L0, then of the same seed. A pair that is found from both sides is there once.
+    The most similar is nearest in size, then has the same architecture, then the same options (except the run), then
+    is nearest in L0, then has the same seed. A pair found from both sides is listed once.
     """
     found = {}
     for here, there, turned in ((entries, others, False), (others, entries, True)):
