@@ -1,6 +1,6 @@
-"""What a report depends on, as hashes: enough to know what is up to date, without opening a model or a tensor.
+"""Hash the inputs of a report, to tell whether it is up to date without opening a model or a tensor.
 
-Nothing here imports torch: a stage that has nothing to do says so at once.
+This module does not import torch, so a stage with nothing to do ends at once.
 """
 
 import hashlib
@@ -14,11 +14,11 @@ from winnow.positions import position_policy
 from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens
 
-ANALYSIS = 8  # raise it when a metric's definition changes: what was measured before is measured again
+ANALYSIS = 8  # raise it when a metric's definition changes: all metrics are then measured again
 
 
 class Inputs(NamedTuple):
-    """Hashes of everything that `metrics.json` follows from.
+    """Hashes of everything on which `metrics.json` depends.
 
     `evaluation`: held-out tokens, model and kept positions. `harvest`: the activations described.
     `dictionaries`: path below the run -> hash of its files.
@@ -32,8 +32,8 @@ class Inputs(NamedTuple):
     def of(cls, config: Experiment, tokens: TokenFile | None) -> "Inputs":
         """Hash the inputs of a run's analysis.
 
-        Raises `UserError` where the activations or finished dictionaries are missing, or where the activations
-        were made from other tokens, another model or other positions.
+        Raises `UserError` if the activations or finished dictionaries are missing, or if the activations were made
+        from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
         manifest = harvest_manifest(run)
@@ -60,12 +60,12 @@ class Inputs(NamedTuple):
 
 
 def run_tokens(config: Experiment) -> TokenFile | None:
-    """Open the tokens of a run; toy data have none."""
+    """Open the tokens of a run; None for toy data."""
     return None if config.toy is not None else open_tokens(Run(Path(config.run)).tokens)
 
 
 def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
-    """Name what two runs must share for their dictionaries to be compared: the same rows of the same model."""
+    """Return the values that must be equal in two runs to compare their dictionaries: same rows, same model."""
     manifest, policy = harvest_manifest(Run(Path(config.run))), position_policy(config)
     if tokens is None:
         evaluation_rows = config.analyze.evaluation_sequences
@@ -81,7 +81,7 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
 
 
 def harvest_manifest(run: Run) -> dict[str, Any]:
-    """Read the manifest that the harvest left, or say that there was none."""
+    """Read the harvest's manifest. Raises `UserError` if there is none."""
     path = run.activations / "manifest.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +97,7 @@ def finished_dictionaries(run: Run) -> list[Path]:
 
 
 def read_metrics(path: Path) -> dict[str, Any] | None:
-    """Read an earlier `metrics.json`; None where there is none, or one that this version does not build on."""
+    """Read an earlier `metrics.json`; None if there is none, or if this version cannot reuse it."""
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def read_metrics(path: Path) -> dict[str, Any] | None:
 
 
 def _hash_folder(folder: Path) -> str:
-    """Hash a dictionary's configuration, provenance and curve; of the weights, which those describe, the size."""
+    """Hash a dictionary's configuration, provenance and curve, and the size of its weights, which those describe."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl")):
         digest.update(path.name.encode() + path.read_bytes())
