@@ -45,21 +45,21 @@ def candidates(
     a: Dictionary, b: Dictionary, alive: tuple[Bool[Tensor, " n_a_all"], Bool[Tensor, " n_b_all"]], k: int = CANDIDATES
 ) -> Candidates:
     """Find each alive feature's `k` nearest in the other dictionary, by decoder cosine, for both dictionaries."""
-    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    left, right = a.W_dec.detach()[mine], b.W_dec.detach()[theirs]
-    forth, back = nearest_cosines(left, right, k), nearest_cosines(right, left, k)
-    pairs = torch.cat([_pairs(forth.indices), _pairs(back.indices).flip(1)])
-    cosines = torch.cat([forth.values.flatten(), back.values.flatten()])
-    keys, place = (pairs[:, 0] * max(len(theirs), 1) + pairs[:, 1]).unique(return_inverse=True)
+    alive_a, alive_b = (mask.nonzero()[:, 0] for mask in alive)
+    left, right = a.W_dec.detach()[alive_a], b.W_dec.detach()[alive_b]
+    a_to_b, b_to_a = nearest_cosines(left, right, k), nearest_cosines(right, left, k)
+    pairs = torch.cat([_pairs(a_to_b.indices), _pairs(b_to_a.indices).flip(1)])
+    cosines = torch.cat([a_to_b.values.flatten(), b_to_a.values.flatten()])
+    keys, place = (pairs[:, 0] * max(len(alive_b), 1) + pairs[:, 1]).unique(return_inverse=True)
     first = torch.zeros(len(keys), dtype=torch.int64)
     first[place] = torch.arange(len(pairs))
-    pairs, of_a, of_b = pairs[first], forth.indices.shape[1], back.indices.shape[1]
+    pairs, of_a, of_b = pairs[first], a_to_b.indices.shape[1], b_to_a.indices.shape[1]
     return Candidates(
-        mine[pairs[:, 0]],
-        theirs[pairs[:, 1]],
+        alive_a[pairs[:, 0]],
+        alive_b[pairs[:, 1]],
         cosines[first],
-        place[: len(mine) * of_a : max(of_a, 1)],
-        place[len(mine) * of_a :: max(of_b, 1)],
+        place[: len(alive_a) * of_a : max(of_a, 1)],
+        place[len(alive_a) * of_a :: max(of_b, 1)],
     )
 
 

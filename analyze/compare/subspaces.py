@@ -54,9 +54,9 @@ def _angles_between(p: Tensor, q: Tensor) -> Tensor:
     if len(p) > len(q):
         p, q = q, p
     joint = p @ q.T
-    beside = p - joint @ q
+    remainder = p - joint @ q
     # eigenvalues of the squares: for two subspaces of 1500 dimensions 0.06 s, where singular values take 1.35
-    cosines, sines = (torch.linalg.eigvalsh(x @ x.T).clamp(0, 1).sqrt() for x in (joint, beside))  # rising
+    cosines, sines = (torch.linalg.eigvalsh(x @ x.T).clamp(0, 1).sqrt() for x in (joint, remainder))  # rising
     cosines = cosines.flip(0)
     return torch.where(cosines.square() > 0.5, sines.asin(), cosines.acos())
 
@@ -96,16 +96,16 @@ def subspaces(
 
     Symmetric in `a` and `b`. Empty if fewer than three pairs correlate.
     """
-    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    if not len(mine) or not len(theirs):
+    alive_a, alive_b = (mask.nonzero()[:, 0] for mask in alive)
+    if not len(alive_a) or not len(alive_b):
         return {}
-    rows = rows[: max(64, CELLS // max(len(mine), len(theirs)))]
-    matched = match(_values(a, mine, rows), _values(b, theirs, rows))
+    rows = rows[: max(64, CELLS // max(len(alive_a), len(alive_b)))]
+    matched = match(_values(a, alive_a, rows), _values(b, alive_b, rows))
     pairs = np.nonzero((matched.cosines >= CORRELATED) & (matched.a >= 0) & (matched.b >= 0))[0]
     if len(pairs) < 3:
         return {}
     i, j = torch.from_numpy(matched.a[pairs]), torch.from_numpy(matched.b[pairs])
-    x, y = unit(a.W_dec.detach()[mine[i]]), unit(b.W_dec.detach()[theirs[j]])
+    x, y = unit(a.W_dec.detach()[alive_a[i]]), unit(b.W_dec.detach()[alive_b[j]])
     generator = torch.Generator().manual_seed(seed)
     return {
         "pairs": len(pairs),

@@ -85,11 +85,11 @@ def agreement_by_rows(stages: Stages, small: Dictionary, large: Dictionary) -> d
     if len(rows) < 2:
         return None
     scores = [_both_ways(stages.living(own[seen]), stages.living(other[seen])) for seen in rows]
-    return {"rows": rows, "mmcs_corrected": [forth for forth, _ in scores], "back": [back for _, back in scores]}
+    return {"rows": rows, "mmcs_corrected": [a_to_b for a_to_b, _ in scores], "back": [b_to_a for _, b_to_a in scores]}
 
 
 def _both_ways(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
     if not len(a) or not len(b):
         return None, None
-    forth, back = (cosines.double().mean().item() for cosines in max_cosines(a, b))
-    return Chance(a.shape[1], len(b)).corrected(forth), Chance(a.shape[1], len(a)).corrected(back)
+    a_to_b, b_to_a = (cosines.double().mean().item() for cosines in max_cosines(a, b))
+    return Chance(a.shape[1], len(b)).corrected(a_to_b), Chance(a.shape[1], len(a)).corrected(b_to_a)

@@ -105,10 +105,10 @@ def _grid(group: Sequence[Entry], scores: Mapping[tuple[str, str], Entry]) -> di
         "recovered": of_truth("recovered"),
         "features": np.array(sizes)[:, None] / of_truth("size_ratio"),
     }
-    said = verdict(found, truth)
+    judged = verdict(found, truth)
     return {
         **found,
         "stickiness": {"deprecated": True, **sticky},
-        "truth": None if said is None else {key: values for key, values in truth.items() if key != "features"},
-        "verdict": said,
+        "truth": None if judged is None else {key: values for key, values in truth.items() if key != "features"},
+        "verdict": judged,
     }

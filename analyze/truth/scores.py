@@ -66,14 +66,14 @@ def against_truth(
 def of_directions(truth: Float[Tensor, "feature d_model"], learned: Float[Tensor, "latent d_model"]) -> dict[str, Any]:
     """Compare true and learned directions both ways, with chance levels; NaN if there are no learned directions."""
     features, d = truth.shape
-    forth = nearest_cosines(truth, learned, 1).values.flatten().double().numpy()
-    back = nearest_cosines(learned, truth, 1).values.flatten().double().numpy()
+    to_learned = nearest_cosines(truth, learned, 1).values.flatten().double().numpy()
+    to_true = nearest_cosines(learned, truth, 1).values.flatten().double().numpy()
     return {
-        **_mmcs(forth, Chance(d, len(learned))),
-        "learned": _mmcs(back, Chance(d, features)),
+        **_mmcs(to_learned, Chance(d, len(learned))),
+        "learned": _mmcs(to_true, Chance(d, features)),
         "matched_mean": match(truth, learned).mean,
-        "recovered": recovered(forth),
-        "recovery": recovery_curve(forth) if len(forth) else None,
+        "recovered": recovered(to_learned),
+        "recovery": recovery_curve(to_learned) if len(to_learned) else None,
     }
 
 

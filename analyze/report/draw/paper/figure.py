@@ -111,11 +111,11 @@ def _draw(
             below += below_heat_map(panel)
         case FamilyTree():
             draw_tree(ax, panel)
-    beside = 0.3 + y_labels(ax) if not isinstance(panel, FamilyTree) else 0.1
-    size = COLUMN - beside - RIGHT, height - below
-    ax.set_position(((left + beside) / width, (bottom + below) / whole, size[0] / width, size[1] / whole))
+    left_margin = 0.3 + y_labels(ax) if not isinstance(panel, FamilyTree) else 0.1
+    size = COLUMN - left_margin - RIGHT, height - below
+    ax.set_position(((left + left_margin) / width, (bottom + below) / whole, size[0] / width, size[1] / whole))
     ax.xaxis.set_label_coords(0.5, (0.2 - below) / size[1])
-    ax.yaxis.set_label_coords((0.14 - beside) / size[0], 0.5)
+    ax.yaxis.set_label_coords((0.14 - left_margin) / size[0], 0.5)
 
 
 def _legend(chart: Chart, width: float) -> tuple[list[Any], int]:
