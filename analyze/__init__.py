@@ -1,1 +1,1 @@
-"""Dictionaries and shards to metrics and a report."""
+"""Turn dictionaries and shards into metrics and a report."""

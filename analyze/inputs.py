@@ -1,6 +1,6 @@
-"""What a report depends on, as hashes: enough to know what is up to date, without opening a model or a tensor.
+"""Hash the inputs of a report, to tell whether it is up to date without opening a model or a tensor.
 
-Nothing here imports torch: a stage that has nothing to do says so at once.
+This module does not import torch, so a stage with nothing to do ends at once.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ from winnow.shards.fingerprint import made_with
 from winnow.shards.manifest import read_manifest
 from winnow.tokens import TokenFile, open_tokens
 
-ANALYSIS = 8  # raise it when a metric's definition changes: what was measured before is measured again
+ANALYSIS = 8  # raise it when a metric's definition changes: all metrics are then measured again
 
 
 class Inputs(NamedTuple):
-    """Hashes of everything that `metrics.json` follows from.
+    """Hashes of everything on which `metrics.json` depends.
 
     `evaluation`: held-out tokens, model and kept positions. `harvest`: the activations described.
     `dictionaries`: path below the run -> hash of its files.
@@ -34,8 +34,8 @@ class Inputs(NamedTuple):
     def of(cls, config: Experiment, tokens: TokenFile | None) -> "Inputs":
         """Hash the inputs of a run's analysis.
 
-        Raises `UserError` where the activations or finished dictionaries are missing, or where the activations
-        were made from other tokens, another model or other positions.
+        Raises `UserError` if the activations or finished dictionaries are missing, or if the activations were made
+        from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
         manifest = read_manifest(run.activations).written
@@ -62,7 +62,7 @@ class Inputs(NamedTuple):
 
 
 def run_tokens(config: Experiment) -> TokenFile | None:
-    """Open the tokens of a run; toy data have none."""
+    """Open the tokens of a run; None for toy data."""
     return None if config.toy is not None else open_tokens(Run(Path(config.run)).tokens)
 
 
@@ -87,7 +87,7 @@ def finished_dictionaries(run: Run) -> list[Path]:
 
 
 def _hash_folder(folder: Path) -> str:
-    """Hash a dictionary's configuration, provenance and curve; of the weights, which those describe, the size."""
+    """Hash a dictionary's configuration, provenance and curve, and the size of its weights, which those describe."""
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl")):
         digest.update(path.name.encode() + path.read_bytes())

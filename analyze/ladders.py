@@ -1,6 +1,6 @@
-"""Group the dictionaries of a run by what they share: a ladder is those that differ only in their size.
+"""Group the dictionaries of a run by their settings. Those that differ only in size form a ladder.
 
-    kind_of(entry, but=("seed", "rows"))      # equal for two entries that differ in nothing but these fields
+    kind_of(entry, but=("seed", "rows"))      # equal for two entries that differ only in these fields
 
 Sizes are compared within a ladder: same hook, architecture, options, sparsity and seed.
 """
@@ -19,11 +19,11 @@ ACROSS = "Between different settings"
 R = TypeVar("R", bound=Record)
 
 
-TRAINING = ("learning_rate", "rows")  # fields that say how a dictionary was trained, not what it is
+TRAINING = ("learning_rate", "rows")  # fields about a dictionary's training, not about what it is
 
 
 class Kind(NamedTuple):
-    """What a dictionary is; None in the fields that may differ."""
+    """The settings that identify a dictionary; fields that may differ are None."""
 
     hook: str | None
     architecture: str | None
@@ -36,9 +36,9 @@ class Kind(NamedTuple):
 
 
 def kind_of(entry: Mapping[str, Any], but: Collection[str]) -> Kind:
-    """Return what a dictionary, a group or a grid of `metrics.json` is, but for the named fields.
+    """Return the kind of a dictionary, a group or a grid of `metrics.json`, without the named fields.
 
-    Entries are of one kind where this is equal. `but` may also name a single option: "run", "initialisation".
+    Entries with equal results are of one kind. `but` may also name a single option: "run", "initialisation".
     """
     values: dict[str, Any] = {
         field: entry[field] if field in entry and field not in but else None for field in Kind._fields
@@ -50,7 +50,7 @@ def kind_of(entry: Mapping[str, Any], but: Collection[str]) -> Kind:
 
 
 def group_by_kind(entries: Iterable[Entry], but: Collection[str]) -> list[list[Entry]]:
-    """Gather the entries of each kind; kinds and entries keep their order."""
+    """Group the entries by kind; kinds and entries keep their order."""
     found: dict[Kind, list[Entry]] = {}
     for entry in entries:
         found.setdefault(kind_of(entry, but), []).append(entry)
@@ -60,7 +60,7 @@ def group_by_kind(entries: Iterable[Entry], but: Collection[str]) -> list[list[E
 def neighbouring_sizes(entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
     """Pair each dictionary with the next larger one of the same hook, architecture, options, sparsity and seed.
 
-    `entries` are those of `metrics.json`.
+    `entries` come from `metrics.json`.
     """
     return _neighbours(entries, "n_latents")
 
@@ -74,7 +74,7 @@ def _neighbours(entries: Sequence[Entry], field: str) -> list[tuple[Entry, Entry
     """Pair entries that follow one another in `field` and are of one kind in all else."""
     found = []
     for alike in group_by_kind((e for e in entries if e[field] is not None), but=(field, *TRAINING)):
-        # a learning rate may go with the size; it only separates where it is all that does
+        # the learning rate may depend on the size; it separates entries only if nothing else does
         separates = len({entry[field] for entry in alike}) < len(alike)
         for group in group_by_kind(alike, but=(field, "rows")) if separates else [alike]:
             found += pairwise(sorted(group, key=lambda entry: entry[field]))
@@ -88,7 +88,7 @@ def _hashable(value: Any) -> Hashable:
 
 
 class Ladder(NamedTuple):
-    """What the dictionaries of one ladder have in common; sorts and prints sensibly."""
+    """The settings that the dictionaries of one ladder share; sorts and prints sensibly."""
 
     hook: str
     architecture: str
@@ -98,12 +98,12 @@ class Ladder(NamedTuple):
 
     @property
     def settings(self) -> str:
-        """Name what was set as the configuration does: `topk · k 32 · seed 0`."""
+        """Format the settings with the configuration's names: `topk · k 32 · seed 0`."""
         return f"{self.kind} · seed {self.seed}"
 
     @property
     def kind(self) -> str:
-        """Name all of it but the seed: `topk · k 32`."""
+        """Format the settings without the seed: `topk · k 32`."""
         sparsity = [f"{key} {value:g}" for key, value in self.sparsity]
         options = [f"{key} {value}" for key, value in self.options]
         return " · ".join([self.architecture, *options, *sparsity])
@@ -114,7 +114,7 @@ class Ladder(NamedTuple):
 
 
 def ladder_of(entry: Mapping[str, Any]) -> Ladder:
-    """Return the ladder of a dictionary, a group or a grid; one without a seed counts as of seed 0."""
+    """Return the ladder of a dictionary, a group or a grid; an entry without a seed counts as seed 0."""
     kind = kind_of(entry, but=("n_latents", *TRAINING))
     options = tuple((key, str(entry["options"][key])) for key, _ in kind.options)
     return Ladder(entry["hook"], entry["architecture"], kind.sparsity, kind.seed or 0, options)
@@ -123,7 +123,7 @@ def ladder_of(entry: Mapping[str, Any]) -> Ladder:
 def with_telling_options(metrics: Metrics) -> Metrics:
     """Return the metrics without the options that all dictionaries of an architecture share: names stay short.
 
-    Activations of several runs are named after their runs.
+    If the activations come from several runs, their hooks' names include the run.
     """
     values: dict[tuple[str, str], set[str]] = {}
     dictionaries = metrics.dictionaries or []
@@ -152,7 +152,7 @@ def _of_run(hook: Activations) -> Activations:
 
 
 def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:
-    """Sort the dictionaries into ladders, each from the smallest to the largest; hooks keep their order."""
+    """Group the dictionaries into ladders, each from the smallest to the largest; hooks keep their order."""
     dictionaries = metrics.get("dictionaries") or []
     hooks = {hook: i for i, hook in enumerate(dict.fromkeys(d["hook"] for d in dictionaries))}
     found: dict[Ladder, list[Mapping[str, Any]]] = {}
@@ -164,13 +164,13 @@ def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]
 def ladders_of(
     metrics: Mapping[str, Any], has: Callable[[Mapping[str, Any]], object]
 ) -> dict[str, list[Mapping[str, Any]]]:
-    """Sort the dictionaries for which `has` holds by the label of their ladder; ladders without any are left out."""
+    """Group the dictionaries for which `has` is true by their ladder's label; empty ladders are left out."""
     chosen = {ladder.label: [d for d in found if has(d)] for ladder, found in ladders(metrics).items()}
     return {label: found for label, found in chosen.items() if found}
 
 
 class Pair(NamedTuple):
-    """A comparison of two dictionaries: how well the latents of `source` are present in `target`."""
+    """A comparison of two dictionaries: how well `target` contains the latents of `source`."""
 
     scores: Mapping[str, Any]
     source: Mapping[str, Any]
@@ -178,7 +178,7 @@ class Pair(NamedTuple):
 
     @property
     def ends(self) -> tuple[str, str]:
-        """Name both ends by their size, and by more where they differ in more."""
+        """Name both ends by their size, and by other settings in which they differ."""
         if ladder_of(self.source) == ladder_of(self.target):
             return count(self.source["n_latents"]), count(self.target["n_latents"])
         return full_name(self.source), full_name(self.target)
@@ -201,13 +201,13 @@ def full_name(dictionary: Mapping[str, Any]) -> str:
 
 
 def pairs_of(metrics: Mapping[str, Any], key: str = "pairs") -> list[Pair]:
-    """Return the comparisons under a key, each with the dictionaries that it compares."""
+    """Return the comparisons under a key, each with its two dictionaries."""
     by_path = {dictionary["path"]: dictionary for dictionary in metrics.get("dictionaries") or []}
     return [Pair(scores, by_path[scores["from"]], by_path[scores["to"]]) for scores in metrics.get(key) or []]
 
 
 def pairs_by_ladder(metrics: Mapping[str, Any]) -> dict[str, list[Pair]]:
-    """Sort the comparisons by the label of the ladder that both ends stand on, in the ladders' order."""
+    """Group the comparisons by their ladder's label, in the ladders' order; `ACROSS` is for those between ladders."""
     pairs = pairs_of(metrics)
     found: dict[str, list[Pair]] = {ladder.label: [] for ladder in ladders(metrics)} | {ACROSS: []}
     for pair in sorted(pairs, key=_order):

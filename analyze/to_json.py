@@ -1,4 +1,4 @@
-"""Turn measured values into what JSON can hold: no NaN, no infinity, no more digits than mean something."""
+"""Convert measured values to JSON: no NaN, no infinity, and only significant digits."""
 
 import math
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ DIGITS = 7
 
 
 def to_json(value: Any) -> Any:
-    """Convert arrays, tensors and numbers, however deeply nested; a number that is not finite becomes None."""
+    """Convert arrays, tensors and numbers at any depth; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy's and torch's, scalars included
+    if hasattr(value, "tolist"):  # numpy's and torch's arrays and scalars
         return to_json(value.tolist())
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None

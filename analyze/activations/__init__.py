@@ -1,1 +1,1 @@
-"""How the activations themselves are distributed."""
+"""Describe how the activations themselves are distributed."""

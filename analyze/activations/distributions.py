@@ -1,9 +1,9 @@
-"""What a hook's activations look like, from the statistics that the harvest accumulated.
+"""Describe the distribution of a hook's activations, from the statistics that the harvest accumulated.
 
     describe(hook, store.statistics(hook))
 
-Values are compared in units of the hook's standard deviation sigma: the square root of the variance averaged
-over its dimensions, so that hooks of different scale lie on one axis.
+Values are in units of the hook's standard deviation sigma, the square root of the variance averaged over its
+dimensions, so that hooks of different scale share one axis.
 """
 
 from typing import Any
@@ -15,12 +15,12 @@ from winnow.shards.statistics import MAGNITUDES, HookStatistics, bin_edges
 from winnow.toy.truth import HOOK
 
 SMALL = 1e-3  # a value below this share of its dimension's standard deviation counts as small
-FINEST = 0.02  # bins of the histogram that would be narrower than this many sigma are joined
-OUTLIER = 10  # times the median over dimensions
+FINEST = 0.02  # histogram bins narrower than this many sigma are joined
+OUTLIER = 10  # multiple of the median over dimensions
 
 
 def kind_of(hook: str) -> str:
-    """Name the part of the model that a hook shows: residual, mlp or other; or toy, of toy data."""
+    """Name the part of the model that a hook reads: residual, mlp or other; toy for toy data."""
     if hook == HOOK:
         return "toy"
     if "resid" in hook:
@@ -29,7 +29,7 @@ def kind_of(hook: str) -> str:
 
 
 def describe(hook: str, statistics: HookStatistics) -> dict[str, Any]:
-    """Gather what is known of one hook under the names of `metrics.json`."""
+    """Describe one hook, named as in `metrics.json`."""
     return {
         "hook": hook,
         "kind": kind_of(hook),
@@ -52,7 +52,7 @@ def describe(hook: str, statistics: HookStatistics) -> dict[str, Any]:
 def share_of_small(statistics: HookStatistics) -> float:
     """Compute the share of values with |x| < 0.001 of their dimension's standard deviation, zeros included.
 
-    Within the bin that the limit falls into, values are taken to be spread evenly.
+    Values are assumed to be uniform within the bin that contains the limit.
     """
     edges = bin_edges()
     limits = SMALL * np.sqrt(statistics.variance)
@@ -60,7 +60,7 @@ def share_of_small(statistics: HookStatistics) -> float:
     counts = [
         np.interp(limit, edges, row) - np.interp(-limit, edges, row) for limit, row in zip(limits, below, strict=True)
     ]
-    # zero's own bin is all within the limit, however narrow that is
+    # zero's own bin always counts in full, however small the limit
     narrow = limits < edges[MAGNITUDES + 1]
     exact = np.where(narrow, statistics.histogram[:, MAGNITUDES], counts)
     return float(exact.sum() / statistics.histogram.sum())
@@ -69,7 +69,7 @@ def share_of_small(statistics: HookStatistics) -> float:
 def histogram(statistics: HookStatistics) -> dict[str, NDArray]:
     """Compute the density of all values over all dimensions, in units of sigma.
 
-    The bins are those of the statistics (four an octave), joined around zero where they are needlessly fine.
+    The bins are those of the statistics (four per octave), joined around zero where they are too fine.
     """
     sigma = np.sqrt(statistics.variance.mean())
     counts = statistics.histogram.sum(0)
@@ -77,14 +77,14 @@ def histogram(statistics: HookStatistics) -> dict[str, NDArray]:
     counts = counts[used[0] : used[-1] + 1]
     edges = bin_edges()[used[0] : used[-1] + 2] / (sigma if sigma > 0 else 1)
     wide = np.diff(edges) >= FINEST
-    keep = np.concatenate([[True], wide[1:] | wide[:-1], [True]])  # an edge stays where a wide bin begins or ends
+    keep = np.concatenate([[True], wide[1:] | wide[:-1], [True]])  # keep an edge where a wide bin begins or ends
     starts = np.nonzero(keep)[0]
     joined = np.add.reduceat(counts, starts[:-1])
     return {"edges": edges[starts], "density": joined / (counts.sum() * np.diff(edges[starts]))}
 
 
 def norms(statistics: HookStatistics) -> dict[str, NDArray]:
-    """Count rows by their Euclidean norm, over the range that occurs."""
+    """Compute the histogram of the rows' Euclidean norms, over the range that occurs."""
     edges = bin_edges()[MAGNITUDES + 1 :]
     used = np.nonzero(statistics.norm_histogram)[0]
     part = slice(used[0], used[-1] + 1)
@@ -92,13 +92,13 @@ def norms(statistics: HookStatistics) -> dict[str, NDArray]:
 
 
 def position_norms(statistics: HookStatistics) -> list[float | None]:
-    """Compute the mean norm at each position of a sequence, None where no row was kept."""
+    """Compute the mean norm at each position of a sequence, None where no row is kept."""
     pairs = zip(statistics.norm_sum, statistics.position_rows, strict=True)
     return [float(total / rows) if rows else None for total, rows in pairs]
 
 
 def outlier_dimensions(statistics: HookStatistics) -> list[int]:
-    """List the dimensions whose |mean| or kurtosis (3 for a normal law) is above ten times the median."""
+    """List the dimensions whose |mean| or kurtosis (3 for a normal distribution) is above ten times the median."""
     mean = np.abs(statistics.mean)
     kurtosis = statistics.excess_kurtosis + 3
     outliers = (mean > OUTLIER * np.median(mean)) | (kurtosis > OUTLIER * np.median(kurtosis))

@@ -1,7 +1,8 @@
-"""Which law describes the values of a hook best: normal, Laplace, Student-t or generalised normal.
+"""Find the distribution that fits a hook's values best: normal, Laplace, Student-t or generalised normal.
 
-Each dimension is standardised, values of all dimensions are pooled, every law is fitted by maximum likelihood to
-one half of a sample and judged by the mean log-likelihood of the other half: more parameters buy nothing there.
+Each dimension is standardised and the values of all dimensions are pooled. Each distribution is fitted by maximum
+likelihood to one half of a sample and judged by the mean log-likelihood of the other half, so that extra parameters
+give no advantage.
 """
 
 from typing import Any
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 VALUES = 8_000  # in each half
-EDGES = np.linspace(-8, 8, 65)  # of the histogram of the values on which laws are judged
+EDGES = np.linspace(-8, 8, 65)  # of the histogram of the held-out values
 LAWS = {"normal": stats.norm, "laplace": stats.laplace, "student_t": stats.t, "generalised_normal": stats.gennorm}
 
 
 def fit_laws(values: NDArray[np.float64], random: np.random.Generator) -> dict[str, Any]:
-    """Fit every law to `values` [row, d]: mean log-likelihood in nats per value on held-out ones, and the best.
+    """Fit every law to `values` [row, d]: held-out mean log-likelihood in nats per value, and the best law.
 
-    `histogram` is the density of the held-out values, as a share of all of them, up to 8 standard deviations from zero.
+    `histogram` is the density of the held-out values up to 8 standard deviations from zero, as a share of all of them.
     """
     spread = values.std(0)
     kept = values[:, spread > 0]

@@ -1,4 +1,4 @@
-"""How activations fill their space: the covariance's spectrum, and whether the basis they come in is special."""
+"""Measure how activations fill their space: the covariance's spectrum, and whether their basis is privileged."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ROTATED = 256  # directions of the random rotation along which kurtosis is measured
+ROTATED = 256  # directions of the random rotation whose kurtosis is measured
 
 
 def covariance(rows: Float[Tensor, "row d"]) -> Float[Tensor, "d d"]:
@@ -17,7 +17,7 @@ def covariance(rows: Float[Tensor, "row d"]) -> Float[Tensor, "d d"]:
 def spectrum(matrix: Float[Tensor, "d d"]) -> dict[str, Any]:
     """Compute the eigenvalues as shares of the variance, falling, and the participation ratio (sum l)^2 / sum l^2.
 
-    The ratio is the number of equally filled dimensions that would be as spread out: d for a sphere, 1 for a line.
+    The ratio is an effective number of dimensions: d for a sphere, 1 for a line.
     """
     values = torch.linalg.eigvalsh(matrix.double()).clamp_min(0).flip(0)
     total = values.sum()
@@ -28,10 +28,10 @@ def spectrum(matrix: Float[Tensor, "d d"]) -> dict[str, Any]:
 
 
 def privileged_basis(rows: Float[Tensor, "row d"], generator: torch.Generator) -> dict[str, float]:
-    """Compare the mean excess kurtosis along the basis with that along a random rotation.
+    """Compare the mean excess kurtosis along the basis with the mean along a random rotation.
 
-    Data without a preferred basis look the same along both. Along neurons with a nonlinearity they are heavier-tailed.
-    Dimensions are centred, not scaled, in both.
+    Data without a privileged basis give the same along both; neurons with a nonlinearity are heavier-tailed along the
+    basis. Dimensions are centred, not scaled, in both.
     """
     rows = rows.double()
     d = rows.shape[1]
@@ -43,7 +43,7 @@ def privileged_basis(rows: Float[Tensor, "row d"], generator: torch.Generator) -
 
 
 def excess_kurtosis(rows: Float[Tensor, "row d"]) -> Float[Tensor, " d"]:
-    """Compute the fourth standardised moment less 3 of each dimension; NaN where it is constant."""
+    """Compute each dimension's fourth standardised moment minus 3; NaN if the dimension is constant."""
     centred = rows - rows.mean(0)
     square = centred.square()
     return square.square().mean(0) / square.mean(0).square() - 3

@@ -1,8 +1,8 @@
-"""What toy data assume of features, and whether these codes agree: sparsity, decay, independence, magnitudes.
+"""Test whether codes agree with what toy data assume of features: sparsity, decay, independence, magnitudes.
 
-Toy data (Sharkey et al. 2022; winnow/toy) draw every feature as sparse, firing at a rate that falls geometrically from
-feature to feature, independently of others unless told otherwise, with a magnitude that is uniform from 0 to its most.
-Codes [row, unit] >= 0 are what stands in for features: a dictionary's latents, or the positive part of neurons.
+Features of toy data (Sharkey et al. 2022; winnow/toy) are sparse. Their firing rates fall geometrically from feature
+to feature, they fire independently unless configured otherwise, and their magnitudes are uniform from 0 to a maximum.
+Codes [row, unit] >= 0 stand in for features: a dictionary's latents, or the positive part of neurons.
 
     assumptions(dictionary.encode(x), np.random.default_rng(0))
     assumptions(neurons.clamp_min(0), np.random.default_rng(0))
@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-UNITS = 256  # among which firing together is counted, drawn at random
-VALUES = 8_000  # of magnitudes, in each half
-SPARSE = 0.1  # share of units active at a time up to which a code counts as sparse
-GEOMETRIC = 0.95  # R^2 of log rate on rank from which rates count as falling geometrically
-DEPENDENT = 2  # times the dependence that independent units of equal rates show
+UNITS = 256  # random units among which dependence is measured
+VALUES = 8_000  # magnitudes in each half
+SPARSE = 0.1  # most units active at a time, as a share, in a sparse code
+GEOMETRIC = 0.95  # least R^2 of log rate on rank at which rates count as falling geometrically
+DEPENDENT = 2  # multiple of the dependence of independent units with equal rates
 LAWS = {
     "uniform": stats.uniform,
     "half_normal": stats.halfnorm,
@@ -31,9 +31,9 @@ LAWS = {
 
 
 def assumptions(codes: Float[Tensor, "row unit"], random: np.random.Generator) -> dict[str, Any]:
-    """Measure all four under the names of `metrics.json`, each with whether it agrees with what toy data assume.
+    """Measure all four, named as in `metrics.json`, each with whether it agrees with toy data.
 
-    Units that never fire, or always do, say nothing and are left out of all but the sparsity.
+    Units that never fire, or always fire, are left out of all measures but the sparsity.
     """
     fires = codes > 0
     rates = fires.double().mean(0)
@@ -56,34 +56,34 @@ def assumptions(codes: Float[Tensor, "row unit"], random: np.random.Generator) -
 
 
 def geometric_decay(rates: NDArray[np.float64]) -> dict[str, float]:
-    """Fit rate_i = c * factor^i over units in falling order of their rate; R^2 of the fit in logarithms."""
+    """Fit rate_i = c * factor^i over units sorted by falling rate; R^2 is of the fit in logarithms."""
     if len(rates) < 3:
         return {"factor": float("nan"), "r2": float("nan")}
     y = np.log(np.sort(rates)[::-1])
     x = np.arange(len(y))
     fall = np.polyfit(x - x.mean(), y, 1)[0]
-    # equal rates fall by the factor 1, exactly
+    # equal rates: the factor is exactly 1
     return {"factor": float(np.exp(fall)), "r2": float(np.corrcoef(x, y)[0, 1] ** 2) if np.ptp(y) > 0 else 1.0}
 
 
 def dependence(fires: Bool[Tensor, "row unit"], random: np.random.Generator) -> dict[str, float]:
-    """Average |phi|, the correlation of firing, over pairs of units, and over the same with their rows out of step."""
+    """Average |phi|, the correlation of firing, over pairs of units, and again with each unit's rows shifted."""
     rows, units = fires.shape
     if units < 2:
         return {"phi": float("nan"), "null": float("nan")}
     chosen = random.permutation(units)[:UNITS]
     kept = fires[:, torch.from_numpy(chosen)]
-    shifts = torch.from_numpy(random.integers(rows, size=len(chosen)))  # each unit's rows, by another offset
+    shifts = torch.from_numpy(random.integers(rows, size=len(chosen)))  # a random offset for each unit's rows
     order = (torch.arange(rows)[:, None] + shifts) % rows
     return {"phi": _mean_phi(kept), "null": _mean_phi(kept.gather(0, order))}
 
 
 def magnitudes(codes: Float[Tensor, "row unit"], random: np.random.Generator) -> dict[str, Any]:
-    """Describe values above 0, each unit's divided by their mean: variation, and the law of highest likelihood.
+    """Describe positive values, divided by their unit's mean: variation, and the law of highest likelihood.
 
     `variation` is the standard deviation over the mean: 0 for constants, 0.58 for the uniform law from 0, 0.76 for
     the half-normal, 1 for the exponential. Laws start at 0; they are fitted to one half of the values and judged by
-    the mean log-likelihood of the other.
+    the mean log-likelihood of the other half.
     """
     fires = codes > 0
     scaled = codes / (codes.sum(0) / fires.sum(0).clamp_min(1)).clamp_min(torch.finfo(torch.float32).tiny)

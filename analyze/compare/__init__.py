@@ -1,1 +1,1 @@
-"""Two dictionaries of the same activations, compared."""
+"""Compare two dictionaries of the same activations."""

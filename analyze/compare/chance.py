@@ -1,9 +1,9 @@
-"""What cosines chance alone produces: the null that every comparison of dictionaries is read against.
+"""Compute the max-cosines of random vectors: the null distribution for every comparison of dictionaries.
 
-For two unit vectors drawn uniformly in R^d, cos^2 ~ Beta(1/2, (d-1)/2), so that the cosine's distribution
+For two unit vectors drawn uniformly in R^d, cos^2 ~ Beta(1/2, (d-1)/2), so the cosine's distribution
 function is F(m) = (1 + sign(m) I(m^2)) / 2 with I the regularised incomplete beta function. The largest of n
-independent such cosines has the distribution function F(m)^n. It grows with n: a larger dictionary has a
-nearer neighbour for everything, random vectors included.
+independent such cosines has the distribution function F(m)^n. The maximum grows with n: a larger dictionary has a
+nearer neighbour for every vector, even for random ones.
 """
 
 from functools import cache
@@ -23,11 +23,11 @@ class Chance(NamedTuple):
     n: int
 
     def cdf(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute F(m)^n: how probable it is that chance stays at or below `m`."""
+        """Compute F(m)^n: the probability that the largest random cosine is at most `m`."""
         return np.exp(self._log_cdf(m))
 
     def p_value(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute 1 - F(m)^n, exact also where it is far below the rounding of 1."""
+        """Compute 1 - F(m)^n, accurate even where it is far below float64's resolution near 1."""
         return -np.expm1(self._log_cdf(m))
 
     @property
@@ -40,7 +40,7 @@ class Chance(NamedTuple):
         return (mmcs - self.mean) / (1 - self.mean)
 
     def expected_counts(self, edges: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-        """Compute how many of `count` max-cosines chance puts between each two edges."""
+        """Compute how many of `count` random max-cosines to expect in each bin."""
         return count * np.diff(self.cdf(edges))
 
     def _log_cdf(self, m: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
-"""How well each feature of one dictionary is present in another: m_i = max_j cos(a_i, b_j).
+"""Compute how well each feature of one dictionary is present in another: m_i = max_j cos(a_i, b_j).
 
-The cosines are computed in blocks, and of each block only the maxima are kept: no n_a × n_b matrix is held,
-so 100,000 × 100,000 latents are a matter of time, not of memory. Cosines are signed: a feature and its
-opposite are two features.
+The cosines are computed in blocks, and only each block's maxima are kept. The n_a × n_b matrix is never held,
+so 100,000 × 100,000 latents cost time, not memory. Cosines are signed: a feature and its opposite are two
+features.
 """
 
 from typing import NamedTuple
@@ -15,14 +15,14 @@ BLOCK = 4096  # rows and columns of a block: 64 MiB of float32 cosines
 
 
 class Maxima(NamedTuple):
-    """Of each row its largest cosines, in falling order, and whose they are."""
+    """Each row's largest cosines, in falling order, and the rows that they belong to."""
 
     values: Float[Tensor, "n_a k"]
     indices: Int[Tensor, "n_a k"]
 
 
 def unit(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Scale each row to length 1; a zero row stays zero, its cosine with anything is 0."""
+    """Scale each row to length 1; a zero row stays zero, and its cosine with any vector is 0."""
     norms = torch.linalg.vector_norm(directions.float(), dim=1, keepdim=True)
     return directions.float() / norms.clamp_min(torch.finfo(torch.float32).tiny)
 
@@ -31,7 +31,7 @@ def unit(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 def max_cosines(
     a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], block: int = BLOCK
 ) -> tuple[Float[Tensor, " n_a"], Float[Tensor, " n_b"]]:
-    """Compute the largest cosine of every row of `a` among those of `b`, and the other way round, in one product."""
+    """Compute each row's largest cosine with the other matrix's rows, both ways, in one product."""
     a, b = unit(a), unit(b)
     best_a = torch.full((len(a),), -1.0, device=a.device)
     best_b = torch.full((len(b),), -1.0, device=a.device)
@@ -49,7 +49,7 @@ def max_cosines(
 
 @torch.no_grad()
 def nearest_cosines(a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], k: int, block: int = BLOCK) -> Maxima:
-    """Find for every row of `a` its `k` nearest rows of `b` (all of them, where `b` has fewer)."""
+    """Find the `k` nearest rows of `b` for every row of `a` (all rows, if `b` has fewer)."""
     a, b = unit(a), unit(b)
     k = min(k, len(b))
     values, indices = [a.new_zeros(0, k)], [torch.zeros(0, k, dtype=torch.int64, device=a.device)]

@@ -1,7 +1,7 @@
-"""A second null for max-cosines: random vectors that have the activations' covariance.
+"""Estimate a second null for max-cosines: random vectors with the activations' covariance.
 
 Activations fill some directions more than others, and so do dictionaries trained on them. Vectors drawn from a
-normal law of that covariance are as anisotropic, and are no features: what they reach is reached for free.
+normal distribution with that covariance are as anisotropic, but are not features: their score needs no training.
 """
 
 import torch
@@ -20,7 +20,7 @@ def root_of(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
 
 
 def covariance_null(root: Float[Tensor, "d d"], n_from: int, n_to: int, generator: torch.Generator) -> float:
-    """Estimate the mean max-cosine of `n_from` such vectors among `n_to` others, by simulation; `root` by `root_of`."""
+    """Simulate the mean max-cosine of `n_from` such vectors among `n_to` others; `root` comes from `root_of`."""
     d = len(root)
     a = torch.randn(min(n_from, SAMPLE), d, generator=generator) @ root.T.cpu()
     b = torch.randn(n_to, d, generator=generator) @ root.T.cpu()

@@ -1,10 +1,10 @@
-"""Compare two dictionaries of the same activations: what of one is in the other, both ways, beside chance.
+"""Compare the directions of two dictionaries of the same activations, both ways, with chance levels.
 
     a_to_b, b_to_a = compare(Features.of(a), Features.of(b))
-    a_to_b.scores["mmcs"], a_to_b.features.max_cosine  # their mean, and that of every latent
+    a_to_b.scores["mmcs"], a_to_b.features.max_cosine  # the mean, and the value for every latent
 
-Only alive latents count, but for `mmcs_with_dead`: a latent that never fires sits where it was initialised, and
-says nothing of the data.
+Only alive latents count, except in `mmcs_with_dead`: a latent that never fires stays near its initialisation and
+carries no information about the data.
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from analyze.evaluation.latents import Latents
 from winnow.dictionary import Dictionary
 
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
-ROWS = 4096  # encoded at a time
+ROWS = 4096  # rows encoded at a time
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -35,14 +35,14 @@ class Features(NamedTuple):
     decoder: Float[Tensor, "n d"]
     encoder: Float[Tensor, "n d"]
     alive: Bool[Tensor, " n"]
-    rates: Float[Tensor, " n"]  # share of the rows they fire on
+    rates: Float[Tensor, " n"]  # share of rows on which each latent fires
     scales: Float[Tensor, " n"]  # sqrt(E f^2)
 
     @classmethod
     def of(cls, dictionary: Dictionary, latents: Latents | None = None, rows: int = 1) -> "Features":
-        """Take a dictionary's directions and what was found about its latents over `rows` rows.
+        """Take a dictionary's directions and its latents' statistics over `rows` rows.
 
-        Without `latents`, all count as alive and equal.
+        Without `latents`, all latents count as alive, with rate and scale 1.
         """
         decoder = dictionary.W_dec.detach().float().cpu()
         encoder = dictionary.W_enc.detach().float().cpu().T
@@ -55,7 +55,7 @@ class Features(NamedTuple):
     @classmethod
     @torch.no_grad()
     def on(cls, dictionary: Dictionary, x: Float[Tensor, "row d"]) -> "Features":
-        """Take a dictionary's directions, and measure its latents on activations `x`."""
+        """Take a dictionary's directions and measure its latents on activations `x`."""
         firings, squares = torch.zeros(2, dictionary.n_latents, dtype=torch.float64).unbind(0)
         for rows in x.split(ROWS):
             f = dictionary.encode(rows.to(dictionary.W_enc)).cpu()
@@ -69,7 +69,7 @@ class Features(NamedTuple):
 
 
 class DirectedComparison(NamedTuple):
-    """What of one dictionary is in another: scores under the names of `metrics.json`, and latent by latent."""
+    """How well another dictionary contains this one: scores named as in `metrics.json`, and values per latent."""
 
     scores: dict[str, Any]
     features: PairFeatures
@@ -78,7 +78,7 @@ class DirectedComparison(NamedTuple):
 def compare(a: Features, b: Features) -> tuple[DirectedComparison, DirectedComparison]:
     """Compare A with B and B with A."""
     dead_ab, dead_ba = max_cosines(a.decoder, b.decoder)
-    of_a, of_b = (one.alive.nonzero()[:, 0].numpy() for one in (a, b))  # numbers of the living
+    of_a, of_b = (one.alive.nonzero()[:, 0].numpy() for one in (a, b))  # indices of the alive latents
     a, b = a.living(), b.living()
     ab, ba = max_cosines(a.decoder, b.decoder)
     matching = match(a.decoder, b.decoder)
@@ -102,7 +102,7 @@ def _per_feature(
     matching: Matching,
     explained: Decomposition,
 ) -> PairFeatures:
-    """Gather what is known of A's living latents; `numbers` are those of A's living and of B's."""
+    """Gather the values of A's alive latents; `numbers` are the indices of the alive latents in A and in B."""
     own, other = numbers
     n, m = len(own), maxima.double().cpu().numpy()
     p = Chance(a.decoder.shape[1], len(other)).p_value(m)
@@ -114,7 +114,7 @@ def _per_feature(
     return PairFeatures(
         latent=own,
         max_cosine=m if len(other) else np.full(n, np.nan),
-        # what the regression takes first is the direction with the largest cosine
+        # the regression's first direction is the one with the largest cosine
         nearest=other[explained.indices[:, 0].cpu().numpy()] if len(other) else np.full(n, NONE),
         p=p if len(other) else np.full(n, np.nan),
         firing_rate=a.rates.double().cpu().numpy(),
@@ -161,9 +161,10 @@ def _scores(
 
 
 def random_like(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Draw as many directions uniformly from the sphere: what meta-decomposition is judged against.
+    """Draw as many directions uniformly from the sphere, the baseline for meta-decomposition.
 
-    By a seed that no training uses: a dictionary's first directions are drawn likewise, and would be found again.
+    The seed is one that no training uses: a dictionary's initial directions are drawn the same way, so with a shared
+    seed the baseline would contain them.
     """
     return torch.randn(directions.shape, generator=torch.Generator().manual_seed(0x6D657461))
 

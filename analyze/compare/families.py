@@ -1,8 +1,8 @@
-"""Which feature of a larger dictionary comes from which of a smaller one: persists, splits, merges, new, vanished.
+"""Relate the features of a smaller and a larger dictionary: persists, splits, merges, new, vanished.
 
-A small feature i and a large one j are related where their decoder cosine is at least 0.7, or where they fire
-alike on the rows on which j fires (masked cosine at least 0.6): a child may point elsewhere and still fire only
-where its parent does. Only the nearest few of each feature, by cosine, are candidates.
+A feature i of the small dictionary and j of the large one are related if their decoder cosine is at least 0.7, or
+if they fire alike on the rows on which j fires (masked cosine at least 0.6): a child may point elsewhere and still
+fire only where its parent does. Only each feature's few nearest features, by cosine, are candidates.
 """
 
 from typing import Any, NamedTuple
@@ -17,26 +17,26 @@ from winnow.dictionary import Dictionary
 
 COSINE = 0.7
 MASKED = 0.6
-CANDIDATES = 4  # nearest features of the other dictionary, from either side
+CANDIDATES = 4  # nearest features of the other dictionary, searched from both sides
 
 
 class Relations(NamedTuple):
-    """The related pairs, and how many relatives each living feature has."""
+    """The related pairs, and how many relatives each alive feature has."""
 
     edges: Int[Tensor, "edge 2"]  # index in the small dictionary, index in the large one
     cosines: Float[Tensor, " edge"]
-    masked: Float[Tensor, " edge"]  # over the rows on which the large one's feature fires
-    children: Int[Tensor, " n_small"]  # of each living small feature
+    masked: Float[Tensor, " edge"]  # cosine over the rows on which the large dictionary's feature fires
+    children: Int[Tensor, " n_small"]  # for each alive feature of the small dictionary
     parents: Int[Tensor, " n_large"]
 
 
 class Candidates(NamedTuple):
-    """Pairs of living features that point alike: each one's nearest of the other dictionary, every pair once."""
+    """Pairs of alive features with similar directions: each feature and its nearest in the other; each pair once."""
 
-    a: Int[Tensor, " pair"]  # latent of the one dictionary
-    b: Int[Tensor, " pair"]  # latent of the other
+    a: Int[Tensor, " pair"]  # latent of dictionary A
+    b: Int[Tensor, " pair"]  # latent of dictionary B
     cosines: Float[Tensor, " pair"]
-    nearest_of_a: Int[Tensor, " n_a"]  # of each living feature: the place of its nearest pair
+    nearest_of_a: Int[Tensor, " n_a"]  # for each alive feature: index of the pair with its nearest feature
     nearest_of_b: Int[Tensor, " n_b"]
 
 
@@ -44,22 +44,22 @@ class Candidates(NamedTuple):
 def candidates(
     a: Dictionary, b: Dictionary, alive: tuple[Bool[Tensor, " n_a_all"], Bool[Tensor, " n_b_all"]], k: int = CANDIDATES
 ) -> Candidates:
-    """Find the `k` nearest living features of each, by decoder cosine, from either side."""
-    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    left, right = a.W_dec.detach()[mine], b.W_dec.detach()[theirs]
-    forth, back = nearest_cosines(left, right, k), nearest_cosines(right, left, k)
-    pairs = torch.cat([_pairs(forth.indices), _pairs(back.indices).flip(1)])
-    cosines = torch.cat([forth.values.flatten(), back.values.flatten()])
-    keys, place = (pairs[:, 0] * max(len(theirs), 1) + pairs[:, 1]).unique(return_inverse=True)
+    """Find each alive feature's `k` nearest in the other dictionary, by decoder cosine, for both dictionaries."""
+    alive_a, alive_b = (mask.nonzero()[:, 0] for mask in alive)
+    left, right = a.W_dec.detach()[alive_a], b.W_dec.detach()[alive_b]
+    a_to_b, b_to_a = nearest_cosines(left, right, k), nearest_cosines(right, left, k)
+    pairs = torch.cat([_pairs(a_to_b.indices), _pairs(b_to_a.indices).flip(1)])
+    cosines = torch.cat([a_to_b.values.flatten(), b_to_a.values.flatten()])
+    keys, place = (pairs[:, 0] * max(len(alive_b), 1) + pairs[:, 1]).unique(return_inverse=True)
     first = torch.zeros(len(keys), dtype=torch.int64)
     first[place] = torch.arange(len(pairs))
-    pairs, of_a, of_b = pairs[first], forth.indices.shape[1], back.indices.shape[1]
+    pairs, of_a, of_b = pairs[first], a_to_b.indices.shape[1], b_to_a.indices.shape[1]
     return Candidates(
-        mine[pairs[:, 0]],
-        theirs[pairs[:, 1]],
+        alive_a[pairs[:, 0]],
+        alive_b[pairs[:, 1]],
         cosines[first],
-        place[: len(mine) * of_a : max(of_a, 1)],
-        place[len(mine) * of_a :: max(of_b, 1)],
+        place[: len(alive_a) * of_a : max(of_a, 1)],
+        place[len(alive_a) * of_a :: max(of_b, 1)],
     )
 
 
@@ -69,7 +69,7 @@ def relate(
     alive: tuple[Bool[Tensor, " n_small_all"], Bool[Tensor, " n_large_all"]],
     rows: Float[Tensor, "row d_model"],
 ) -> Relations:
-    """Find the relatives of every living feature between two neighbouring sizes."""
+    """Find the relatives of every alive feature between two neighbouring sizes."""
     near = candidates(small, large, alive)
     return related(near, functional_agreement(small, large, rows, (near.a, near.b)), alive)
 
@@ -79,7 +79,7 @@ def related(
     agreed: Agreement,
     alive: tuple[Bool[Tensor, " n_small_all"], Bool[Tensor, " n_large_all"]],
 ) -> Relations:
-    """Choose the candidates that are relatives; `agreed` says how they agree on rows."""
+    """Choose the candidates that are relatives; `agreed` is their functional agreement on rows."""
     kept = (near.cosines >= COSINE) | (agreed.masked_to_b >= MASKED)
     a, b = near.a[kept], near.b[kept]
     return Relations(
@@ -92,7 +92,7 @@ def related(
 
 
 def summarise_families(found: Relations, small: str, large: str) -> dict[str, Any]:
-    """Count the fates under the names of `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
+    """Count the fates, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
     children, parents = found.children, found.parents
     return {
         "from": small,

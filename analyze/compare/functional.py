@@ -1,9 +1,9 @@
-"""Do two features fire alike? Agreement of latents of two dictionaries on the same rows.
+"""Measure whether pairs of latents of two dictionaries fire alike on the same rows.
 
-Equal decoder directions need not fire equally. For given pairs (i, j) of a latent of A and one of B, over all
-rows: the correlation of their values, the Jaccard index of the rows on which they fire, and the cosine of their
-values over only those rows on which the target fires (the masked cosine: 1 where i is j whenever j fires,
-whatever else i does).
+Latents with equal decoder directions need not fire alike. For each pair (i, j) of a latent of A and one of B:
+the correlation of their values over all rows, the Jaccard index of the rows on which they fire, and the masked
+cosine, which is the cosine of their values over only the rows on which the target fires (1 if i is proportional
+to j there, whatever i does on other rows).
 """
 
 from typing import NamedTuple
@@ -15,11 +15,11 @@ from torch import Tensor
 from analyze.evaluation.sample import CELLS, batches
 from winnow.dictionary import Dictionary
 
-PAIRS = 2048  # compared at a time on a batch of rows
+PAIRS = 2048  # pairs compared at a time on a batch of rows
 
 
 class Agreement(NamedTuple):
-    """Of each pair; NaN where a latent never fires on the rows that count."""
+    """One value per pair; NaN if a latent never fires on the rows that count."""
 
     correlation: Float[Tensor, " pair"]
     jaccard: Float[Tensor, " pair"]
@@ -37,14 +37,14 @@ def functional_agreement(
 ) -> Agreement:
     """Compare latents `pairs[0]` of `a` with latents `pairs[1]` of `b`, pair by pair, over `rows`.
 
-    Holds about `cells` values of latents at a time.
+    At most about `cells` latent values are in memory at a time.
     """
     of_a, of_b = _Sums(a.n_latents), _Sums(b.n_latents)
     names = ("xy", "both", "xx_on_y", "yy_on_x")
     sums = {name: torch.zeros(len(pairs[0]), dtype=torch.float64) for name in names}
     chunks = list(zip(*(indices.split(PAIRS) for indices in pairs), strict=True))
     for part in batches(rows, 3 * (a.n_latents + b.n_latents), cells):
-        # latents before rows: those of a pair are read from one stretch of memory each
+        # latents before rows: each latent's values are then contiguous in memory
         x, y = (dictionary.encode(part).T.contiguous() for dictionary in (a, b))  # (latent, row)
         xx, yy, on_x, on_y = x.square(), y.square(), (x > 0).float(), (y > 0).float()
         of_a.add(x, xx, on_x)
@@ -68,7 +68,7 @@ def functional_agreement(
 
 
 class _Sums:
-    """Of each latent, summed over rows in float64: its value, its square, and on how many it fires."""
+    """Sums per latent over rows, in float64: values, squares, and the number of rows on which it fires."""
 
     def __init__(self, n_latents: int) -> None:
         self.values, self.squares, self.firings = torch.zeros(3, n_latents, dtype=torch.float64)
@@ -78,7 +78,7 @@ class _Sums:
             total += part.sum(1).double().cpu()
 
     def take(self, latents: Tensor) -> "_Sums":
-        """Give the sums of the chosen latents."""
+        """Return the sums of the chosen latents."""
         taken = _Sums(0)
         taken.values, taken.squares, taken.firings = self.values[latents], self.squares[latents], self.firings[latents]
         return taken

@@ -1,11 +1,11 @@
-"""What a comparison of two dictionaries finds about each single latent: a table beside `metrics.json`.
+"""Store the values per latent of a comparison of two dictionaries, as a table beside `metrics.json`.
 
 report/pairs/FROM--TO.HASH.csv    one line for each living latent of FROM, columns as in `PairFeatures`
 report/lineages/FIRST--LAST.HASH.csv    one line for each living latent of each size (analyze/compare/lineages.py)
 
-The hash is of both dictionaries: one that is trained anew gets another file. An entry of `metrics.json` names its
-file under `features_csv`; what no entry names is removed. Nothing here imports torch: a stage that has nothing to do
-says so at once.
+The hash covers both dictionaries: retraining one gives another file. An entry of `metrics.json` names its file under
+`features_csv`; files that no entry names are removed. This module does not import torch, so a stage with nothing to
+do ends at once.
 """
 
 import csv
@@ -25,25 +25,25 @@ from winnow.runtime.publish import publish_text
 
 FOLDER, LINEAGES = "pairs", "lineages"
 NAME = 80  # characters of a file's name that either dictionary's path may take
-NONE = -1  # instead of a latent of the other dictionary; an empty field in the file
+NONE = -1  # no latent of the other dictionary; an empty field in the file
 
 
 class PairFeatures(NamedTuple):
-    """Of each living latent of dictionary A, compared with the living latents of B; NaN is an empty field."""
+    """Each alive latent of dictionary A compared with the alive latents of B; NaN is an empty field."""
 
-    latent: Int[np.ndarray, " n"]  # its number in A
+    latent: Int[np.ndarray, " n"]  # its index in A
     max_cosine: Float[np.ndarray, " n"]  # m_i, the largest cosine with a direction of B
-    nearest: Int[np.ndarray, " n"]  # whose that is: a number in B, or NONE
+    nearest: Int[np.ndarray, " n"]  # the latent of B with that cosine, or NONE
     p: Float[np.ndarray, " n"]  # 1 - F(m_i)^n: the probability of such a cosine among random directions
-    firing_rate: Float[np.ndarray, " n"]  # share of the evaluation rows
+    firing_rate: Float[np.ndarray, " n"]  # share of the evaluation rows on which it fires
     r2_1: Float[np.ndarray, " n"]  # share of |a_i|^2 that one direction of B explains
-    r2_4: Float[np.ndarray, " n"]  # that at most four do
-    participation: Float[np.ndarray, " n"]  # (sum w^2)^2 / sum w^4 of those four's weights
+    r2_4: Float[np.ndarray, " n"]  # share that at most four directions explain
+    participation: Float[np.ndarray, " n"]  # (sum w^2)^2 / sum w^4 of those directions' weights
     match: Int[np.ndarray, " n"]  # its partner in the one-to-one matching, or NONE
     match_cosine: Float[np.ndarray, " n"]
 
     def to_csv(self) -> str:
-        """Write a header and a line for each latent; p with all its digits, it may be tiny or just below 1."""
+        """Format a header and a line per latent; p keeps all digits, since it may be tiny or just below 1."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.name for column in LATENTS_OF_PAIR])
@@ -60,7 +60,7 @@ def file_of(ends: tuple[str, str], digests: Sequence[str], folder: str = FOLDER)
 
 
 def write_features_of_pair(features: PairFeatures, path: Path) -> None:
-    """Publish the file, complete or not at all, in a folder that is made where it is missing."""
+    """Publish the file atomically; make its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     publish_text(path, features.to_csv())
 
@@ -93,5 +93,5 @@ def _named(metrics: Mapping[str, Any]) -> Iterator[str | None]:
 def _fields(values: np.ndarray, every_digit: bool) -> list[str]:
     if values.dtype.kind == "i":
         return ["" if value == NONE else str(value) for value in values.tolist()]
-    digits = repr if every_digit else "{:.9g}".format  # nine give a float32 back
+    digits = repr if every_digit else "{:.9g}".format  # nine digits restore a float32 exactly
     return ["" if value != value else digits(value) for value in values.tolist()]

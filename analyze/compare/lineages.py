@@ -1,8 +1,8 @@
-"""What becomes of features over a whole ladder of sizes: chains of the relations between neighbouring sizes.
+"""Follow features over a whole ladder of sizes, by chaining the relations between neighbouring sizes.
 
     found = lineages([relations_small_middle, relations_middle_large], alive=[...])
-    found.descendants[0]      # of each living feature of the smallest: how many of the largest descend from it
-    found.born[2]             # of each living feature of the largest: the size its oldest ancestor lived in
+    found.descendants[0]      # for each alive feature of the smallest size: how many of the largest descend from it
+    found.born[2]             # for each alive feature of the largest size: the size of its oldest ancestor
 
 One feature descends from another where a chain of edges leads from one to the other, size by size.
 
@@ -29,17 +29,17 @@ from winnow.runtime.publish import publish_text
 
 
 class Lineages(NamedTuple):
-    """Per size, smallest first, one value for each living feature."""
+    """Per size, smallest first, one value for each alive feature."""
 
-    latents: list[NDArray[np.int64]]  # which they are
-    descendants: list[NDArray[np.int64]]  # how many features of the largest size descend from it (itself, there)
+    latents: list[NDArray[np.int64]]  # index of each alive feature
+    descendants: list[NDArray[np.int64]]  # how many features of the largest size descend from it (1 in that size)
     ancestors: list[NDArray[np.int64]]  # how many features of the smallest size it descends from
-    born: list[NDArray[np.int64]]  # index of the size in which its oldest ancestor lived; its own where it is new
-    survival: NDArray[np.float64]  # [size, size]: share of the features of one that have descendants in a later one
+    born: list[NDArray[np.int64]]  # index of the size of its oldest ancestor; its own size if it is new
+    survival: NDArray[np.float64]  # [size, later size]: share of a size's features with descendants in the later one
 
 
 def lineages(edges: Sequence[Int[Tensor, "_ 2"]], alive: Sequence[Bool[Tensor, " _"]]) -> Lineages:
-    """Follow the living features of each size; `edges[s]` relate a latent of size s with one of size s + 1."""
+    """Follow the alive features of each size; `edges[s]` relate latents of size s to latents of size s + 1."""
     latents = [mask.nonzero()[:, 0].numpy() for mask in alive]
     steps = [_step(e, alive[s], alive[s + 1]) for s, e in enumerate(edges)]
     sizes = len(alive)
@@ -63,8 +63,8 @@ def lineages(edges: Sequence[Int[Tensor, "_ 2"]], alive: Sequence[Bool[Tensor, "
 def summarise_lineages(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
     """Count fates over the whole ladder under the names of `metrics.json`.
 
-    To the largest size a feature persists (one descendant there), splits (several) or vanishes (none); from the
-    smallest size it persists (one ancestor there), merges (several), or is new since (none).
+    Towards the largest size a feature persists (one descendant there), splits (several) or vanishes (none). From the
+    smallest size a feature persists (one ancestor there), merges (several) or is new (none).
     """
     return {
         "paths": list(paths),
@@ -112,7 +112,7 @@ def follow(
 
 
 def ladders(families: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Join the families of neighbouring sizes into chains, each from the smallest size to the largest."""
+    """Join the families of neighbouring sizes into chains, from the smallest size to the largest."""
     by_start = {family["from"]: family for family in families}
     ends = {family["to"] for family in families}
     chains = []
@@ -137,7 +137,7 @@ def _ladder(
 
 
 def _step(edges: Tensor, here: Tensor, there: Tensor) -> csr_array:
-    """Make the matrix [living here, living there] of relations, ones and zeros."""
+    """Build the 0/1 matrix of relations [alive here, alive there]."""
     place = [torch.cumsum(mask, 0).numpy() - 1 for mask in (here, there)]
     rows, columns = place[0][edges[:, 0].numpy()], place[1][edges[:, 1].numpy()]
     shape = (int(here.sum()), int(there.sum()))
@@ -145,10 +145,10 @@ def _step(edges: Tensor, here: Tensor, there: Tensor) -> csr_array:
 
 
 def _chain(steps: Sequence[csr_array], n: int) -> csr_array:
-    """Multiply steps into who descends from whom; by no step a feature descends from itself alone."""
+    """Multiply the steps into a descent matrix; without steps it is the identity."""
     reached = csr_array((np.ones(n, dtype=np.int64), (np.arange(n), np.arange(n))), shape=(n, n))
     for step in steps:
-        reached = csr_array((reached @ step).astype(bool), dtype=np.int64)  # over how many paths does not count
+        reached = csr_array((reached @ step).astype(bool), dtype=np.int64)  # the number of paths does not matter
     return reached
 
 

@@ -1,10 +1,10 @@
-"""One-to-one matching of two dictionaries' features, where max-cosines may point many to one.
+"""Match two dictionaries' features one to one, where max-cosines may map many to one.
 
-The gap between the mean max-cosine and the mean matched cosine is duplication and splitting: three copies of
-one feature all find it, and only one of them may keep it.
+The gap between the mean max-cosine and the mean matched cosine comes from duplication and splitting: three copies
+of a feature all have it as their nearest, but only one of them is matched with it.
 
 The assignment is exact and dense up to `DENSE` cosines; its time grows with the cube of the smaller side.
-Beyond, each feature of the smaller dictionary may only go to one of its nearest `CANDIDATES`, or to nobody.
+Beyond that, each feature of the smaller dictionary is matched with one of its `CANDIDATES` nearest, or with none.
 """
 
 from typing import NamedTuple
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from analyze.compare.cosines import nearest_cosines, unit
 
-DENSE = 4096 * 4096  # cosines of an assignment that is computed exactly: 128 MiB in float64
+DENSE = 4096 * 4096  # most cosines of an exact assignment: 128 MiB in float64
 CANDIDATES = 32
-SHARED_ABOVE = 0.7  # Paulo and Belrose 2025: cosine of encoder and of decoder that makes a feature shared
+SHARED_ABOVE = 0.7  # Paulo and Belrose 2025: a shared feature's least cosine, of encoder and of decoder
 
 
 class Matching(NamedTuple):
-    """Pairs (a[i], b[i]) of the matching and their cosines; as many as the smaller dictionary has features."""
+    """Matched pairs (a[i], b[i]) and their cosines, one pair per feature of the smaller dictionary."""
 
     a: Int[np.ndarray, " pair"]
     b: Int[np.ndarray, " pair"]
@@ -37,17 +37,17 @@ class Matching(NamedTuple):
         return float(self.cosines.mean()) if len(self.cosines) else float("nan")
 
     def share_above(self, threshold: float) -> float:
-        """Share of the pairs whose cosine is larger than `threshold`."""
+        """Compute the share of pairs whose cosine is larger than `threshold`."""
         return float((self.cosines > threshold).mean()) if len(self.cosines) else float("nan")
 
 
 def match(
     a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], dense: int = DENSE, candidates: int = CANDIDATES
 ) -> Matching:
-    """Pair the rows of `a` and `b` one to one so that the sum of cosines is as large as it can be.
+    """Pair the rows of `a` and `b` one to one so that the sum of cosines is largest.
 
-    Beyond `dense` cosines, rows are only paired with one of their `candidates` nearest; a row that none of
-    those is left for counts with cosine 0 and is paired with -1.
+    Beyond `dense` cosines, each row is only paired with one of its `candidates` nearest; a row whose candidates
+    are all taken is paired with -1, at cosine 0.
     """
     if len(a) > len(b):
         found = match(b, a, dense, candidates)
@@ -64,8 +64,8 @@ def shared_fraction(
 ) -> float:
     """Compute the share of dictionary A's features that B has too (Paulo and Belrose 2025).
 
-    A feature is shared where the assignment by encoder directions and the one by decoder directions pair it
-    with the same feature of B, and both cosines are at least 0.7. A's features are counted, all of them.
+    A feature is shared if the assignments by encoder and by decoder directions both pair it with the same feature
+    of B, and both cosines are at least 0.7. The denominator is the number of all of A's features.
     """
     n_a = len(encoders[0])
     by_encoder = match(*encoders, dense)
@@ -84,7 +84,7 @@ def _real_pairs(matching: Matching) -> NDArray[np.bool_]:
 def _match_nearest(a: Tensor, b: Tensor, candidates: int) -> Matching:
     near = nearest_cosines(a, b, candidates)
     n_a, k = near.values.shape
-    # every row also has a place of its own, column n_b + row, of cosine 0: so a full matching always exists.
+    # every row also has its own dummy column, n_b + row, with cosine 0, so a full matching always exists.
     # Costs lie in [1, 4]: a stored cost of 0 would be read as no edge.
     columns = torch.cat([near.indices.cpu(), len(b) + torch.arange(n_a)[:, None]], dim=1).numpy()
     cosines = torch.cat([near.values.cpu().double(), torch.zeros(n_a, 1, dtype=torch.float64)], dim=1).numpy()

@@ -1,4 +1,4 @@
-"""What the whole distribution of max-cosines says, beyond its mean: how many features recur, and which.
+"""Summarise the distribution of max-cosines beyond its mean: how many features recur, and which.
 
 All functions take m [n], the max-cosines of one dictionary's features in another.
 """
@@ -14,14 +14,14 @@ RATE_EDGES = np.array([-np.inf, -4, -3.5, -3, -2.5, -2, -1.5, -1, 0])  # log10 o
 
 def recovery_curve(m: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Compute R(t), the share of features with m_i > t."""
-    above = np.searchsorted(np.sort(m), THRESHOLDS, side="right")  # how many are at or below
+    above = np.searchsorted(np.sort(m), THRESHOLDS, side="right")  # number at or below each threshold
     return {"thresholds": THRESHOLDS, "shares": 1 - above / max(len(m), 1)}
 
 
 def by_firing_rate(m: NDArray[np.float64], rates: NDArray[np.float64]) -> list[dict[str, Any]]:
-    """Average m over features of similar firing rate: rare features are the ones that dictionaries disagree on.
+    """Average m over features of similar firing rate: dictionaries disagree most on rare features.
 
-    One entry for each range that has features: its bounds in log10 of the rate, count and mean.
+    Returns one entry for each range that has features: its bounds in log10 of the rate, count and mean.
     """
     with np.errstate(divide="ignore"):
         place = np.digitize(np.log10(rates), RATE_EDGES[1:-1])
@@ -33,8 +33,8 @@ def by_firing_rate(m: NDArray[np.float64], rates: NDArray[np.float64]) -> list[d
 
 
 def scale_aware(m: NDArray[np.float64], scales: NDArray[np.float64]) -> float:
-    """Weigh m_i by s_i = sqrt(E f_i^2): sum of s_i m_i over sum of s_i.
+    """Average m_i with weights s_i = sqrt(E f_i^2): sum of s_i m_i over sum of s_i.
 
-    A direction has no scale; what the feature contributes to the activations has, and it lies in the coefficients.
+    A unit direction has no scale: the size of a feature's contribution to the activations is in its coefficients.
     """
     return float((scales * m).sum() / scales.sum()) if scales.sum() > 0 else float("nan")

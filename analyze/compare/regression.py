@@ -1,11 +1,11 @@
 """Explain each feature of one dictionary by a few features of another: non-negative matching pursuit.
 
     explained = decompose(a, b, terms=4)
-    explained.r2[:, 0]      # share of a_i that its best single direction in B explains: m_i^2 where m_i > 0
-    explained.r2[:, 3]      # by at most four
+    explained.r2[:, 0]      # share of a_i that its best single direction in B explains: m_i^2 if m_i > 0
+    explained.r2[:, 3]      # share that at most four directions explain
 
-What middling max-cosines mean shows here. A feature that one direction explains is present. One that only four
-together explain is split up, or composed. One that four do not explain is absent.
+This tells apart the causes of a middling max-cosine. A feature that one direction explains is present; one that
+only several together (up to four) explain is split or composed; one that four do not explain is absent.
 """
 
 from typing import Any, NamedTuple
@@ -18,12 +18,12 @@ from torch import Tensor
 from analyze.compare.cosines import nearest_cosines, unit
 
 TERMS = 4
-HIGH = 0.8  # explained share from which a feature counts as explained: a cosine of 0.89
-CHUNK = 2048  # features explained at a time
+HIGH = 0.8  # least explained share of a feature that counts as explained: a cosine of 0.89
+CHUNK = 2048  # features decomposed at a time
 
 
 class Decomposition(NamedTuple):
-    """Of each feature: the explained share with 1 … terms directions, their indices and final weights (>= 0)."""
+    """Per feature: the share explained by 1 … terms directions, their indices and final weights (>= 0)."""
 
     r2: Float[Tensor, "n terms"]
     indices: Int[Tensor, "n terms"]
@@ -31,7 +31,7 @@ class Decomposition(NamedTuple):
 
     @property
     def participation(self) -> Float[Tensor, " n"]:
-        """How many directions share the work: (sum of w^2)^2 / sum of w^4, between 1 and `terms`; 0 without any."""
+        """Participation ratio of the weights: (sum of w^2)^2 / sum of w^4, between 1 and `terms`; 0 if all are 0."""
         square = self.weights.square()
         return torch.nan_to_num(square.sum(1).square() / square.square().sum(1))
 
@@ -40,7 +40,7 @@ class Decomposition(NamedTuple):
 def decompose(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], terms: int = TERMS) -> Decomposition:
     """Explain every unit row of `a` by at most `terms` unit rows of `b` with weights >= 0, greedily.
 
-    Each step adds the direction nearest to what is left, then solves for all weights again.
+    Each step adds the direction nearest to the residual, then solves for all weights again.
     """
     a, b = unit(a), unit(b)
     parts = [_decompose_chunk(rows, b, min(terms, len(b)), terms) for rows in a.split(CHUNK)] if len(a) else []
@@ -50,7 +50,7 @@ def decompose(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], terms: int = TER
 
 
 def diagnosis(found: Decomposition) -> dict[str, Any]:
-    """Summarise under the names of `metrics.json`: shares present, composed and absent; terms that share the work."""
+    """Summarise, named as in `metrics.json`: shares present, composed and absent; mean r2; participation."""
     first, last = found.r2[:, 0], found.r2[:, -1]
     present, explained = first >= HIGH, last >= HIGH
     ratio = found.participation.double().cpu().numpy()
@@ -81,7 +81,7 @@ def _decompose_chunk(a: Tensor, b: Tensor, steps: int, terms: int) -> tuple[Tens
     r2 = a.new_zeros(n, terms)
     residual = a
     for step in range(steps):
-        near = nearest_cosines(residual, b, step + 1)  # those chosen before are nearly orthogonal to the residual
+        near = nearest_cosines(residual, b, step + 1)  # directions chosen before are nearly orthogonal to the residual
         fresh = (near.indices[:, :, None] != indices[:, None, :step]).all(2)  # (n, step + 1)
         choice = fresh.int().argmax(1, keepdim=True)
         indices[:, step] = near.indices.gather(1, choice)[:, 0]
@@ -96,14 +96,14 @@ def _decompose_chunk(a: Tensor, b: Tensor, steps: int, terms: int) -> tuple[Tens
 
 
 def _non_negative(gram: Tensor, target: Tensor) -> Tensor:
-    """Solve gram @ w = target for w >= 0 [n, k], dropping the most negative weight until none is left."""
+    """Solve gram @ w = target for w >= 0 [n, k], dropping the most negative weight until none is negative."""
     k = target.shape[1]
     active = torch.ones_like(target, dtype=torch.bool)
     eye = torch.eye(k, device=gram.device)
     w = torch.zeros_like(target)
     for _ in range(k):
         both = active[:, :, None] & active[:, None]
-        system = torch.where(both, gram, eye) + 1e-6 * eye  # a dropped row reads w = 0; copies stay solvable
+        system = torch.where(both, gram, eye) + 1e-6 * eye  # a dropped row gives w = 0; copies stay solvable
         w = torch.linalg.solve(system, torch.where(active, target, 0))
         worst = w.min(1, keepdim=True)
         if bool((worst.values >= 0).all()):

@@ -1,4 +1,4 @@
-"""Compare two dictionaries by what they do on the same rows: firing, novelty, families, and their covariance's null."""
+"""Compare two dictionaries on the same rows: firing, novelty, families, and the covariance null."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ NOTHING: dict[str, Any] = {"covariance_null": None, "functional": None, "stitchi
 
 
 class OnRows(NamedTuple):
-    """A in B and B in A, under the names of `metrics.json`, and which feature of B comes from which of A."""
+    """A in B and B in A, named as in `metrics.json`, and the relations between their features."""
 
     forth: dict[str, Any]
     back: dict[str, Any]
@@ -33,7 +33,7 @@ def compare_on_rows(
 ) -> OnRows:
     """Compare both ways; alive latents only, None where there are none.
 
-    `root` is that of the activations' covariance, by `covariance_null.root_of`.
+    `root` is the root of the activations' covariance, from `covariance_null.root_of`.
     """
     near = candidates(a, b, alive)
     agreed = functional_agreement(a, b, rows, (near.a, near.b))
@@ -54,7 +54,7 @@ def compare_on_rows(
 
 
 def _one_way(a: Dictionary, b: Dictionary, near: Candidates, agreed: Agreement, rows: Tensor) -> dict[str, Any]:
-    """Compare A's living features with their nearest in B."""
+    """Compare A's alive features with their nearest in B."""
     nearest = near.nearest_of_a
     inserted = insert(a, b, rows)
     latents = near.a[nearest]

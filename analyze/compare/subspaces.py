@@ -1,12 +1,12 @@
-"""Do matched features span the same space, arranged alike? Principal angles, linear CKA and SVCCA, with their chance.
+"""Test whether matched features span the same space with the same geometry: principal angles, linear CKA, SVCCA.
 
     found = subspaces(a, b, alive, rows)
 
-Features are matched by what they do, not by where they point: one to one, so that the sum of the correlations of
-their values on the same rows is largest. The geometry of their decoder directions is then evidence of its own.
-X and Y [pair, d] hold the directions of the matched features, and pairs are what examples are to CKA and CCA
-(Lan et al. 2024). Both are compared with the same directions paired at random; angles, which know no pairing, with
-random subspaces of the same dimensions.
+Features are matched by their values, not their directions: one to one, so that the sum of the correlations of
+their values on the same rows is largest. The geometry of their decoder directions is then independent evidence.
+X and Y [pair, d] hold the directions of the matched features; the pairs take the place of examples in CKA and CCA
+(Lan et al. 2024). The null of CKA and SVCCA pairs the same directions at random; the null of the angles, which do
+not depend on the pairing, is random subspaces of the same dimensions.
 """
 
 import math
@@ -23,18 +23,18 @@ from analyze.compare.cosines import unit
 from analyze.compare.matching import match
 from winnow.dictionary import Dictionary
 
-CORRELATED = 0.1  # correlation from which a matched pair counts as one
-MOST_PAIRS = 4096  # taken into CKA and CCA, spread evenly: a permutation costs pairs * d^2, or pairs^2
+CORRELATED = 0.1  # least correlation of a matched pair that is used
+MOST_PAIRS = 4096  # used in CKA and CCA, evenly spaced: a permutation costs pairs * d^2, or pairs^2
 SPACE = 0.9  # share of the squared length of the directions that a leading subspace holds
 KEPT = 0.99  # share of the variance that SVCCA keeps (Raghu et al. 2017)
-MOST_COMPONENTS = 512  # that it keeps at most: a permutation costs their cube
+MOST_COMPONENTS = 512  # most components that SVCCA keeps: a permutation costs their cube
 GATHERED = 256  # products that take as long as fetching one entry of a permuted Gram matrix
 PERMUTATIONS = 99
-CELLS = 2**25  # latents * rows encoded for the matching: 128 MiB
+CELLS = 2**25  # most latents * rows encoded for the matching: 128 MiB
 
 
 class Tested(NamedTuple):
-    """A score, the mean of what chance gives, and how probable chance makes one so high."""
+    """A score, its mean under the null, and the probability of a score at least as high under the null."""
 
     score: float
     null: float
@@ -44,7 +44,7 @@ class Tested(NamedTuple):
 def principal_angles(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, " k"]:
     """Compute the angles in radians, rising, between the spans of the rows of `a` and of `b`; k = the smaller rank.
 
-    Through sines where they are small, which a cosine near 1 does not resolve (Björck and Golub 1973).
+    Small angles come from their sines, since a cosine near 1 does not resolve them (Björck and Golub 1973).
     """
     return _angles_between(_span(a), _span(b))
 
@@ -54,9 +54,9 @@ def _angles_between(p: Tensor, q: Tensor) -> Tensor:
     if len(p) > len(q):
         p, q = q, p
     joint = p @ q.T
-    beside = p - joint @ q
+    remainder = p - joint @ q
     # eigenvalues of the squares: for two subspaces of 1500 dimensions 0.06 s, where singular values take 1.35
-    cosines, sines = (torch.linalg.eigvalsh(x @ x.T).clamp(0, 1).sqrt() for x in (joint, beside))  # rising
+    cosines, sines = (torch.linalg.eigvalsh(x @ x.T).clamp(0, 1).sqrt() for x in (joint, remainder))  # rising
     cosines = cosines.flip(0)
     return torch.where(cosines.square() > 0.5, sines.asin(), cosines.acos())
 
@@ -64,7 +64,7 @@ def _angles_between(p: Tensor, q: Tensor) -> Tensor:
 def leading(directions: Float[Tensor, "n d"], share: float = SPACE) -> Float[Tensor, "r d"]:
     """Find an orthonormal basis of the smallest leading subspace that holds `share` of the sum of squared lengths."""
     directions = directions.double()
-    power, basis = torch.linalg.eigh(directions.T @ directions)  # rising; d^3 whatever the number of directions
+    power, basis = torch.linalg.eigh(directions.T @ directions)  # ascending; d^3 whatever the number of directions
     return basis.T.flip(0)[: _enough(power.clamp_min(0).flip(0), share)]
 
 
@@ -78,8 +78,8 @@ def linear_cka(x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"]) -> float:
 def svcca(x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"], share: float = KEPT) -> float:
     """Compute the mean canonical correlation of the principal components that hold `share` of each variance.
 
-    Of 512 components at most. Near 1 by itself where there are hardly more pairs than components: read it beside its
-    null (Raghu et al. 2017).
+    At most 512 components are kept. With hardly more pairs than components it is near 1 for any data: compare it with
+    its null (Raghu et al. 2017).
     """
     return _mean_correlation(_whitened(x, share), _whitened(y, share))
 
@@ -105,7 +105,7 @@ def subspaces(
     if len(pairs) < 3:
         return None
     i, j = torch.from_numpy(matched.a[pairs]), torch.from_numpy(matched.b[pairs])
-    x, y = unit(a.W_dec.detach()[mine[i]]), unit(b.W_dec.detach()[theirs[j]])
+    x, y = unit(a.W_dec.detach()[alive_a[i]]), unit(b.W_dec.detach()[alive_b[j]])
     generator = torch.Generator().manual_seed(seed)
     return {
         "pairs": len(pairs),
@@ -132,11 +132,11 @@ def permuted(
 
 
 def angles(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> dict[str, Any]:
-    """Compare the leading subspaces: their dimensions, the angles between them, and how far they overlap.
+    """Compare the leading subspaces: their dimensions, the angles between them, and their overlap.
 
-    The overlap is the mean of cos^2 over the angles: 1 where the smaller lies within the larger. Random subspaces of
-    r <= s dimensions overlap by s/d on average, with variance 2s(d-r)(d-s) / (r d^2 (d-1)(d+2)). The beta law of
-    these moments, exact for r = 1, gives p.
+    The overlap is the mean of cos^2 over the angles: 1 if the smaller lies within the larger. Random subspaces of
+    r <= s dimensions overlap by s/d on average, with variance 2s(d-r)(d-s) / (r d^2 (d-1)(d+2)). The beta
+    distribution with these moments, exact for r = 1, gives p.
     """
     p, q = leading(x), leading(y)
     d, (r, s) = p.shape[1], sorted((len(p), len(q)))
@@ -150,23 +150,23 @@ def angles(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> dict[str, Any]:
 
 
 def random_overlap_above(score: float, r: int, s: int, d: int) -> float:
-    """Compute how probable random subspaces of r <= s out of d dimensions overlap by at least `score`."""
+    """Compute the probability that random subspaces of r <= s out of d dimensions overlap by at least `score`."""
     if s == d:
-        return 1.0  # the larger is all there is
+        return 1.0  # the larger is the whole space
     mean, variance = s / d, 2 * s * (d - r) * (d - s) / (r * d**2 * (d - 1) * (d + 2))
     both = mean * (1 - mean) / variance - 1
     return float(stats.beta.sf(score, mean * both, (1 - mean) * both))
 
 
 def _values(dictionary: Dictionary, latents: Tensor, rows: Tensor) -> Tensor:
-    """Compute latents' values on the rows, each less its mean, [latent, row]: their cosines are correlations."""
+    """Compute latents' values on the rows, minus their means, [latent, row]: their cosines are correlations."""
     parts = rows.split(max(1, CELLS // dictionary.n_latents))
     values = torch.cat([dictionary.encode(part)[:, latents] for part in parts]).T
     return values - values.mean(1, keepdim=True)
 
 
 def _tested(scores: list[float]) -> Tested:
-    """Judge the first score against all others."""
+    """Test the first score against all others, which come from permutations."""
     score, *chance = scores
     higher = sum(other >= score for other in chance)
     return Tested(score, sum(chance) / len(chance), (1 + higher) / (1 + len(chance)))
@@ -178,10 +178,10 @@ def _centred(x: Tensor) -> Tensor:
 
 
 def _overlap(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
-    """Give the function that computes linear CKA of centred X and of Y in another order.
+    """Return a function that computes linear CKA of centred X with centred Y in a given row order.
 
-    |Y'X|^2 is the sum over pairs of pairs of XX' * YY' too, whose entries need only be fetched in that order. That is
-    the quicker way where directions are wide: 4096 pairs in 3072 dimensions take 0.30 s instead of 1.37.
+    |Y'X|^2 is also the sum of the entries of XX' * YY', where a new order only permutes entries of YY'. That is faster
+    for wide directions: 4096 pairs in 3072 dimensions take 0.30 s instead of 1.37.
     """
     if x.shape[1] * y.shape[1] <= GATHERED * len(x):
         own = torch.linalg.matrix_norm(x.T @ x) * torch.linalg.matrix_norm(y.T @ y)
@@ -194,7 +194,7 @@ def _overlap(x: Tensor, y: Tensor) -> Callable[[Tensor], float]:
 def _whitened(x: Tensor, share: float) -> Tensor:
     """Find orthonormal columns [pair, r] that span the leading principal components."""
     x = _centred(x)
-    power, basis = torch.linalg.eigh(x.T @ x)  # rising
+    power, basis = torch.linalg.eigh(x.T @ x)  # ascending
     kept = min(_enough(power.clamp_min(0).flip(0), share), MOST_COMPONENTS, len(x) - 1)
     return torch.linalg.qr(x @ basis.flip(1)[:, :kept]).Q
 
@@ -208,7 +208,7 @@ def _mean_correlation(p: Tensor, q: Tensor) -> float:
 
 
 def _enough(power: Tensor, share: float) -> int:
-    """Count how many of the falling values reach this share of their sum; at least 1."""
+    """Count how many of the largest values, sorted descending, reach this share of their sum; at least 1."""
     below = power.cumsum(0) < (share - 1e-9) * power.sum()
     return min(len(power), 1 + int(below.sum()))
 

@@ -1,1 +1,1 @@
-"""One dictionary by itself: its baselines, its snapshots, whether it had converged."""
+"""Describe single dictionaries: their baselines, their snapshots, whether they converged."""

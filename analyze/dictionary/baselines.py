@@ -1,17 +1,17 @@
-"""What much simpler ways of sparse coding reach: numbers without which a dictionary's FVU says little.
+"""Measure the FVU of much simpler sparse codes, as baselines for a dictionary's FVU.
 
     simpler = Simpler(harvested, held_out)          # rows of one hook
     simpler.measure(n_latents=1024, l0=32.0, architecture="topk")
 
-All are fitted on harvested rows and measured on held-out ones, at the dictionary's own L0:
+All are fitted on harvested rows and measured on held-out rows, at the dictionary's own L0:
 
 pca        the L0 first principal components
 kmeans     the nearest of n_latents centres (L0 = 1)
 random     random unit directions behind the dictionary's own encoder rule (topk: the L0 largest positive products
-           with the centred row; relu: products less a threshold; others: products above a threshold, which gives the
-           L0), and one gain for all that minimises the error
-untrained  the same with neither gain nor threshold, but of topk, batchtopk and matryoshka, which start with their L0:
-           what training starts from
+           with the centred row; relu: products minus a threshold; others: products above a threshold; the threshold
+           is set to give the L0), and one common gain that minimises the error
+untrained  the state before training: the same without gain or threshold, except that topk, batchtopk and matryoshka
+           have their L0 from the start
 """
 
 from functools import cache, cached_property
@@ -24,9 +24,9 @@ from torch.nn.functional import embedding_bag
 
 from analyze.compare.cosines import unit
 
-ITERATIONS = 6  # of Lloyd's algorithm; its FVU changes by less than 0.01 afterwards
-FITTED = 4096  # rows that thresholds and gains, single numbers, are fitted on
-CELLS = 2**24  # of [row, latent] held at a time: 64 MiB
+ITERATIONS = 6  # of Lloyd's algorithm; afterwards the FVU changes by less than 0.01
+FITTED = 4096  # rows to fit thresholds and gains, which are single numbers
+CELLS = 2**24  # most [row, latent] entries in memory at a time: 64 MiB
 SPARSE_FROM_THE_START = ("topk", "batchtopk", "matryoshka")
 
 
@@ -40,7 +40,7 @@ class Baselines(NamedTuple):
 
 
 class Simpler:
-    """Simpler codes of one hook's rows; what several dictionaries share is fitted once."""
+    """Simpler codes of one hook's rows; fits that several dictionaries share are cached."""
 
     def __init__(self, train: Float[Tensor, "row d"], test: Float[Tensor, "other d"], seed: int = 0) -> None:
         self.train = train
@@ -51,7 +51,7 @@ class Simpler:
 
     @torch.no_grad()
     def measure(self, n_latents: int, l0: float | int, architecture: str = "topk") -> Baselines:
-        """Give the FVU of every baseline of a dictionary of so many latents, `l0` of them active per row."""
+        """Compute every baseline's FVU for a dictionary of `n_latents` latents, `l0` of them active per row."""
         directions = unit(torch.randn(n_latents, self.train.shape[1], generator=self._generator()))
         fitted, measured = ((rows - self.mean) for rows in (self.train[:: -(-len(self.train) // FITTED)], self.test))
         active = max(0, min(round(l0), n_latents))
@@ -71,12 +71,12 @@ class Simpler:
         )
 
     def pca(self, count: int) -> float:
-        """Give the FVU of keeping the `count` first principal components."""
+        """Compute the FVU of keeping the `count` first principal components."""
         return float(self._unexplained[min(count, len(self._unexplained) - 1)])
 
     @cached_property
     def _unexplained(self) -> Tensor:
-        """FVU without any component, with the first, with the first two, …"""
+        """FVU with no component, with the first, with the first two, …"""
         centred = (self.test - self.mean).double()
         kept = (centred @ components(self.train, centred.shape[1]).T.double()).square().sum(0).cumsum(0)
         left = centred.square().sum() - torch.cat([kept.new_zeros(1), kept])
@@ -95,7 +95,7 @@ class Rule(NamedTuple):
 
     active: int | None = None
     threshold: float = 0.0
-    shrinks: bool = False  # whether the threshold is taken off, as a bias does
+    shrinks: bool = False  # whether to subtract the threshold, as a bias does
 
 
 def fvu(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
@@ -105,13 +105,13 @@ def fvu(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
 
 
 def components(rows: Float[Tensor, "row d"], count: int) -> Float[Tensor, "count d"]:
-    """Find the `count` first principal components (all, where the width has fewer)."""
+    """Find the `count` first principal components (all, if the width has fewer)."""
     vectors = torch.linalg.eigh(torch.cov(rows.double().T)).eigenvectors  # ascending
     return vectors.T.flip(0)[:count].float()
 
 
 def threshold_for(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], l0: float | int) -> float:
-    """Find the threshold, not below 0, that `l0` of a row's products exceed on average."""
+    """Find the threshold (at least 0) that `l0` products per row exceed on average."""
     sample = rows[:: max(1, len(rows) * len(directions) // CELLS)]
     products = (sample @ directions.T).flatten()
     above = max(1, min(round(l0 * len(sample)), len(products)))
@@ -119,7 +119,7 @@ def threshold_for(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"]
 
 
 def sparse_code(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], rule: Rule) -> Float[Tensor, "row d"]:
-    """Rebuild rows from those of their products with the directions that the rule keeps."""
+    """Reconstruct rows from the products with the directions that the rule keeps."""
     if rule.active == 0:
         return torch.zeros_like(rows)
     parts = []
@@ -135,9 +135,9 @@ def sparse_code(rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"], 
 
 
 def kmeans(rows: Float[Tensor, "row d"], n: int, generator: torch.Generator) -> Float[Tensor, "centre d"]:
-    """Find `n` centres by Lloyd's algorithm from random rows; a centre that loses all its rows stays where it is.
+    """Find `n` centres by Lloyd's algorithm from random rows; a centre that loses all its rows stays in place.
 
-    Of as many rows or fewer, each is a centre.
+    With `n` rows or fewer, every row is a centre.
     """
     if n >= len(rows):
         return rows

@@ -1,8 +1,8 @@
-"""Had a dictionary converged? Its trainer judged that; here its verdict is read.
+"""Read the trainer's verdict on whether a dictionary converged.
 
-The rule stands in train/convergence.py, and nowhere else: the slope of the held-out loss over the last doubling of the
-rows at full rate, and the cosine of the directions with themselves at half the rows. The trainer writes both numbers,
-and whether they keep its bounds, into training.json. Nothing is known of a dictionary that another program trained.
+The rule is in train/convergence.py only: the slope of the held-out loss over the last doubling of the rows at full
+rate, and the cosine of the directions with themselves at half the rows. The trainer writes both numbers, and whether
+they are within its bounds, to training.json. A dictionary that another program trained has no verdict.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Entry = Mapping[str, Any]
 
 
 def convergence(dictionary: Dictionary) -> dict[str, Any] | None:
-    """Return the trainer's verdict and its numbers, as `metrics.json` holds them; None where no trainer judged."""
+    """Return the trainer's verdict and its numbers, as in `metrics.json`; None if there is no verdict."""
     record = dictionary.provenance.get("convergence")
     if record is None:
         return None
@@ -29,12 +29,12 @@ def convergence(dictionary: Dictionary) -> dict[str, Any] | None:
 
 
 def held_at(rows: int | None, decay: float | None) -> float | None:
-    """Compute the rows at which the rule held: over the last `decay` of all rows the rate only falls."""
+    """Compute the rows at which the rule held: the learning rate decays over the last `decay` of all rows."""
     return None if rows is None or decay is None else rows * (1 - decay)
 
 
 def _caveat(record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-    """Put both numbers beside the trainer's bounds."""
+    """Format both numbers with the trainer's bounds."""
     asked = (
         ("slope", "slope", "at most ±", "slope_bound"),
         ("self-similarity", "self_similarity", "at least ", "similarity_bound"),

@@ -1,4 +1,4 @@
-"""The dictionaries of a run, opened when they are asked for: few are held at a time, however many there are."""
+"""Open a run's dictionaries on demand, and keep only the last few in memory."""
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -10,7 +10,7 @@ HELD = 4
 
 
 class OpenedDictionaries(Mapping[str, Dictionary]):
-    """Path -> dictionary; those last asked for stay open."""
+    """Path -> dictionary; the most recently used stay open."""
 
     def __init__(self, folders: Mapping[str, Path], held: int = HELD) -> None:
         self.folders = dict(folders)

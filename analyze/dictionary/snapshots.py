@@ -1,12 +1,12 @@
-"""When a dictionary's features became what they are: its final directions looked up in its snapshots.
+"""Find when a dictionary's features formed, by comparing its final directions with its snapshots.
 
-The trainer keeps snapshots at rows that double, where it is asked to (train.snapshots); what rises suddenly between
-two of them is a phase transition of the training.
+With train.snapshots set, the trainer keeps snapshots at doubling numbers of rows; a sudden rise between two of them
+is a phase transition of the training.
 
     stages = Stages(held_out.sample)
     for rows, folder in stages.of(dictionary).items():
-        stages.living(folder)                     # [living, d_model]: directions of latents that live at that stage
-    together = agreement(stages, small, large)    # MMCS at the rows at which both kept snapshots
+        stages.living(folder)                     # [living, d_model]: directions of the latents alive at that stage
+    together = agreement(stages, small, large)    # MMCS at the row counts at which both have snapshots
 """
 
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from analyze.compare.cosines import max_cosines
 from analyze.compare.directions import Features
 from winnow.dictionary import Dictionary, load_dictionary
 
-FOUND = 0.9  # cosine from which a final feature counts as there already
+FOUND = 0.9  # least cosine of a final feature that counts as found in a snapshot
 
 
 def snapshot_folders(dictionary: Dictionary) -> dict[int, Path]:
-    """Find a dictionary's finished snapshots by the rows that they had seen, rising."""
+    """Find a dictionary's finished snapshots, {rows seen: folder}, in rising order."""
     if dictionary.path is None:
         return {}
     numbered = {path: path.name.removeprefix("rows-") for path in Path(dictionary.path, "snapshots").glob("rows-*")}
@@ -35,7 +35,7 @@ def snapshot_folders(dictionary: Dictionary) -> dict[int, Path]:
 
 
 def development(dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> dict[str, list[Any]]:
-    """Look the living features up in every snapshot: `rows`, mean max-cosine `similarity`, and share `recovered`."""
+    """Look up the alive features in every snapshot: `rows`, mean max-cosine `similarity`, and share `recovered`."""
     final = dictionary.W_dec.detach()[alive]
     rows, similarity, recovered = [], [], []
     for seen, folder in snapshot_folders(dictionary).items():
@@ -47,10 +47,10 @@ def development(dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> di
 
 
 class Stages:
-    """What dictionaries were on the way: at every snapshot, and at the end.
+    """The stages of dictionaries in training: every snapshot, and the end.
 
-    `sample` gives the evaluation rows of a hook: a latent lives that fires on more than ten of them. Alive masks are
-    cached; weights are not.
+    `sample` returns the evaluation rows of a hook: a latent is alive if it fires on more than ten of them. Alive masks
+    are cached; weights are not.
     """
 
     def __init__(self, sample: Callable[[str], Float[Tensor, "row d_model"]]) -> None:
@@ -58,7 +58,7 @@ class Stages:
         self._alive: dict[Path, Bool[Tensor, " n_latents"]] = {}
 
     def of(self, dictionary: Dictionary) -> dict[int, Path]:
-        """Find the folders of a dictionary's stages by the rows that they had seen; {} where it kept no snapshots."""
+        """Find the folders of a dictionary's stages, {rows seen: folder}; {} if it has no snapshots."""
         snapshots = snapshot_folders(dictionary)
         end = dictionary.provenance.get("rows")
         if not snapshots or end is None:
@@ -67,7 +67,7 @@ class Stages:
         return {rows: folder for rows, folder in snapshots.items() if rows < end} | {end: dictionary.path}
 
     def living(self, folder: Path) -> Float[Tensor, "living d_model"]:
-        """Read the directions of a stage's living latents."""
+        """Read the directions of a stage's alive latents."""
         dictionary = load_dictionary(folder)
         if folder not in self._alive:
             self._alive[folder] = Features.on(dictionary, self._sample(dictionary.hook)).alive
@@ -76,7 +76,7 @@ class Stages:
 
 @torch.no_grad()
 def agreement_by_rows(stages: Stages, small: Dictionary, large: Dictionary) -> dict[str, list[Any]] | None:
-    """Look the living features of one dictionary up in another at equal rows; None where no snapshots are shared.
+    """Compare the alive features of two dictionaries at equal rows seen; None if they share no snapshot rows.
 
     `mmcs_corrected` goes from `small` to `large`, `back` the other way.
     """
@@ -85,11 +85,11 @@ def agreement_by_rows(stages: Stages, small: Dictionary, large: Dictionary) -> d
     if len(rows) < 2:
         return None
     scores = [_both_ways(stages.living(own[seen]), stages.living(other[seen])) for seen in rows]
-    return {"rows": rows, "mmcs_corrected": [forth for forth, _ in scores], "back": [back for _, back in scores]}
+    return {"rows": rows, "mmcs_corrected": [a_to_b for a_to_b, _ in scores], "back": [b_to_a for _, b_to_a in scores]}
 
 
 def _both_ways(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
     if not len(a) or not len(b):
         return None, None
-    forth, back = (cosines.double().mean().item() for cosines in max_cosines(a, b))
-    return Chance(a.shape[1], len(b)).corrected(forth), Chance(a.shape[1], len(a)).corrected(back)
+    a_to_b, b_to_a = (cosines.double().mean().item() for cosines in max_cosines(a, b))
+    return Chance(a.shape[1], len(b)).corrected(a_to_b), Chance(a.shape[1], len(a)).corrected(b_to_a)

@@ -1,1 +1,1 @@
-"""Held-out rows, and how well dictionaries do on them."""
+"""Measure dictionaries on held-out rows."""

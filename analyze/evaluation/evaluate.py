@@ -1,4 +1,4 @@
-"""Measure dictionaries on held-out sequences: one pass of the model for all hooks, then, from its hook on, one each.
+"""Measure dictionaries on held-out sequences: one model pass for all hooks, then one per dictionary from its hook on.
 
 measured = evaluate(model, tokens, kept, dictionaries, centres, bar.advance)
 measured[0].quality.fvu, measured[0].loss["recovered"]
@@ -19,14 +19,14 @@ from winnow.model.prefix import clean_pass, skip_prefix
 
 Change = Callable[[Tensor], Tensor]
 
-LOGITS_ON_CPU = 2**23  # of one batch: larger ones leave the caches and cost a third more time
-LOGITS_ON_DEVICE = 2**28  # 1 GiB in float32, held a few times over while passes are compared
-FEWEST = 8  # sequences of a batch, however many logits they have
+LOGITS_ON_CPU = 2**23  # in one batch; more would not fit the caches and would take a third longer
+LOGITS_ON_DEVICE = 2**28  # 1 GiB in float32; a few copies are held while passes are compared
+FEWEST = 8  # least sequences in a batch, however many logits they have
 
 
 @runtime_checkable
 class PatchableModel(Protocol):
-    """What is asked of a language model; `winnow.model.language_model.LanguageModel` is one."""
+    """The interface that evaluation needs; `winnow.model.language_model.LanguageModel` has it."""
 
     device: torch.device
     d_vocab: int
@@ -40,7 +40,7 @@ class Evaluation(NamedTuple):
     """One dictionary's results."""
 
     quality: Quality
-    loss: dict[str, float] | None  # None where no model reads the activations
+    loss: dict[str, float] | None  # None if no model reads the activations
 
 
 @torch.no_grad()
@@ -55,8 +55,8 @@ def evaluate(
 ) -> list[Evaluation]:
     """Measure each dictionary at the `kept` positions of `tokens`.
 
-    `centres` holds each hook's mean activation, which `ce_mean` puts in the activations' place. `advance` is
-    called with the number of sequences done. The batch does not change the results; by default it follows from
+    `centres` holds each hook's mean activation, which `ce_mean` substitutes for the activations. `advance` is
+    called with the number of sequences done. The batch size does not change the results; the default depends on
     the size of the logits.
     """
     hooks = list(dict.fromkeys(dictionary.hook for dictionary in dictionaries))
@@ -98,7 +98,7 @@ def evaluate_rows(
     dictionaries: Sequence[Dictionary],
     centres: Mapping[str, Float[Tensor, " width"]],
 ) -> list[Evaluation]:
-    """Measure each dictionary on rows of its hook that come from no model; all of them on the rows' device."""
+    """Measure each dictionary on rows of its hook that come from no model; dictionaries must be on the rows' device."""
     qualities = [Quality(d.n_latents, centres[d.hook]) for d in dictionaries]
     for rows in batches:
         for dictionary, quality in zip(dictionaries, qualities, strict=True):
@@ -111,7 +111,7 @@ def evaluate_rows(
 def _clean(
     model: PatchableModel, tokens: Tensor, hooks: Sequence[str]
 ) -> tuple[Tensor, Callable[[str, Change], Tensor]]:
-    """Compute the logits, and give the function that computes them again with the values at a hook changed."""
+    """Compute the logits, and return a function that recomputes them with the values at a hook changed."""
     if not isinstance(model, LanguageModel):
         return model.logits(tokens), lambda hook, change: model.logits(tokens, replace=(hook, change))
     logits, prefixes = clean_pass(model, tokens, hooks)

@@ -1,8 +1,8 @@
-"""What the evaluation found about single latents, kept beside `metrics.json`, which holds only sums over them.
+"""Store the evaluation's results per latent, beside `metrics.json`, which holds only sums over latents.
 
-report/latents.h5    /000000/firings int64 [n_latents]      evaluation rows that each fired on
+report/latents.h5    /000000/firings int64 [n_latents]      evaluation rows on which each latent fired
                             /squares float64 [n_latents]    sum of f^2
-                            attrs: path of the dictionary, input: the hash of what was measured
+                            attrs: path of the dictionary, input: hash of the inputs of the measurement
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from winnow.runtime.publish import publish_file
 
 
 class Latents(NamedTuple):
-    """Per latent of one dictionary, over the evaluation rows."""
+    """Statistics per latent of one dictionary over the evaluation rows."""
 
     input: str
     firings: Int[Tensor, " n_latents"]
@@ -33,7 +33,7 @@ class Latents(NamedTuple):
 
 
 def read_latents(path: Path) -> dict[str, Latents]:
-    """Read the file, path of the dictionary -> what is known of it; nothing where there is no file."""
+    """Read the file as {dictionary's path: its latents}; {} if there is no file."""
     if not path.exists():
         return {}
     with h5py.File(path) as file:
@@ -48,10 +48,10 @@ def read_latents(path: Path) -> dict[str, Latents]:
 
 
 def write_latents(path: Path, latents: Mapping[str, Latents]) -> None:
-    """Publish the file, complete or not at all."""
+    """Publish the file atomically."""
     with publish_file(path) as partial, h5py.File(partial, "w") as file:
         for number, (name, values) in enumerate(sorted(latents.items())):
-            group = file.create_group(f"{number:06d}")  # a path's slashes would make groups within groups
+            group = file.create_group(f"{number:06d}")  # a path's slashes would make nested groups
             group.attrs["path"] = name
             group.attrs["input"] = values.input
             group["firings"] = values.firings.numpy()

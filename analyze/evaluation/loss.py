@@ -1,10 +1,10 @@
-"""How much of the model's loss survives when a hook's activations are replaced by their reconstruction.
+"""Measure the model's loss when a hook's activations are replaced by their reconstruction.
 
-Cross-entropy of the next token, in nats, over all positions of the sequences that have a next token. Only the
-positions that the harvest keeps are replaced: a dictionary is not asked for rows it was never shown.
+The loss is the cross-entropy of the next token, in nats, over all positions that have a next token. Only the
+positions that the harvest keeps are replaced: a dictionary never saw the others in training.
 
-recovered = (ce_zero - ce_patched) / (ce_zero - ce_clean): 1 where nothing is lost, 0 where the reconstruction
-is worth as much as zeros. Zeros are a feeble rival, so the same is also measured against the mean activation.
+recovered = (ce_zero - ce_patched) / (ce_zero - ce_clean): 1 if nothing is lost, 0 if the reconstruction is no
+better than zeros. Zeros are a weak baseline, so the mean activation is used as a second one.
 """
 
 import math
@@ -17,13 +17,13 @@ from torch import Tensor
 
 
 class Sums(NamedTuple):
-    """Summed over predicted tokens: cross-entropy, and KL(clean || this pass), in nats."""
+    """Sums over predicted tokens of cross-entropy and KL(clean || this pass), in nats."""
 
     tokens: int = 0
     ce: float = 0.0
     kl: float = 0.0
 
-    def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]  # sums add, they are not joined
+    def __add__(self, other: "Sums") -> "Sums":  # type: ignore[override]  # adds fields, where a tuple would concatenate
         return Sums(self.tokens + other.tokens, self.ce + other.ce, self.kl + other.kl)
 
     @property
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
 
 
 class Clean:
-    """One batch's unpatched predictions, held while patched passes are compared with them."""
+    """One batch's unpatched predictions, with which patched passes are compared."""
 
     def __init__(self, logits: Float[Tensor, "sequence context d_vocab"], tokens: Int[Tensor, "sequence context"]):
         self.targets = tokens[:, 1:, None].long()
@@ -47,7 +47,7 @@ class Clean:
         self.sums = Sums(self.targets.numel(), float(-log_probs.gather(-1, self.targets).double().sum()))
 
     def compare(self, logits: Float[Tensor, "sequence context d_vocab"]) -> Sums:
-        """Measure another pass over the same tokens."""
+        """Compute the sums of another pass over the same tokens."""
         logits = logits[:, :-1].float()
         log_sum = logits.logsumexp(-1)
         ce = (log_sum - logits.gather(-1, self.targets)[..., 0]).double().sum()
@@ -57,7 +57,7 @@ class Clean:
 
 
 def substitute(kept: Bool[Tensor, "sequence context"], values: Tensor) -> Callable[[Tensor], Tensor]:
-    """Make the function that puts `values` ([row, width], or one [width] for all) at the kept positions."""
+    """Return a function that writes `values` ([row, width], or one [width] for all) to the kept positions."""
 
     def patch(activations: Float[Tensor, "sequence context width"]) -> Float[Tensor, "sequence context width"]:
         patched = activations.clone()
@@ -68,12 +68,12 @@ def substitute(kept: Bool[Tensor, "sequence context"], values: Tensor) -> Callab
 
 
 def recovered(patched: float, clean: float, ablated: float) -> float:
-    """Compute (ablated - patched) / (ablated - clean), NaN where the ablation costs nothing."""
+    """Compute (ablated - patched) / (ablated - clean), NaN if the ablation costs nothing."""
     return (ablated - patched) / (ablated - clean) if ablated != clean else math.nan
 
 
 def loss_metrics(clean: Sums, patched: Sums, zero: Sums, mean: Sums) -> dict[str, float]:
-    """Gather one dictionary's losses under the names of `metrics.json`."""
+    """Collect one dictionary's losses, named as in `metrics.json`."""
     return {
         "clean": clean.mean_ce,
         "patched": patched.mean_ce,

@@ -6,11 +6,11 @@ from winnow.tokens import TokenFile
 
 
 def open_evaluation(config: Experiment, tokens: TokenFile | None) -> EvaluationRows:
-    """Open the evaluation rows of a run; toy data have no tokens."""
+    """Open the evaluation rows of a run; pass `tokens=None` for toy data."""
     if tokens is None:
         from analyze.evaluation.toy import ToyHeldOut
 
         return ToyHeldOut(config)
-    from analyze.evaluation.text import HeldOutText  # transformer-lens takes seconds, and toy data do without
+    from analyze.evaluation.text import HeldOutText  # importing transformer-lens takes seconds; toy data do not need it
 
     return HeldOutText(config, tokens)

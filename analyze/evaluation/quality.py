@@ -1,4 +1,4 @@
-"""How well one dictionary reconstructs its activations, accumulated batch by batch.
+"""Measure how well one dictionary reconstructs its activations, accumulated batch by batch.
 
     quality = Quality(n_latents, centre)
     for x in batches:                      # [row, d_model]
@@ -6,8 +6,8 @@
         quality.update(x, f, dictionary.decode(f))
     quality.fvu, quality.l0, quality.dead_fraction
 
-The sums are float64 and exact over all rows: no batch has its own mean, and any way of cutting the rows
-into batches gives the same numbers.
+The sums are float64 over all rows: no metric is an average of per-batch values, so the way that the rows are
+split into batches does not change the results.
 """
 
 import math
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-ALIVE_ABOVE = 10  # evaluation rows that a latent must fire on to count as alive
+ALIVE_ABOVE = 10  # a latent that fires on more evaluation rows than this is alive
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 DENSITY_EDGES = [-7 + i / 4 for i in range(29)]  # log10 of the firing rate
 
@@ -25,8 +25,8 @@ DENSITY_EDGES = [-7 + i / 4 for i in range(29)]  # log10 of the firing rate
 class Quality:
     """Sums over evaluation rows, and the metrics that follow from them.
 
-    `centre` [d_model] is the mean that `fvu_rowwise` measures each row's variance from; any vector near the
-    mean will do, the harvest's mean is the usual one. `fvu` uses the exact mean of the rows seen.
+    `centre` [d_model] is the mean from which `fvu_rowwise` measures each row's variance; any vector near the mean
+    will do, usually the harvest's mean. `fvu` uses the exact mean of the rows seen.
     """
 
     def __init__(self, n_latents: int, centre: Float[Tensor, " d_model"]) -> None:
@@ -40,7 +40,7 @@ class Quality:
         self.firings = torch.zeros(n_latents, dtype=torch.int64)  # rows each latent fired on
         self.values = torch.zeros(n_latents, dtype=torch.float64)  # sum of f of each latent
         self.squares = torch.zeros(n_latents, dtype=torch.float64)  # sum of f^2 of each latent
-        self.active = torch.zeros(n_latents + 1, dtype=torch.int64)  # rows with so many latents active
+        self.active = torch.zeros(n_latents + 1, dtype=torch.int64)  # number of rows by count of active latents
 
     def update(
         self, x: Float[Tensor, "row d_model"], f: Float[Tensor, "row n_latents"], y: Float[Tensor, "row d_model"]
@@ -52,7 +52,7 @@ class Quality:
         error = (x - y).square().sum(1)  # (row,)
         spread = (x - self.centre).square().sum(1)
         mean = x.mean(0)
-        # merge of partial sums of squares (Chan, Golub and LeVeque 1979): exact where the mean is large
+        # merge partial sums of squares (Chan, Golub and LeVeque 1979): accurate even if the mean is large
         step = mean - self.mean
         total = self.rows + len(x)
         self.deviation += float((x - mean).square().sum() + step.square().sum() * self.rows * len(x) / total)
@@ -69,12 +69,12 @@ class Quality:
 
     @property
     def fvu(self) -> float:
-        """Fraction of variance unexplained: the sum of |x - y|^2 over that of |x - mean|^2."""
+        """Fraction of variance unexplained: the sum of |x - y|^2 over the sum of |x - mean|^2."""
         return _ratio(self.error, self.deviation)
 
     @property
     def fvu_uncentred(self) -> float:
-        """The sum of |x - y|^2 over that of |x|^2: smaller wherever the mean is not zero."""
+        """The sum of |x - y|^2 over the sum of |x|^2: smaller than `fvu` unless the mean is zero."""
         return _ratio(self.error, self.power)
 
     @property
@@ -84,11 +84,11 @@ class Quality:
 
     @property
     def mse(self) -> float:
-        """The mean over rows of |x - y|^2, summed over dimensions: one of the two terms that a dictionary trades."""
+        """The mean over rows of |x - y|^2, summed over dimensions: the reconstruction term of the loss."""
         return _ratio(self.error, self.rows)
 
     def l1(self, W_dec: Float[Tensor, "n_latents d_model"]) -> float:
-        """Compute the other: the mean over rows of the sum of f_j |d_j|."""
+        """Compute the sparsity term: the mean over rows of the sum of f_j |d_j|."""
         lengths = torch.linalg.vector_norm(W_dec.double().cpu(), dim=1)
         return _ratio(float(self.values @ lengths), self.rows)
 
@@ -99,7 +99,7 @@ class Quality:
 
     @property
     def l0_quantiles(self) -> dict[str, int]:
-        """The smallest number of active latents that so large a share of the rows does not exceed."""
+        """Quantiles of the number of active latents per row: the smallest number that share q does not exceed."""
         below = self.active.cumsum(0)
         return {str(q): int((below < q * self.rows).sum()) for q in QUANTILES}
 
@@ -118,7 +118,7 @@ class Quality:
         return float((self.firings == 0).double().mean())
 
     def density(self) -> dict[str, object]:
-        """Count latents by log10 of their firing rate; those that never fired are counted apart."""
+        """Count latents by log10 of their firing rate; latents that never fired are counted separately."""
         fired = self.firings[self.firings > 0]
         rates = (fired.double() / max(self.rows, 1)).log10().clamp(DENSITY_EDGES[0], DENSITY_EDGES[-1])
         counts = torch.histogram(rates, torch.tensor(DENSITY_EDGES, dtype=torch.float64)).hist
@@ -130,7 +130,7 @@ class Quality:
 
 
 def quantile(values: np.ndarray, q: float) -> float:
-    """Compute a quantile of the values that are numbers; NaN where there are none."""
+    """Compute a quantile of the finite values; NaN if there are none."""
     numbers = values[np.isfinite(values)]
     return float(np.quantile(numbers, q)) if len(numbers) else math.nan
 

@@ -1,4 +1,4 @@
-"""The rows that dictionaries are measured on, whatever they come from: held-out text, or toy data behind the store.
+"""Define the interface of evaluation rows, which come from held-out text or from toy data beyond the stored rows.
 
 rows = open_evaluation(config, tokens)        # analyze/evaluation/open.py
 rows.sample("blocks.2.hook_resid_post")       # float32 [row, width]
@@ -18,11 +18,11 @@ from winnow.dictionary import Dictionary
 from winnow.runtime.run import Run
 from winnow.store import ActivationStore
 
-SAMPLE = 16_384  # rows on which dictionaries are compared latent by latent
+SAMPLE = 16_384  # most rows on which dictionaries are compared latent by latent
 
 
 class EvaluationRows(ABC):
-    """What every measurement starts from."""
+    """The rows on which dictionaries are measured."""
 
     def __init__(self, config: Experiment) -> None:
         self.config = config
@@ -32,15 +32,15 @@ class EvaluationRows(ABC):
     @property
     @abstractmethod
     def sequences(self) -> int:
-        """How many sequences the rows come from."""
+        """Number of sequences that the rows come from."""
 
     @property
     @abstractmethod
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
 
     def sample(self, hook: str) -> Float[Tensor, "row width"]:
-        """Compute at most `SAMPLE` rows of a hook, from sequences spread evenly; on the CPU, in float32."""
+        """Compute at most `SAMPLE` rows of a hook, from evenly spaced sequences; on the CPU, in float32."""
         if hook not in self._samples:
             self._samples[hook] = self._sample(hook)
         return self._samples[hook]

@@ -1,4 +1,4 @@
-"""A few of the harvested rows of a hook, from all over the store; and rows in batches of bounded memory."""
+"""Sample harvested rows of a hook from the whole store; split rows into batches of bounded memory."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ BLOCKS = 32
 
 
 def store_sample(store: ActivationStore, hook: str, rows: int = ROWS) -> Float[Tensor, "row width"]:
-    """Read about `rows` rows in blocks spread evenly over the store; all of them, where it has fewer."""
+    """Read about `rows` rows in evenly spaced blocks of the store; all rows if it has fewer."""
     if store.rows <= rows:
         return store.read(hook, 0, store.rows)
     block = rows // BLOCKS
@@ -26,5 +26,5 @@ CELLS = 2**24  # 64 MiB of float32
 
 
 def batches(rows: Float[Tensor, "row d"], n_latents: int, cells: int = CELLS) -> Iterator[Float[Tensor, "batch d"]]:
-    """Cut rows so that [batch, n_latents] has at most `cells` entries; a single row is never cut."""
+    """Split rows so that [batch, n_latents] has at most `cells` entries; a batch has at least one row."""
     yield from rows.split(max(1, cells // max(1, n_latents)))

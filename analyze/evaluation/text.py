@@ -1,4 +1,4 @@
-"""The held-out sequences of a run, the model that reads them, and a sample of their activations.
+"""Open a run's held-out sequences, the model that reads them, and a sample of their activations.
 
 The last `text.held_out_sequences` of the tokens were never harvested. The model is opened when something
 asks for it, and once.
@@ -26,7 +26,7 @@ from winnow.tokens import TokenFile, open_tokens
 
 
 class HeldOutText(EvaluationRows):
-    """What every measurement on held-out text starts from."""
+    """Evaluation rows from held-out text."""
 
     def __init__(self, config: Experiment, tokens: TokenFile) -> None:
         super().__init__(config)
@@ -39,26 +39,27 @@ class HeldOutText(EvaluationRows):
 
     @classmethod
     def open(cls, run: str | Path) -> "HeldOutText":
-        """Open the held-out text of a run by its folder, as `runs/demo`; the model's path counts from here.
+        """Open the held-out text of a run by its folder, such as `runs/demo`.
 
-        Raises `UserError` where there is no such run, or its text or activations are not made yet.
+        A relative model path is resolved from the working directory. Raises `UserError` if there is no such run, or
+        if its text or activations are missing.
         """
         config = load_experiment("", ["--config", str(Path(run) / "config.toml"), "--run", str(run)])
         return cls(config, open_tokens(Run(Path(run)).tokens))
 
     @property
     def sequences(self) -> int:
-        """Held-out sequences."""
+        """Number of held-out sequences."""
         return len(self.tokens)
 
     @property
     def rows(self) -> int:
-        """Positions that are kept, over all held-out sequences."""
+        """Number of kept positions over all held-out sequences."""
         return int(self.kept.sum())
 
     @cached_property
     def model(self) -> LanguageModel:
-        """Open the model. Raises `UserError` where its weights are not those that were harvested."""
+        """Open the model. Raises `UserError` if its weights differ from the harvested model's."""
         made = self.store.manifest["model"]
         model = open_model(self.config.model, begun_with=made)
         model.refuse_other_weights(self.store.path, made)
@@ -77,7 +78,7 @@ class HeldOutText(EvaluationRows):
     def measure(
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
     ) -> list[Evaluation]:
-        """Measure each dictionary on all rows, and how much of the model's loss it recovers."""
+        """Measure each dictionary's quality on all rows, and how much of the model's loss it recovers."""
         model, context = self.model, self.tokens.shape[1]
         for dictionary in dictionaries:
             dictionary.to(model.device)

@@ -1,4 +1,4 @@
-"""Evaluation rows of toy data: those behind the rows that are stored, and the codes that they are the sums of."""
+"""Generate evaluation rows of toy data, which follow the stored rows, and their true codes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,7 +19,7 @@ from winnow.runtime.run import Run
 from winnow.toy.data import ToyData, ToyRows
 from winnow.toy.truth import directions_hash
 
-BATCH_CELLS = 2**24  # of rows and latents that are held at a time: 64 MiB in float32
+BATCH_CELLS = 2**24  # most rows * latents in memory at a time: 64 MiB in float32
 
 
 class ToyHeldOut(EvaluationRows):
@@ -40,7 +40,7 @@ class ToyHeldOut(EvaluationRows):
 
     @cached_property
     def toy(self) -> ToyData:
-        """Open the data. Raises `UserError` where the true directions are not those of the stored rows."""
+        """Open the data. Raises `UserError` if the true directions are not those of the stored rows."""
         folder = Run(Path(self.config.run)).truth
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; run make harvest, which writes the true directions")
@@ -51,18 +51,18 @@ class ToyHeldOut(EvaluationRows):
         return toy
 
     def true_rows(self, start: int = 0, stop: int | None = None) -> ToyRows:
-        """Make evaluation rows [start, stop), all by default, with their true codes."""
+        """Generate evaluation rows [start, stop), by default all, with their true codes."""
         first = self.settings.rows
         return self.toy.rows(first + start, first + (self.rows if stop is None else min(stop, self.rows)))
 
     def _sample(self, hook: str) -> Float[Tensor, "row width"]:
-        return self.true_rows(0, SAMPLE).activations  # they are drawn alike: the first are as good as any
+        return self.true_rows(0, SAMPLE).activations  # rows are identically distributed: the first are as good as any
 
     @torch.no_grad()
     def measure(
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
     ) -> list[Evaluation]:
-        """Measure each dictionary on all rows; there is no loss of a model to recover."""
+        """Measure each dictionary on all rows; there is no model, and so no loss to recover."""
         device = choose_device(self.config.model.device)
         widest = max(dictionary.n_latents for dictionary in dictionaries)
         step = max(1, BATCH_CELLS // widest)

@@ -1,1 +1,1 @@
-"""Feature pages: a browser for latents, made of files that open from disk."""
+"""Write feature pages: a browser for latents, made of files that open from disk."""

@@ -1,9 +1,9 @@
-"""The k best events of every latent over a stream of rows, each with the latent's values around it.
+"""Keep the k best events of every latent over a stream of rows, with the latent's values around each.
 
-An event is one latent firing on one token. It is held as one int64, its key of 31 bits above the number of the
-token counted from the far end, so that comparing two integers compares keys, and earlier tokens win ties: what is
-kept is the same however the stream is cut into batches. A sequence gives a latent at most one event: contexts never
-overlap.
+An event is one latent firing on one token. It is stored as one int64: a 31-bit key in the high bits, and below it
+the token's number counted down from the largest. Comparing two integers thus compares keys, and earlier tokens win
+ties, so the result does not depend on the batches. Each sequence contributes at most one event per latent, so
+contexts never overlap.
 
 With the activation as the key these are the top examples. With a random key they are a sample: the largest of w
 uniform keys of a sequence with w firings is distributed as u^(1/w), so sequences are drawn without replacement in
@@ -16,16 +16,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-BEFORE, AFTER = 32, 15  # tokens around an event whose activations are kept
-TOKENS = 2**32  # more than can be numbered
-WORDS = (0x9E3779B97F4A7C15 - 2**64, 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)  # of splitmix64
+BEFORE, AFTER = 32, 15  # tokens before and after an event whose activations are kept
+TOKENS = 2**32  # upper bound on token numbers
+WORDS = (0x9E3779B97F4A7C15 - 2**64, 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)  # constants of splitmix64
 
 
 class Events(NamedTuple):
-    """Events of every latent, and the latent's activations from `BEFORE` tokens before each to `AFTER` behind it.
+    """Events of every latent, and the latent's activations from `BEFORE` tokens before each to `AFTER` after it.
 
-    `tokens` numbers positions through all sequences, sequence * context + position; -1 where there are fewer than
-    k. `windows` is 0 beyond the sequence and at positions that do not count.
+    `tokens` holds sequence * context + position, or -1 if there are fewer than k events. `windows` is 0 outside the
+    sequence and at positions that are not kept.
     """
 
     tokens: Int[Tensor, "n_latents k"]
@@ -33,7 +33,7 @@ class Events(NamedTuple):
 
     @property
     def activations(self) -> Float[Tensor, "n_latents k"]:
-        """The latent's value at the event itself; 0 where there is none."""
+        """The latent's value at the event; 0 where there is no event."""
         return self.windows[:, :, BEFORE]
 
     def take(self, order: Int[Tensor, "n_latents chosen"]) -> "Events":
@@ -46,7 +46,7 @@ class Events(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The latents of some whole sequences, and where their rows stand in the text.
+    """The latents of some whole sequences, and the positions of their rows in the text.
 
     Row i of `f` is the i-th kept position of `kept`, in order of sequence and position.
     """
@@ -57,7 +57,7 @@ class Batch(NamedTuple):
 
     @property
     def tokens(self) -> Int[Tensor, " row"]:
-        """The number of each row's token through all sequences."""
+        """The number of each row's token, counted through all sequences."""
         return self.kept.flatten().nonzero()[:, 0] + self.first * self.kept.shape[1]
 
     def windows(self, latents: Int[Tensor, " event"], tokens: Int[Tensor, " event"]) -> Float[Tensor, "event window"]:
@@ -74,18 +74,18 @@ class Batch(NamedTuple):
 
 
 class Best:
-    """The `k` events of largest key of each latent, whatever the number of rows seen."""
+    """The `k` events with the largest keys of each latent, in memory that does not grow with the rows."""
 
     def __init__(self, n_latents: int, k: int, device: torch.device | None = None) -> None:
         self.packed = torch.zeros(n_latents, k, dtype=torch.int64, device=device)
         self.windows = torch.zeros(n_latents, k, BEFORE + AFTER + 1, device=device)
 
     def update(self, batch: Batch, packed: Int[Tensor, "sequence n_latents"]) -> None:
-        """Add the best event of each sequence of a batch, 0 where it has none."""
+        """Add the best event of each sequence of a batch; 0 means no event."""
         k = self.packed.shape[1]
         both = torch.cat([self.packed, packed.T], dim=1)
         chosen = torch.zeros_like(both, dtype=torch.bool).scatter_(1, both.topk(k, dim=1, sorted=False).indices, True)
-        # of each latent as many go as come, and both lists are in order of latents: they belong together
+        # each latent loses as many events as it gains, and both lists are sorted by latent, so they line up
         latent, slot = (~chosen[:, :k]).nonzero().unbind(1)
         arriving = packed.T[chosen[:, k:]]
         real = arriving > 0
@@ -94,19 +94,19 @@ class Best:
         self.windows[latent, slot] = batch.windows(latent, token_of(arriving))
 
     def events(self) -> Events:
-        """Return what was kept, in falling order of keys, on the CPU."""
+        """Return the kept events, in falling order of keys, on the CPU."""
         tokens = torch.where(self.packed > 0, token_of(self.packed), -1)
         order = self.packed.argsort(dim=1, descending=True)
         return Events(tokens.cpu(), self.windows.cpu()).take(order.cpu())
 
 
 def pack(keys: Int[Tensor, " event"], tokens: Int[Tensor, " event"]) -> Int[Tensor, " event"]:
-    """Join keys in [1, 2^31) and the numbers of tokens into integers that order events."""
+    """Pack keys in [1, 2^31) and token numbers into integers that order events."""
     return (keys << 32) | (TOKENS - 1 - tokens)
 
 
 def token_of(packed: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Recover the number of the token."""
+    """Unpack the token's number."""
     return TOKENS - 1 - (packed & (TOKENS - 1))
 
 
@@ -116,7 +116,7 @@ def activation_keys(values: Float[Tensor, " event"]) -> Int[Tensor, " event"]:
 
 
 def random_keys(latents: Int[Tensor, " event"], tokens: Int[Tensor, " event"]) -> Int[Tensor, " event"]:
-    """Draw keys that depend on nothing but the latent and the token, as if uniform in [1, 2^31) (splitmix64)."""
+    """Compute pseudo-random keys in [1, 2^31) from the latent and the token only (splitmix64)."""
     x = latents * TOKENS + tokens
     x = (x + 1) * WORDS[0]
     x = (x ^ ((x >> 30) & (2**34 - 1))) * WORDS[1]

@@ -1,6 +1,6 @@
-"""Which dictionaries get feature pages, by the names in `analyze.features`.
+"""Choose the dictionaries that get feature pages, by the names in `analyze.features`.
 
-Nothing here imports torch: a stage that has nothing to do says so at once.
+This module does not import torch, so a stage with nothing to do ends at once.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,23 +15,23 @@ WORDS = ("auto", "all", "none")
 
 
 def refuse_unknown(names: Sequence[str], paths: Iterable[str]) -> None:
-    """Raise `UserError` where a name chooses none of the dictionaries at `paths`."""
+    """Raise `UserError` if a name matches none of the dictionaries at `paths`."""
     short = [path.removeprefix(FOLDER) for path in paths]
     for name in names:
         if name not in WORDS and not any(_matches(path, name) for path in short):
             close = nearest(name, [*short, *(path.rpartition("/")[2] for path in short)])
             raise UserError(
                 f"analyze.features = {name}: no finished dictionary has this name{close}; give HOOK/NAME or NAME as "
-                "in the folder dictionaries (* and ? are wildcards), or auto, all, none"
+                "in the folder dictionaries (* and ? are wildcards), or auto, all or none"
             )
 
 
 def choose(names: Sequence[str], metrics: Mapping[str, Any], hooks: Sequence[str] = ("*",)) -> list[Mapping[str, Any]]:
     """Choose entries of `metrics["dictionaries"]`, ladder by ladder, each from the smallest to the largest.
 
-    `auto` is the largest topk dictionary at the first hook that has one (of another architecture, where no hook
-    has), with the other sizes of its ladder: what its latents are compared with. `hooks` are `harvest.hooks`, in
-    whose order hooks come.
+    `auto` is the largest topk dictionary at the first hook that has one (another architecture if no hook has), and the
+    other sizes of its ladder, with which its latents are compared. `hooks` are `harvest.hooks`, which set the order
+    of hooks.
     """
     known = [entry for ladder in ladders(metrics).values() for entry in ladder]
     if "none" in names:

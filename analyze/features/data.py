@@ -1,10 +1,10 @@
-"""The data of feature pages as script files: a page that is opened from disk may load scripts, and fetch nothing.
+"""Write the data of feature pages as script files, since a page opened from disk can load scripts but not fetch.
 
     text.js         every token's text, and the held-out sequences
-    latents.js      of all latents what a list, a sort and a search need
+    latents.js      the fields of all latents that list, sort and search need
     0.js, 1.js, …   everything else, `CHUNK` latents each
 
-Each file calls `winnowData(VALUE)`. Keys are explained where they are made; numbers have three digits.
+Each file calls `winnowData(VALUE)`. The code that writes a key explains it; numbers have three digits.
 """
 
 import json
@@ -22,17 +22,17 @@ from analyze.features.logits import Promoted
 from analyze.features.neighbours import Nearest, Relative
 
 CHUNK = 128
-PEAKS = 5  # tokens that a latent is listed and found by
+PEAKS = 5  # peak tokens per latent in the list and the search
 DIGITS = 3
 
 
 class Feature(NamedTuple):
-    """All that the pages of one dictionary tell."""
+    """All contents of one dictionary's pages."""
 
     examples: FeatureExamples
     promoted: Promoted | None
-    readout: str  # how directions reach the logits, in words
-    nearest: Mapping[str, Nearest]  # path of another size -> what is near in it
+    readout: str  # the path from directions to logits, in words
+    nearest: Mapping[str, Nearest]  # path of another size -> the nearest latents in it
     parents: Mapping[int, Sequence[Relative]]
     children: Mapping[int, Sequence[Relative]]
 
@@ -52,7 +52,7 @@ def write_feature(folder: Path, feature: Feature, sequences: NDArray[np.int32]) 
 
 
 def peak_tokens(top: Events, text: NDArray[np.int32], count: int = PEAKS) -> list[list[list[int]]]:
-    """List the tokens on which each latent's top examples peak: [token, per cent of their activations], most first."""
+    """List the peak tokens of each latent's top examples: [token, per cent of their activations], most first."""
     tokens, weights = top.tokens.numpy(), top.activations.double().numpy()
     found = []
     for places, values in zip(tokens, weights, strict=True):
@@ -67,18 +67,18 @@ def peak_tokens(top: Events, text: NDArray[np.int32], count: int = PEAKS) -> lis
 
 
 def significant_digits(values: NDArray[Any], digits: int = DIGITS) -> NDArray[np.float64]:
-    """Round each number to so many digits, so that it is short when written."""
+    """Round each number to `digits` significant digits, to shorten its text."""
     values = np.asarray(values, dtype=np.float64)
     with np.errstate(divide="ignore"):
         size = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
-    # tens to a positive power are exact, those to a negative one are not: 0.3 must not become 0.30000000000000004
+    # positive powers of ten are exact, negative ones are not: 0.3 must not become 0.30000000000000004
     up = 10.0 ** np.maximum(digits - 1 - size, 0)
     down = 10.0 ** np.maximum(size - digits + 1, 0)
     return np.round(values * up / down) * down / up
 
 
 def _overview(feature: Feature, text: NDArray[np.int32]) -> dict[str, Any]:
-    """Gather one entry per latent in each list."""
+    """Build the fields of the list, with one entry per latent in each."""
     examples = feature.examples
     return {
         "rows": examples.rows,
@@ -90,14 +90,14 @@ def _overview(feature: Feature, text: NDArray[np.int32]) -> dict[str, Any]:
         "readout": feature.readout,
         "window": [BEFORE, AFTER],
         "chunk": CHUNK,
-        "related": [COSINE, MASKED],  # cosines that make relatives
-        # the mean largest cosine by chance; `nearest` and relatives name other sizes by their place in this list
+        "related": [COSINE, MASKED],  # least cosines of relatives
+        # mean largest cosine by chance; `nearest` and relatives refer to other sizes by index in this list
         "others": [{"path": path, "chance": round(near.chance, DIGITS)} for path, near in feature.nearest.items()],
     }
 
 
 def _chunk(feature: Feature, part: slice) -> list[dict[str, Any]]:
-    """Gather what the page of each latent tells besides the overview."""
+    """Build the rest of each latent's page, beyond the overview."""
     examples = feature.examples
     tops, spreads = _events(examples.top, part), _events(examples.spread, part)
     ranks = examples.spread_ranks[part].double().numpy().round(3).tolist()
@@ -113,9 +113,9 @@ def _chunk(feature: Feature, part: slice) -> list[dict[str, Any]]:
         filled = counts[i].nonzero()[0]
         chunk.append(
             {
-                "top": tops[i],  # [number of the token in the text, [offset from it, activation, offset, …]]
+                "top": tops[i],  # [token's number in the text, [offset from it, activation, offset, …]]
                 "spread": [[*event, rank] for event, rank in zip(spreads[i], ranks[i], strict=False)],
-                "width": widths[i],  # of a bin; the first begins at 0
+                "width": widths[i],  # of a bin; the first bin starts at 0
                 "counts": counts[i, : filled[-1] + 1].tolist() if len(filled) else [],
                 "nearest": [list(zip(latents[i], cosines[i], strict=True)) for latents, cosines in nearest],
                 "parents": _relatives(feature.parents.get(latent, ()), others),
@@ -160,5 +160,5 @@ def _relatives(found: Sequence[Relative], others: Mapping[str, int]) -> list[lis
 
 
 def _write(folder: Path, name: str, value: Any) -> None:
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: no line separators to end a script
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: no Unicode line separators in a script
     (folder / f"{name}.js").write_text(f"winnowData({text});\n", encoding="ascii")

@@ -1,13 +1,13 @@
-"""What makes latents fire: top examples, a sample spread over the quantiles, histograms; one pass for all latents.
+"""Find what makes latents fire: top examples, a sample over the quantiles, histograms; one pass for all latents.
 
     from winnow.model.language_model import open_model
 
     model = open_model(config.model)
     [found] = top_examples(model, tokens, kept, [dictionary])
-    found.top.tokens[123], found.top.activations[123]       # latent 123's strongest, at most one per sequence
-    found.spread.tokens[123], found.spread_ranks[123]       # from its strongest to its weakest firings
+    found.top.tokens[123], found.top.activations[123]       # latent 123's strongest firings, at most one per sequence
+    found.spread.tokens[123], found.spread_ranks[123]       # firings from strong to weak
 
-What is held grows with the latents, by some 8 KiB each, and not with the rows.
+Memory grows with the latents, by about 8 KiB each, and not with the rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,14 +23,14 @@ from analyze.features.histogram import FoldingHistogram
 from winnow.dictionary import Dictionary
 
 TOP = 16  # strongest examples of each latent
-SAMPLE = 24  # random examples, of which some are chosen
+SAMPLE = 24  # random examples, from which `SPREAD` are chosen
 SPREAD = 10
-DENSE = 2**24  # latents held at a time, rows × n_latents: 64 MiB
-SPARSE = 2**22  # of those, how many are looked through for firings at a time
+DENSE = 2**24  # most rows × n_latents in memory at a time: 64 MiB
+SPARSE = 2**22  # how many of those are searched for firings at a time
 
 
 class FeatureExamples(NamedTuple):
-    """What one pass finds about every latent of a dictionary.
+    """Results of one pass, for every latent of a dictionary.
 
     `spread` holds `SPREAD` of the sampled events at evenly spaced ranks, strongest first; `spread_ranks` is the
     share of the latent's firings that are no stronger, by its histogram.
@@ -38,12 +38,12 @@ class FeatureExamples(NamedTuple):
 
     rows: int
     firings: Int[Tensor, " n_latents"]
-    means: Float[Tensor, " n_latents"]  # over the rows on which it fires; 0 where it never does
+    means: Float[Tensor, " n_latents"]  # over the rows on which it fires; 0 if it never fires
     top: Events
     spread: Events
     spread_ranks: Float[Tensor, "n_latents spread"]
     counts: Int[Tensor, "n_latents bins"]
-    widths: Float[Tensor, " n_latents"]  # of the bins, which begin at 0
+    widths: Float[Tensor, " n_latents"]  # of the bins, which start at 0
 
     @property
     def maxima(self) -> Float[Tensor, " n_latents"]:
@@ -62,7 +62,7 @@ def top_examples(
 ) -> list[FeatureExamples]:
     """Find the examples of every latent of `dictionaries` at the `kept` positions of `tokens`.
 
-    The model runs once for all of them. How the sequences are cut into batches changes nothing but rounding.
+    The model runs once for all of them. The batches change the results only by rounding.
     `advance` is called with the number of sequences done.
     """
     hooks = list(dict.fromkeys(dictionary.hook for dictionary in dictionaries))
@@ -79,7 +79,7 @@ def top_examples(
 
 
 class FeaturePass:
-    """Everything that is kept of one dictionary's latents while rows stream by."""
+    """The running results for one dictionary's latents as rows stream by."""
 
     def __init__(self, n_latents: int, top: int = TOP, device: torch.device | None = None) -> None:
         self.rows = 0
@@ -95,7 +95,7 @@ class FeaturePass:
         kept: Bool[Tensor, "sequence context"],
         first: int,
     ) -> None:
-        """Encode the activations of some sequences, of which the first has number `first`, and add their latents."""
+        """Encode the activations of sequences `first`, `first` + 1, …, and add their latents."""
         step = max(1, DENSE // (kept.shape[1] * dictionary.n_latents))
         for start in range(0, len(x), step):
             keep = kept[start : start + step]
@@ -125,7 +125,7 @@ class FeaturePass:
         self.sample.update(batch, drawn)
 
     def result(self) -> FeatureExamples:
-        """Bring what was kept in order, on the CPU."""
+        """Return the results in order, on the CPU."""
         device = self.sums.device
         firings = self.histogram.counts.sum(1)
         spread = spread_out(self.sample.events())
@@ -142,7 +142,7 @@ class FeaturePass:
 
 
 def spread_out(sample: Events, count: int = SPREAD) -> Events:
-    """Choose `count` of the sampled events at evenly spaced ranks by activation, strongest first; all, if fewer."""
+    """Choose `count` of the sampled events at evenly spaced ranks by activation, strongest first (all, if fewer)."""
     order = sample.activations.argsort(dim=1, descending=True)
     present = (sample.tokens >= 0).sum(1, keepdim=True)  # (n_latents, 1)
     step = torch.arange(count, device=order.device)

@@ -1,8 +1,8 @@
-"""Exact histograms of activations, one per latent, in one pass and without knowing their range.
+"""Build exact histograms of activations, one per latent, in one pass without knowing their range.
 
-Every latent has `BINS` equal bins from 0 to a power of two above its largest activation. When a larger one comes
-the range doubles, and bins are added up in pairs: the edges of the wider bins are edges of the narrower ones, so
-nothing is lost, and the result does not depend on the order of the rows.
+Every latent has `BINS` equal bins from 0 to a power of two above its largest activation. When a larger activation
+comes, the range doubles and neighbouring bins are merged in pairs. The wider bins' edges are edges of the narrower
+ones, so the counts stay exact and do not depend on the order of the rows.
 """
 
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 BINS = 64
-LOWEST, HIGHEST = -100, 127  # exponents of ranges: of one that nothing falls into, of the widest in float32
+LOWEST, HIGHEST = -100, 127  # exponents of ranges: of an empty histogram, of the widest in float32
 
 
 class FoldingHistogram:
@@ -22,8 +22,8 @@ class FoldingHistogram:
 
     @property
     def ranges(self) -> Float[Tensor, " n_latents"]:
-        """Where the last bin of each latent ends."""
-        return (self.exponents + 127 << 23).int().view(torch.float32)  # 2^e by its bits: exact, where pow may round
+        """The upper end of each latent's last bin."""
+        return (self.exponents + 127 << 23).int().view(torch.float32)  # 2^e from its bits: exact, while pow may round
 
     @property
     def widths(self) -> Float[Tensor, " n_latents"]:
@@ -31,7 +31,7 @@ class FoldingHistogram:
         return self.ranges / BINS
 
     def widen(self, largest: Float[Tensor, " n_latents"]) -> None:
-        """Make room for activations up to `largest`."""
+        """Widen the ranges to include activations up to `largest`."""
         needed = torch.frexp(largest).exponent.long()  # 2^(e-1) <= largest < 2^e
         needed = torch.where(largest > 0, needed, LOWEST).clamp_max(HIGHEST).maximum(self.exponents)
         short = (needed > self.exponents).nonzero()[:, 0]
@@ -41,13 +41,13 @@ class FoldingHistogram:
         self.exponents = needed
 
     def add(self, latents: Int[Tensor, " event"], values: Float[Tensor, " event"]) -> None:
-        """Count activations for which there is room."""
+        """Count activations within the ranges."""
         bins = (values / self.widths[latents]).long().clamp_max(BINS - 1)
         one = torch.ones((), dtype=torch.int32, device=values.device).expand(len(values))
         self.counts.view(-1).scatter_add_(0, latents * BINS + bins, one)
 
     def rank(self, values: Float[Tensor, "n_latents k"]) -> Float[Tensor, "n_latents k"]:
-        """Compute the share of each latent's firings that are no larger, taking bins as evenly filled."""
+        """Compute the share of each latent's firings that are no larger, assuming uniform values within bins."""
         place = (values / self.widths[:, None]).clamp(0, BINS)
         bins = place.long().clamp_max(BINS - 1)
         below = self.counts.cumsum(1) - self.counts

@@ -1,11 +1,11 @@
-"""What latents seem to be, in a few tokens: those that they fire on, and those that they promote.
+"""Label latents by a few tokens: those that they fire on, and those that they promote.
 
     held_out = HeldOut.open("runs/demo")
     [labels] = label_latents(held_out, [dictionary])
     print(labels[123])                  # ·of → ·array ·ndarray ·axes
     labels[123].rate                    # share of the held-out rows on which it fires
 
-A label is a hint, not an explanation: it shows the strongest firings, and the direct path to the logits alone.
+A label is a hint, not an explanation: it uses only the strongest firings and the direct path to the logits.
 The report's feature pages (docs/guide/features.md) show the rest.
 """
 
@@ -19,16 +19,16 @@ from analyze.features.logits import Promoted, Readout, promoted
 from analyze.features.tokens import token_texts
 from winnow.dictionary import Dictionary
 
-FIRES, PROMOTES = 2, 3  # tokens that a label names at most
-SHARE = 0.25  # of the strongest examples that a token must have to be named
+FIRES, PROMOTES = 2, 3  # most tokens that a label names
+SHARE = 0.25  # least share of the strongest examples for a token to be named
 VISIBLE = str.maketrans({" ": "·", "\n": "↵", "\t": "⇥"})
 
 
 class Label(NamedTuple):
-    """A latent in a few tokens, and the share of held-out rows on which it fires.
+    """A latent's label in tokens, and the share of held-out rows on which it fires.
 
-    fires_on: the tokens of at least a quarter of its strongest firings, most frequent first. promotes: those whose
-    logits its direction raises most; none where its hook has no linear path to the logits.
+    fires_on: tokens with at least a quarter of its strongest firings each, most frequent first. promotes: the tokens
+    whose logits its direction raises most; empty if its hook has no linear path to the logits.
     """
 
     fires_on: tuple[str, ...]
@@ -42,7 +42,7 @@ class Label(NamedTuple):
 
 
 def visible(text: str) -> str:
-    """Write a token's text so that its spaces, line ends and tabs are seen."""
+    """Make spaces, line ends and tabs in a token's text visible."""
     return text.translate(VISIBLE)
 
 
@@ -75,5 +75,5 @@ def _labels(
 
 
 def _frequent(peaks: Sequence[str]) -> tuple[str, ...]:
-    """Choose the texts that make up a good share of `peaks`, most frequent first."""
+    """Choose the texts that each make up at least `SHARE` of `peaks`, most frequent first."""
     return tuple(text for text, count in Counter(peaks).most_common(FIRES) if count >= SHARE * len(peaks))

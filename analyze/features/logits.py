@@ -1,11 +1,11 @@
-"""Which tokens a latent promotes and suppresses: its decoder direction, through the unembedding.
+"""Find the tokens that a latent promotes and suppresses, by its decoder direction through the unembedding.
 
-A direction that is written to the residual stream reaches the logits through the final normalisation and the
-unembedding W_U (nostalgebraist 2020; Elhage et al. 2021). LayerNorm is (x - mean(x)) / std(x) * gamma + beta: the
-mean is taken away from the direction, gamma multiplies it, beta belongs to no direction, and 1/std, which differs
-from position to position, is put at its mean over some positions. What is left is linear: logits per unit of the
-latent, of the direct path alone. Later layers, which also read the direction, are left out. As a softmax does not
-see what is added to all logits, the mean over the vocabulary is taken away.
+A direction in the residual stream reaches the logits through the final normalisation and the unembedding W_U
+(nostalgebraist 2020; Elhage et al. 2021). LayerNorm is (x - mean(x)) / std(x) * gamma + beta: the direction loses its
+mean and is multiplied by gamma; beta does not depend on it; 1/std, which differs from position to position, is fixed
+at its mean over some positions. The result is linear: logits per unit of the latent, by the direct path only. Later
+layers, which also read the direction, are left out. The mean over the vocabulary is subtracted, since a softmax
+ignores a constant added to all logits.
 
     readout = Readout.of(model, dictionary.hook, tokens)
     found = promoted(readout, dictionary.W_dec)
@@ -21,15 +21,15 @@ from torch import Tensor, nn
 
 from winnow.model.language_model import LanguageModel
 
-SHOWN = 10  # tokens at either end
-SEQUENCES = 8  # from which the scale of the final normalisation is taken
-LOGITS = 2**24  # held at a time: 64 MiB
+SHOWN = 10  # tokens shown at each end
+SEQUENCES = 8  # sequences that give the scale of the final normalisation
+LOGITS = 2**24  # most logits in memory at a time: 64 MiB
 
 Linear = Callable[[Tensor], Tensor]
 
 
 class Promoted(NamedTuple):
-    """The tokens whose logits grow most and fall most, per unit of each latent; largest effects first."""
+    """The tokens whose logits rise and fall most per unit of each latent; largest effects first."""
 
     tokens: Int[Tensor, "n_latents shown"]
     effects: Float[Tensor, "n_latents shown"]
@@ -38,11 +38,10 @@ class Promoted(NamedTuple):
 
 
 class Readout(NamedTuple):
-    """How directions at one hook reach the logits.
+    """The linear path from directions at one hook to the logits.
 
-    words: the path, as the pages tell it. to_residual: from the hook's space to the residual stream, None where
-    there is no path. final: the linear part of the final normalisation. unembed: W_U without its mean over the
-    vocabulary.
+    words: the path in words, for the pages. to_residual: from the hook's space to the residual stream, None if there
+    is no path. final: the linear part of the final normalisation. unembed: W_U minus its mean over the vocabulary.
     """
 
     words: str
@@ -52,7 +51,7 @@ class Readout(NamedTuple):
 
     @classmethod
     def of(cls, model: LanguageModel, hook: str, tokens: Int[Tensor, "sequence context"]) -> "Readout":
-        """Find the path of a hook; a few of `tokens` are read for the scale of the final normalisation."""
+        """Find the path of a hook; a few sequences of `tokens` give the scale of the final normalisation."""
         words, to_residual = _to_residual(model, hook)
         unembed = model.bridge.unembed.original_component.weight.detach().float()
         final, how = _final(model, tokens[:SEQUENCES]) if to_residual else (_same, "")
@@ -67,9 +66,9 @@ class Readout(NamedTuple):
 
 @torch.no_grad()
 def promoted(readout: Readout, directions: Float[Tensor, "n_latents d"], d_vocab: int | None = None) -> Promoted | None:
-    """Find the tokens at both ends for each direction, or None where there is no path to the logits.
+    """Find the most promoted and suppressed tokens of each direction; None if there is no path to the logits.
 
-    `d_vocab`: only the first so many tokens have a text; some models' unembeddings are padded.
+    `d_vocab`: only the first `d_vocab` tokens have a text; some models' unembeddings are padded.
     """
     if readout.to_residual is None:
         return None
@@ -84,7 +83,7 @@ def promoted(readout: Readout, directions: Float[Tensor, "n_latents d"], d_vocab
 
 
 def _to_residual(model: LanguageModel, hook: str) -> tuple[str, Linear | None]:
-    """Find how the hook's values are added to the residual stream, by what TransformerLens says the points are."""
+    """Find how the hook's values reach the residual stream, by the identity of TransformerLens's hook points."""
     points, block = model.bridge.hook_dict, hook.rpartition("blocks.")[2].split(".")[0]
     same = lambda *names: any(points.get(name) is points[hook] for name in names)  # noqa: E731
     prefix = f"blocks.{block}."
@@ -94,7 +93,7 @@ def _to_residual(model: LanguageModel, hook: str) -> tuple[str, Linear | None]:
         return "the direction is added to the residual stream", _same
     for inside, sum_, layer in (("mlp", "hook_mlp_out", "MLP"), ("attn", "hook_attn_out", "attention")):
         point, whole = points.get(prefix + sum_), points.get(f"{prefix}{inside}.hook_out")
-        # where a normalisation follows the layer, these two points differ, and the path is not linear
+        # if a normalisation follows the layer, these two points differ, and the path is not linear
         out = {"mlp": "out", "attn": "o"}[inside]
         if point is whole is not None and same(f"{prefix}{inside}.{out}.hook_in"):
             module = getattr(getattr(model.bridge.blocks[int(block)], inside), out).original_component
@@ -103,7 +102,7 @@ def _to_residual(model: LanguageModel, hook: str) -> tuple[str, Linear | None]:
 
 
 def _weight(module: nn.Module) -> Linear:
-    """Make the linear part of an affine module."""
+    """Return the linear part of an affine module."""
     module = copy.deepcopy(module).float()
 
     def apply(directions: Tensor) -> Tensor:
@@ -113,7 +112,7 @@ def _weight(module: nn.Module) -> Linear:
 
 
 def _final(model: LanguageModel, tokens: Tensor) -> tuple[Linear, str]:
-    """Make the linear part of the final normalisation, with its scale at the mean over `tokens`, and say so."""
+    """Return the linear part of the final normalisation, at its mean scale over `tokens`, and its description."""
     name = "ln_final.hook_in"
     if name not in model.hooks:
         return _same, " and straight to the unembedding: the model has no final normalisation"
@@ -130,11 +129,11 @@ def _final(model: LanguageModel, tokens: Tensor) -> tuple[Linear, str]:
 
     def linear(directions: Tensor) -> Tensor:
         length = spread(directions).clamp_min(1e-30)
-        ones = directions / length * 1e3  # so large that the normalisation's epsilon does not matter
-        odd = (norm(ones) - norm(-ones)) / 2  # its offset drops out
+        ones = directions / length * 1e3  # large, so that the normalisation's epsilon does not matter
+        odd = (norm(ones) - norm(-ones)) / 2  # cancels the offset
         return odd * length * scale
 
-    kind = "LayerNorm (less its mean, times gamma" if centres else "RMSNorm (times its weight"
+    kind = "LayerNorm (minus its mean, times gamma" if centres else "RMSNorm (times its weight"
     return linear, f", then through the final {kind}, at its mean scale on held-out text) and the unembedding"
 
 

@@ -1,4 +1,4 @@
-"""Make the data of feature pages: one pass of the model for all dictionaries, then a folder for each."""
+"""Make the data of feature pages: one model pass for all dictionaries, then one folder for each."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from winnow.runtime.publish import publish_directory
 from winnow.runtime.run import Run
 from winnow.tokens import TokenFile
 
-LATENTS_AT_A_TIME = 32_768  # of all dictionaries in one pass; each is some 8 KiB
+LATENTS_AT_A_TIME = 32_768  # of all dictionaries in one pass; each takes about 8 KiB
 
 
 def make_data(
@@ -30,7 +30,7 @@ def make_data(
     text: str,
     names: Mapping[str, str],
 ) -> None:
-    """Publish the folder `text` and, for each dictionary's path in `names`, the folder of that name."""
+    """Publish the folder `text`, and one folder per dictionary: `names` maps dictionary paths to folder names."""
     run = Run(Path(config.run))
     held_out = HeldOutText(config, tokens)
     sequences = held_out.tokens.numpy()
@@ -65,9 +65,9 @@ def make_data(
 
 
 def _groups(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Cut dictionaries into groups that one pass can hold; a dictionary is never cut."""
+    """Split the dictionaries into groups, one per pass; a dictionary is never split."""
     groups: list[list[Mapping[str, Any]]] = []
-    held = LATENTS_AT_A_TIME  # none is open
+    held = LATENTS_AT_A_TIME  # no open group yet
     for entry in entries:
         if held + entry["n_latents"] > LATENTS_AT_A_TIME:
             groups.append([])

@@ -1,4 +1,4 @@
-"""Where a latent is found again in the other sizes: its nearest by decoder direction, its parents and children."""
+"""Find a latent's counterparts in other sizes: nearest by decoder direction, parents, and children."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ SHOWN = 3  # nearest latents of each other size
 
 
 class Nearest(NamedTuple):
-    """For every latent its nearest living latents in another dictionary, and the cosine that chance would give."""
+    """Every latent's nearest alive latents in another dictionary, and the chance level of the cosine."""
 
     latents: Int[Tensor, "n_latents k"]
     cosines: Float[Tensor, "n_latents k"]
@@ -21,12 +21,12 @@ class Nearest(NamedTuple):
 
 
 class Relative(NamedTuple):
-    """A latent of a neighbouring size that fires or points alike, as `analyze.compare.families` found it."""
+    """A latent of a neighbouring size that fires alike or points alike, by `analyze.compare.families`."""
 
     path: str
     latent: int
     cosine: float | None
-    masked: float | None  # cosine over the rows on which the larger one's latent fires
+    masked: float | None  # cosine over the rows on which the larger dictionary's latent fires
 
 
 def nearest_latents(
@@ -35,7 +35,7 @@ def nearest_latents(
     alive: Bool[Tensor, " n_others"],
     k: int = SHOWN,
 ) -> Nearest:
-    """Find the `k` nearest of the living `others` by cosine, nearest first; fewer, where fewer live."""
+    """Find the `k` nearest alive `others` by cosine, nearest first; fewer if fewer are alive."""
     living = alive.nonzero()[:, 0].to(others.device)
     found = nearest_cosines(directions, others[living], k)
     chance = Chance(directions.shape[1], len(living)).mean
@@ -43,9 +43,9 @@ def nearest_latents(
 
 
 def relatives(families: Iterable[Mapping[str, Any]], path: str) -> tuple[dict[int, list[Relative]], ...]:
-    """Gather the parents and the children of every latent of one dictionary, strongest relation first.
+    """Collect the parents and children of every latent of one dictionary, strongest relation first.
 
-    `families` are those of `metrics.json`: edges are [small, large, cosine, masked cosine].
+    `families` come from `metrics.json`: edges are [small, large, cosine, masked cosine].
     """
     parents: dict[int, list[Relative]] = {}
     children: dict[int, list[Relative]] = {}

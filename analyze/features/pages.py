@@ -1,10 +1,10 @@
-"""Feature pages: a browser for the latents of chosen dictionaries, made of files that open from disk.
+"""Write feature pages: a browser for the latents of chosen dictionaries, made of files that open from disk.
 
     report/features/index.html           the page; index.html#HOOK/NAME/123 is latent 123
-    report/features/data/HASH/*.js       what it shows, see data.py
+    report/features/data/HASH/*.js       the page's data, see data.py
 
-A folder's name is the hash of everything that its content follows from: what is there is up to date, and what
-the page does not name any more is removed once the page is written.
+A folder's name is the hash of all inputs of its content, so an existing folder is up to date. Folders that the page
+no longer names are removed after the page is written.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ Entry = Mapping[str, Any]
 
 
 def write_features(config: Experiment, tokens: TokenFile, inputs: Inputs, metrics: Mapping[str, Any]) -> bool:
-    """Write what is missing of the pages of the chosen dictionaries, and return whether anything was.
+    """Write the missing pages of the chosen dictionaries, and return whether anything changed.
 
     `metrics` is the content of `metrics.json`. The page is written last.
     """
@@ -45,7 +45,7 @@ def write_features(config: Experiment, tokens: TokenFile, inputs: Inputs, metric
     names = {entry["path"]: _digest_of(entry, inputs, metrics) for entry in chosen}
     data = folder / "data"
     if not all((data / name).is_dir() for name in [text, *names.values()]):
-        # imported here: a stage that has nothing to do need not wait for torch and transformers
+        # imported here, so that a stage with nothing to do does not load torch and transformers
         from analyze.features.make import make_data
 
         data.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def render_page(run: str, text: str, chosen: Sequence[Entry], names: Mapping[str
     parts = {
         "STYLE": (TEMPLATES / "features.css").read_text(encoding="utf-8"),
         "SCRIPT": "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS),
-        # inside a script element only "<" could end it
+        # only "<" can end a script element
         "CATALOGUE": json.dumps(catalogue, separators=(",", ":")).replace("<", "\\u003c"),
     }
     page = (TEMPLATES / "features.html").read_text(encoding="utf-8")
@@ -96,7 +96,7 @@ def render_page(run: str, text: str, chosen: Sequence[Entry], names: Mapping[str
 
 
 def _digest_of(entry: Entry, inputs: Inputs, metrics: Mapping[str, Any]) -> str:
-    """Hash what the pages of one dictionary follow from: itself and its neighbours, and the evaluation."""
+    """Hash the inputs of one dictionary's pages: itself, its neighbours, and the evaluation."""
     paths = [entry["path"], *(other["path"] for other in other_sizes(entry, metrics))]
     return _digest(FEATURES, inputs.evaluation, [[path, inputs.dictionaries[path]] for path in paths])
 

@@ -1,7 +1,7 @@
-"""The text of every token of a vocabulary, byte by byte where it must be.
+"""Convert every token of a vocabulary to text, byte by byte if need be.
 
-A token of a byte-level vocabulary is bytes, and may end inside a character. What of it is no text is written as
-`\\xE2`: nothing is guessed, and nothing is shown as if two tokens were one.
+A token of a byte-level vocabulary is a string of bytes and may end inside a character. Bytes that are not valid UTF-8
+are written as `\\xE2`, so different tokens have different texts.
 """
 
 import re
@@ -13,10 +13,10 @@ BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def token_texts(tokenizer: Any) -> list[str]:
-    """Return the text of every token by its number, spaces and line ends as they are.
+    """Return the text of every token by its number; spaces and line ends are unchanged.
 
-    `tokenizer` is one of transformers'. Understood are byte-level vocabularies (GPT-2, Llama 3), sentencepiece's
-    with `▁` for a space and `<0x0A>` for a byte (Llama 2, Gemma), and WordPiece's as they are written.
+    `tokenizer` is a transformers tokenizer. Its vocabulary may be byte-level (GPT-2, Llama 3), sentencepiece with `▁`
+    for a space and `<0x0A>` for a byte (Llama 2, Gemma), or WordPiece, whose tokens are left as they are.
     """
     vocabulary = tokenizer.get_vocab()
     if not vocabulary:
@@ -24,7 +24,7 @@ def token_texts(tokenizer: Any) -> list[str]:
     names = [""] * (max(vocabulary.values()) + 1)
     for name, number in vocabulary.items():
         names[number] = name
-    plain = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)  # written as they are
+    plain = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)  # left as they are
     by_bytes = _is_byte_level(tokenizer)
     texts = []
     for number, name in enumerate(names):
@@ -40,7 +40,7 @@ def token_texts(tokenizer: Any) -> list[str]:
 
 
 def _is_byte_level(tokenizer: Any) -> bool:
-    """Whether tokens are written in GPT-2's 256 characters for bytes, of which one stands for the space: Ġ."""
+    """Tell whether tokens are written in GPT-2's 256 byte characters, where Ġ stands for the space."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         return "ByteLevel" in f"{backend.decoder!r} {backend.pre_tokenizer!r}"
@@ -48,7 +48,7 @@ def _is_byte_level(tokenizer: Any) -> bool:
 
 
 def _byte_characters() -> dict[str, int]:
-    """Make GPT-2's mapping from characters to bytes: printable ones stand for themselves, the others for 256 + i."""
+    """Build GPT-2's map from characters to bytes: printable bytes are themselves, the i-th other is chr(256 + i)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
@@ -64,7 +64,7 @@ def _from_byte_characters(name: str) -> str:
 
 
 def _decode(data: bytes) -> str:
-    """Decode UTF-8, and write bytes that are none as `\\xE2`."""
+    """Decode UTF-8; write invalid bytes as `\\xE2`."""
     return "".join(
         f"\\x{ord(character) - 0xDC00:02X}" if 0xDC80 <= ord(character) <= 0xDCFF else character
         for character in data.decode("utf-8", "surrogateescape")

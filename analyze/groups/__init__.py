@@ -1,1 +1,1 @@
-"""Dictionaries of a kind: their seeds, the grid of sizes and sparsities, where training stopped."""
+"""Summarise groups of dictionaries: over seeds, over a grid of sizes and sparsities, and at the end of training."""

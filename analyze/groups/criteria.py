@@ -1,19 +1,20 @@
-"""Which size and sparsity would one choose without knowing the truth, and how good a choice is that, knowing it?
+"""Report the cell (size and sparsity) that each truth-free criterion picks, and its regret by the known truth.
 
-    said = verdict(grid, truth)
-    said["converged"]["criteria"]["mmcs_next_corrected"]["picked"]     # the cell, with its scores
-    said["converged"]["criteria"]["mmcs_next_corrected"]["regret"]     # of the best cell, less that of the picked one
+    results = verdict(grid, truth)
+    results["converged"]["criteria"]["mmcs_next_corrected"]["picked"]    # the cell, with its scores
+    results["converged"]["criteria"]["mmcs_next_corrected"]["regret"]    # best cell's score minus the picked cell's
 
-Every criterion is a table over the grid of which the largest value is picked:
+Each criterion is a table over the grid, and picks the cell with the largest value:
 
-    mmcs_next              MMCS with the next larger dictionary at equal sparsity (Sharkey et al. 2022), as it is
+    mmcs_next              MMCS with the next larger dictionary at equal sparsity (Sharkey et al. 2022), uncorrected
     mmcs_next_corrected    the same, corrected for chance
-    mmcs_next_living       the same, corrected, where at most a tenth of the latents are dead
-    elbow                  how far a cell lies below the straight line between the ends of the front of FVU against L0,
-                           both scaled to 0 … 1 over the front, L0 in logarithms
+    mmcs_next_living       the same, corrected, for cells with at most a tenth of the latents dead
+    elbow                  distance of a cell below the line between the ends of the Pareto front of FVU against log L0,
+                           both scaled to 0 … 1 over the front
 
-The truth has two judges: `found`, MMCS from the true features to the learned ones, corrected for chance; and `alike`,
-the smaller of that and of the same the other way round, so that a dictionary with much beside the truth scores less.
+Two scores measure a cell against the truth: `found`, the MMCS from the true features to the learned ones, corrected
+for chance; and `alike`, the smaller of `found` and the same MMCS in the other direction, which penalises learned
+features that are not in the truth.
 """
 
 from collections.abc import Mapping
@@ -25,17 +26,18 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 MANY_DEAD = 0.1
-Table = NDArray[np.float64]  # [size, sparsity]; NaN where nothing is known
+Table = NDArray[np.float64]  # [size, sparsity]; NaN where there is no value
 
 
 def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, Any] | None:
-    """Compare what each criterion picks with the best by the truth; None where the truth is not known.
+    """Compare each criterion's pick with the best cell by the truth; None if the truth is not known.
 
-    It may pick among the `converged` cells, of which also the next larger one has converged where it compares the two,
-    or among `all`. The best is the best of all, whatever was allowed: what did not converge was still there to be had.
+    Criteria pick once among the `converged` cells and once among `all`; those that compare with the next larger
+    dictionary require that it has converged too. The best cell is always the best of all, converged or not.
 
     `grid`: its tables `converged` (1, 0), `mmcs_next`, `mmcs_next_corrected`, `dead_fraction`, `fvu`, `l0`, its axes
-    `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned` and `recovered`, and `features`, their number.
+    `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned`, `recovered`, and the
+    number of true `features`.
     """
     found, learned = truth["mmcs_corrected"], truth["learned"]
     if not np.isfinite(found).any():
@@ -57,17 +59,17 @@ def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, An
         }
 
     def among(cells: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> dict[str, Any]:
-        said = {}
+        results = {}
         for name, values in criteria(grid).items():
             allowed = np.where(cells if name == "elbow" else pairs, values, np.nan)
-            said[name] = {"cells": int(np.isfinite(allowed).sum()), "picked": (picked := cell(allowed))}
+            results[name] = {"cells": int(np.isfinite(allowed).sum()), "picked": (picked := cell(allowed))}
             for judge, suffix in (("found", ""), ("alike", "_alike")):
                 regret = None if picked is None else float(np.nanmax(judges[judge])) - picked[judge]
-                said[name] |= {
+                results[name] |= {
                     f"regret{suffix}": regret,
                     f"rank_correlation{suffix}": rank_correlation(allowed, judges[judge]),
                 }
-        return {"cells": int((cells & np.isfinite(found)).sum()), "criteria": said}
+        return {"cells": int((cells & np.isfinite(found)).sum()), "criteria": results}
 
     everywhere = np.ones_like(done)
     return {
@@ -78,7 +80,7 @@ def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, An
 
 
 def criteria(grid: Mapping[str, Any]) -> dict[str, Table]:
-    """Compute the tables of which the largest value is picked."""
+    """Compute each criterion's table; it picks the cell with the largest value."""
     dead = grid["dead_fraction"]
     corrected = grid["mmcs_next_corrected"]
     return {
@@ -90,7 +92,7 @@ def criteria(grid: Mapping[str, Any]) -> dict[str, Table]:
 
 
 def elbow(l0: Table, fvu: Table) -> Table:
-    """Measure how far each cell of the front of FVU against L0 lies below the line between its ends; others: NaN."""
+    """Compute how far each cell of the Pareto front lies below the line between the front's ends; NaN off it."""
     found = np.full(l0.shape, np.nan)
     front: list[tuple[int, ...]] = []
     lowest = np.inf
@@ -109,7 +111,7 @@ def elbow(l0: Table, fvu: Table) -> Table:
 
 
 def rank_correlation(a: Table, b: Table) -> float:
-    """Compute Spearman's correlation over the cells where both are known; NaN from under three, or of constants."""
+    """Compute Spearman's correlation over cells where both are known; NaN with under three cells, or for constants."""
     known = np.isfinite(a) & np.isfinite(b)
     if known.sum() < 3 or any(np.ptp(values[known]) == 0 for values in (a, b)):
         return float("nan")
@@ -118,7 +120,7 @@ def rank_correlation(a: Table, b: Table) -> float:
 
 
 def _next_larger(done: NDArray[np.bool_], fvu: Table) -> NDArray[np.bool_]:
-    """Tell of each cell whether the next larger dictionary in its column, gaps skipped, is done."""
+    """Tell for each cell whether the next larger dictionary in its column, skipping gaps, has converged."""
     found = np.zeros_like(done)
     for column in range(done.shape[1]):
         there = np.nonzero(np.isfinite(fvu[:, column]))[0]

@@ -1,12 +1,12 @@
-"""How to choose size and sparsity: what a grid of dictionaries over both shows (Sharkey et al. 2022).
+"""Arrange dictionaries in grids of size and sparsity, to help choose both (Sharkey et al. 2022).
 
     for grid in grids(entries, pairs):
-        grid["sizes"], grid["sparsities"]      # the axes' real values: rows are sizes, columns sparsity
+        grid["sizes"], grid["sparsities"]      # the axes' values: rows are sizes, columns sparsities
         grid["dead_fraction"][i][j]
 
-A dictionary that is too large has dead latents, and finds in the next larger one little of what it found itself; at
-the right size and sparsity the agreement between sizes is highest: or so it is hoped. Where the truth is known, the
-`verdict` of analyze/groups/criteria.py says whether it is so.
+A dictionary that is too large has dead latents, and few of its features recur in the next larger one. The hypothesis
+is that agreement between sizes is highest at the right size and sparsity. Where the truth is known, `verdict` in
+analyze/groups/criteria.py tests it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ COPIED = ("dead_fraction", "alive_fraction", "l0", "fvu", *LOSS_TERMS)
 def grids(entries: Sequence[Entry], pairs: Sequence[Entry]) -> list[dict[str, Any]]:
     """Arrange the dictionaries of each hook, architecture and seed by size (rows) and sparsity (columns).
 
-    `entries` and `pairs` are those of `metrics.json`. What was not trained, or not measured, is NaN in a grid; a
-    single dictionary makes none.
+    `entries` and `pairs` come from `metrics.json`. Cells that were not trained or not measured are NaN; a single
+    dictionary makes no grid.
     """
     found: dict[tuple[Any, ...], list[Entry]] = {}
     for entry in entries:
@@ -41,8 +41,8 @@ def grids(entries: Sequence[Entry], pairs: Sequence[Entry]) -> list[dict[str, An
 def stickiness(losses: NDArray[np.float64], along: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """Compute |d log loss / d log along| by central differences (one-sided at the ends) along an axis of the grid.
 
-    Deprecated by its authors as a guide to size and sparsity; here for comparison with what they published. NaN along
-    an axis of one value, and where a neighbour is missing.
+    Its authors no longer recommend it for choosing size and sparsity; it is here for comparison with their published
+    results. NaN along an axis of one value, and where a neighbour is missing.
     """
     if len(along) < 2:
         return np.full(losses.shape, np.nan)
@@ -58,7 +58,7 @@ def _grid(group: Sequence[Entry], scores: Mapping[tuple[str, str], Entry]) -> di
     at = {(entry["n_latents"], entry["sparsity"][name]): entry for entry in group}
 
     def table(value: Callable[[Entry], float | None]) -> NDArray[np.float64]:
-        """Make [size, sparsity] of a value of each dictionary."""
+        """Build the table [size, sparsity] of one value per dictionary."""
         cells = [[value(at[n, s]) if (n, s) in at else None for s in sparsities] for n in sizes]
         return np.array(cells, dtype=np.float64)
 
@@ -105,10 +105,10 @@ def _grid(group: Sequence[Entry], scores: Mapping[tuple[str, str], Entry]) -> di
         "recovered": of_truth("recovered"),
         "features": np.array(sizes)[:, None] / of_truth("size_ratio"),
     }
-    said = verdict(found, truth)
+    judged = verdict(found, truth)
     return {
         **found,
         "stickiness": {"deprecated": True, **sticky},
-        "truth": None if said is None else {key: values for key, values in truth.items() if key != "features"},
-        "verdict": said,
+        "truth": None if judged is None else {key: values for key, values in truth.items() if key != "features"},
+        "verdict": judged,
     }

@@ -1,8 +1,8 @@
-"""Did the rule of `train.rows = "converged"` stop a training where it had stopped finding true features?
+"""Test whether the rule of `train.rows = "converged"` stops training when no more true features are being found.
 
-Each dictionary that the rule ended is held against the one that is like it in all but the rows it saw, and saw most:
-its own recovery where the rule first held (the rate falls only then) and at its end, and the recovery that more rows
-would have brought.
+Each dictionary that the rule stopped is compared with its longest-trained twin, which differs only in the rows it
+saw: recovery when the rule first held (the learning rate decays only after that), recovery at the end, and the
+twin's recovery after more rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ Entry = Mapping[str, Any]
 
 
 def stopping(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Judge every dictionary of `metrics.json` that the rule ended, where the truth is known.
+    """Judge every dictionary of `metrics.json` that the rule stopped and whose truth is known.
 
-    `share` is its recovery as a share of `final`: that of its longest-trained `twin`, or its own where it has none.
+    `share` is its recovery over `final`, the recovery of its longest-trained `twin`, or its own if it has no twin.
     """
     return [_judged(entry, _twin(entry, entries)) for entry in entries if _ended_by_the_rule(entry)]
 

@@ -1,1 +1,1 @@
-"""Several runs in one report."""
+"""Compare several runs in one report."""

@@ -21,7 +21,7 @@ def compare_across(
 ) -> list[Pair]:
     """Compare counterparts of every two runs that can be compared, both ways, taking over what `known` holds.
 
-    `folder` is that of the report.
+    `folder` is the report's folder.
     """
     loaded = OpenedDictionaries({run.prefix + path: run.run.path / path for run in runs for path in _paths(run)})
     latents = {

@@ -1,4 +1,4 @@
-"""Runs that are compared: what each says of its dictionaries, which can be compared, and which with which."""
+"""Decide which runs can be compared, and pair their dictionaries."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ E = TypeVar("E", bound=Mapping[str, Any])  # an entry of a dictionary
 
 
 class MeasuredRun(NamedTuple):
-    """One run: its name in the comparison, its configuration, and what its own report says."""
+    """One run: its name in the comparison, its configuration, and its own metrics."""
 
-    name: str  # as it was given
+    name: str  # as the user gave it
     config: Experiment
     prefix: str  # from the configured run to this one: "" or "../b/"
     metrics: Metrics
@@ -56,7 +56,7 @@ class MeasuredRun(NamedTuple):
 
 
 def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
-    """Say in what two runs differ so that their dictionaries cannot be compared; None where they can."""
+    """Return the reason why two runs cannot be compared; None if they can."""
     for name, value in run.evaluated.items():
         if other.evaluated.get(name) != value:
             return f"{name} differs from that of {other.name}"
@@ -67,8 +67,8 @@ def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
 def counterparts(entries: Sequence[E], others: Sequence[E]) -> list[tuple[E, E]]:
     """Pair each dictionary of either run with the one of the other that is most like it, at the same hook.
 
-    Most alike is what is nearest in size, then of the same architecture, then of the same options (the run not
-    counted), then nearest in L0, then of the same seed. A pair that is found from both sides is there once.
+    The most similar is nearest in size, then has the same architecture, then the same options (except the run), then
+    is nearest in L0, then has the same seed. A pair found from both sides is listed once.
     """
     found = {}
     for here, there, turned in ((entries, others, False), (others, entries, True)):

@@ -1,1 +1,1 @@
-"""How much of a known truth dictionaries found, and how fast."""
+"""Measure how much of a known truth dictionaries recover, and how fast."""

@@ -1,4 +1,4 @@
-"""The known truth of a run of toy data: what it is like, and how well each dictionary found it."""
+"""Describe the known truth of a toy-data run, and score how well each dictionary recovers it."""
 
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,14 @@ from winnow.toy.codes import rates
 from winnow.toy.data import ToyRows
 from winnow.toy.regime import Regime, regime
 
-IN_PAIRS = 0.05  # share of features in opposite pairs from which directions look `antipodal`: at random there are none
+IN_PAIRS = 0.05  # least share of features in opposite pairs that looks `antipodal`: 0 for random directions
 APART = 0.75  # mean largest cosine, over its chance level, below which directions look `learned`: 0.3 to 0.45
-ALIKE = 1.1  # and up to which, from 1 / ALIKE, they look like a `sphere`: 1.00 to 1.01
-CODES = 4096  # rows whose true codes are laid out to see what they are like
+ALIKE = 1.1  # the same ratio, from 1 / ALIKE to ALIKE, looks like a `sphere`: 1.00 to 1.01
+CODES = 4096  # rows whose true codes are described
 
 
 class KnownTruth:
-    """The truth behind toy evaluation rows; `stages` are those of the run's dictionaries."""
+    """The truth behind toy evaluation rows; `stages` are the stages of the run's dictionaries."""
 
     def __init__(self, held_out: ToyHeldOut, stages: Stages) -> None:
         self.held_out = held_out
@@ -42,14 +42,14 @@ class KnownTruth:
         return self.held_out.true_rows()
 
     def scores(self, dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> dict[str, Any]:
-        """Score a dictionary under the names of `metrics.json`, at the end and on the way."""
+        """Score a dictionary, named as in `metrics.json`, at the end and at its snapshots."""
         return {
             **against_truth(dictionary, alive, self.directions, self.rates, self.rows),
             **learning(self.directions, self.stages, dictionary),
         }
 
     def describe(self) -> dict[str, Any]:
-        """Say what the truth is like: what was set, how its directions lie, how often its features fire."""
+        """Describe the truth: its settings, the geometry of its directions, its firing rates."""
         features, d = self.directions.shape
         found = regime(self.directions)
         codes = self.held_out.true_rows(0, CODES).codes(features)
@@ -75,10 +75,10 @@ class KnownTruth:
 
 
 def looks_like(found: Regime, features: int, d_model: int) -> str | None:
-    """Name the way of making directions that these look made by: sphere, learned or antipodal; None for none of them.
+    """Name the construction that the directions resemble: sphere, learned or antipodal; None if none fits.
 
-    Opposite pairs do not occur at random. Directions that were learned avoid one another: the largest cosine of a
-    feature with another is on average a third of that of random ones, while its most negative one is as large.
+    Opposite pairs do not occur at random. Learned directions repel one another: a feature's largest cosine with
+    another is on average a third of the random value, while its most negative one is as large as at random.
     """
     if found.antipodal_share >= IN_PAIRS:
         return "antipodal"

@@ -1,8 +1,8 @@
-"""How fast a dictionary finds the truth as it sees more rows.
+"""Measure how fast a dictionary recovers the truth as it sees more rows.
 
 found = learning(truth, stages, dictionary)
 found["snapshots"]["recovered"]        # R(0.9) at each of found["snapshots"]["rows"]
-found["rows_to_half"]                  # rows after which half of the true features were found
+found["rows_to_half"]                  # rows after which half of the true features are recovered
 """
 
 import math
@@ -22,12 +22,12 @@ from analyze.truth.scores import recovered
 from winnow.dictionary import Dictionary
 
 HALF = 0.5
-SHARE = 0.95  # of the last value: what has reached it has all but stopped improving
+SHARE = 0.95  # of the last value: above it, hardly any improvement is left
 
 
 @torch.no_grad()
 def learning(truth: Float[Tensor, "feature d_model"], stages: Stages, dictionary: Dictionary) -> dict[str, Any]:
-    """Look the true features up in every stage; all None for a dictionary that kept no snapshots."""
+    """Look up the true features in every stage; all None for a dictionary without snapshots."""
     found = stages.of(dictionary)
     if not found:
         return {"snapshots": None, "rows_to_half": None, "steepest": None}
@@ -46,9 +46,9 @@ def learning(truth: Float[Tensor, "feature d_model"], stages: Stages, dictionary
 
 
 def rows_to(level: float, rows: Sequence[Number], values: Values) -> float | None:
-    """Find the rows at which `values` first reach `level`, interpolated in log rows; None where they never do.
+    """Find the rows at which `values` first reach `level`, interpolated in log rows; None if they never do.
 
-    Where they are there at the first of `rows` already, that is the answer: the latest that it can be.
+    If the first value already reaches `level`, the result is the first of `rows`, which is an upper bound.
     """
     known = [(row, value) for row, value in zip(rows, values, strict=True) if value is not None]
     for (a, low), (b, high) in pairwise([*known[:1], *known]):
@@ -59,7 +59,7 @@ def rows_to(level: float, rows: Sequence[Number], values: Values) -> float | Non
 
 
 def value_at(row: Number, rows: Sequence[Number], values: Values) -> float | None:
-    """Interpolate in log rows; None outside of what is known."""
+    """Interpolate in log rows; None outside the range of known values."""
     known = [(r, value) for r, value in zip(rows, values, strict=True) if value is not None]
     for (a, low), (b, high) in pairwise([*known[:1], *known]):
         if a <= row <= b:
@@ -68,9 +68,9 @@ def value_at(row: Number, rows: Sequence[Number], values: Values) -> float | Non
 
 
 def steepest(rows: Sequence[Number], values: Values) -> dict[str, float] | None:
-    """Find where `values` rise fastest for each doubling of the rows: the middle of those two stages, and how fast.
+    """Find the steepest rise of `values` per doubling of the rows: the midpoint of those two stages, and the rise.
 
-    None from under two values, and where nothing rises.
+    None if there are fewer than two values, or if nothing rises.
     """
     known = [(row, value) for row, value in zip(rows, values, strict=True) if value is not None]
     rises = [((high - low) / math.log2(b / a), math.sqrt(a * b)) for (a, low), (b, high) in pairwise(known)]
@@ -79,6 +79,6 @@ def steepest(rows: Sequence[Number], values: Values) -> dict[str, float] | None:
 
 
 def improved_until(rows: Sequence[Number], values: Values) -> float | None:
-    """Find the rows at which `values` first reach 0.95 of the last of them."""
+    """Find the rows at which `values` first reach 0.95 of the last value."""
     last = next((value for value in reversed(values) if value is not None), None)
     return None if not last else rows_to(SHARE * last, rows, values)

@@ -1,10 +1,10 @@
-"""How much of a known truth a dictionary found: its directions, and when they fire (Sharkey et al. 2022).
+"""Score how much of a known truth a dictionary recovers: directions and firing (Sharkey et al. 2022).
 
     scores = against_truth(dictionary, alive, toy.directions, rates(toy.settings), toy.rows(0, 10_000))
     scores["mmcs_corrected"], scores["recovered"], scores["firing"]["f1"]["mean"]
 
-Truth is a unit direction for each feature, with rows of which it is known which features fire in them. Only living
-latents count. No matrix of all cosines is held, nor the latents of more rows than `CELLS` allows.
+The truth is a unit direction for each feature, and rows with known firing features. Only alive latents count. The
+matrix of all cosines is never held, and at most `CELLS` latent values are in memory at a time.
 """
 
 from typing import Any, NamedTuple
@@ -25,11 +25,11 @@ from winnow.toy.data import ToyRows
 
 FOUND = 0.9  # cosine above which a true feature counts as recovered
 RATES = 8  # groups of features by how often they fire
-CELLS = 2**24  # latents of rows that are held at once: 64 MiB in float32
+CELLS = 2**24  # most rows * latents in memory at a time: 64 MiB in float32
 
 
 class Firing(NamedTuple):
-    """How well the firing of a latent tells that of a feature, feature by feature; NaN where neither can fire.
+    """How well a latent's firing predicts its feature's firing, per feature; NaN if there is nothing to divide by.
 
     precision: share of the rows on which the latent fires that have the feature. recall: share of the rows with the
     feature on which the latent fires. f1: their harmonic mean.
@@ -48,7 +48,7 @@ def against_truth(
     rates: Float[np.ndarray, " feature"],
     rows: ToyRows,
 ) -> dict[str, Any]:
-    """Score a dictionary under the names of `metrics.json`; `rates`: in what share of rows each feature fires."""
+    """Score a dictionary, named as in `metrics.json`; `rates`: share of rows on which each feature fires."""
     living = torch.nonzero(alive).squeeze(1)
     learned = dictionary.W_dec.detach()[living]
     scores = of_directions(truth, learned)
@@ -64,16 +64,16 @@ def against_truth(
 
 
 def of_directions(truth: Float[Tensor, "feature d_model"], learned: Float[Tensor, "latent d_model"]) -> dict[str, Any]:
-    """Compare true and learned directions both ways, beside chance; NaN where nothing was learned."""
+    """Compare true and learned directions both ways, with chance levels; NaN if there are no learned directions."""
     features, d = truth.shape
-    forth = nearest_cosines(truth, learned, 1).values.flatten().double().numpy()
-    back = nearest_cosines(learned, truth, 1).values.flatten().double().numpy()
+    to_learned = nearest_cosines(truth, learned, 1).values.flatten().double().numpy()
+    to_true = nearest_cosines(learned, truth, 1).values.flatten().double().numpy()
     return {
-        **_mmcs(forth, Chance(d, len(learned))),
-        "learned": _mmcs(back, Chance(d, features)),
+        **_mmcs(to_learned, Chance(d, len(learned))),
+        "learned": _mmcs(to_true, Chance(d, features)),
         "matched_mean": match(truth, learned).mean,
-        "recovered": recovered(forth),
-        "recovery": recovery_curve(forth) if len(forth) else None,
+        "recovered": recovered(to_learned),
+        "recovery": recovery_curve(to_learned) if len(to_learned) else None,
     }
 
 
@@ -83,7 +83,7 @@ def recovered(cosines: NDArray[np.float64]) -> float:
 
 
 def firing(dictionary: Dictionary, partners: Int[Tensor, " feature"], rows: ToyRows) -> Firing:
-    """Compare on which rows each feature fires with those on which its partner, a latent's number, does."""
+    """Compare the rows on which each feature fires with the rows on which its partner, a latent's index, fires."""
     x, offsets, features = rows.activations, rows.offsets, rows.features
     n = len(partners)
     both, latent = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64)
@@ -101,7 +101,7 @@ def firing(dictionary: Dictionary, partners: Int[Tensor, " feature"], rows: ToyR
 
 
 def quantiles_of(values: NDArray[np.float64]) -> dict[str, float]:
-    """Give mean and quantiles of the values that are numbers; NaN where there are none."""
+    """Compute mean and quantiles of the finite values; NaN if there are none."""
     known = values[np.isfinite(values)]
     mean = float(known.mean()) if len(known) else float("nan")
     return {"mean": mean, **{str(q): quantile(known, q) for q in QUANTILES}}
@@ -110,7 +110,7 @@ def quantiles_of(values: NDArray[np.float64]) -> dict[str, float]:
 def by_rate(rates: NDArray[np.float64], columns: dict[str, NDArray[np.float64]]) -> list[dict[str, Any]]:
     """Average each column over features of similar rate, in up to eight groups of equal size, the rarest first.
 
-    `from` and `to` are log10 of a group's smallest and largest rate; features of one rate are not told apart.
+    `from` and `to` are log10 of a group's smallest and largest rate. There are no more groups than different rates.
     """
     order = np.argsort(rates, kind="stable")
     groups = np.array_split(order, min(RATES, len(np.unique(rates))))
@@ -133,7 +133,7 @@ def _mmcs(cosines: NDArray[np.float64], chance: Chance) -> dict[str, float]:
 
 
 def _shares(part: Tensor, whole: Tensor) -> NDArray[np.float64]:
-    """Divide counts; NaN where there is nothing to divide by."""
+    """Divide counts; NaN where `whole` is 0."""
     return torch.where(whole > 0, part.double() / whole.clamp_min(1), torch.nan).numpy()
 
 

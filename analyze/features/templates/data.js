@@ -1,4 +1,4 @@
-// Data lies in script files, as a page that is opened from disk can load nothing else. Each is loaded once.
+// Load data from script files: a page opened from disk can load nothing else. Each file is loaded once.
 
 const CATALOGUE = JSON.parse(document.getElementById("catalogue").textContent);
 const FILES = new Map();
@@ -48,7 +48,7 @@ function parseAddress() {
   try {
     parts = path.split("/").map(decodeURIComponent);
   } catch {
-    // an address that somebody cut in the middle of an escape: take it for none
+    // an address cut off inside an escape: treat it as empty
   }
   const id = parts.slice(0, 2).join("/");
   const dictionary = CATALOGUE.dictionaries.find((d) => d.id === id);

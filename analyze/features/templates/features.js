@@ -1,4 +1,4 @@
-// The frame: what the address asks for is shown, and keys and the search box change the address.
+// The frame: show what the address names; keys and the search box change the address.
 
 const main = document.getElementById("main");
 const chooser = document.getElementById("dictionary");
@@ -25,7 +25,7 @@ async function show(moved) {
   chooser.value = dictionary.id;
   if (document.activeElement !== query) query.value = options.search || "";
   document.title = `${latent === null ? "" : `${latent} · `}${dictionary.id} · winnow features`;
-  const stage = make("div"); // drawn aside, so that a slower drawing never replaces a later one
+  const stage = make("div"); // drawn off the page, so that a slow drawing never replaces a later one
   try {
     if (!asked.known) stage.append(make("p", { class: "note" }, `No pages were made for ${location.hash.slice(1)}.`));
     else if (latent === null) await showList(stage, asked);
@@ -60,7 +60,7 @@ let typing;
 query.addEventListener("input", () => {
   clearTimeout(typing);
   typing = setTimeout(() => {
-    if (/^#\d*$/.test(query.value)) return; // a number is complete at Enter
+    if (/^#\d*$/.test(query.value)) return; // wait for Enter: the number may not be complete
     if (parseAddress().latent === null) location.replace(search());
     else location.hash = search();
   }, 150);

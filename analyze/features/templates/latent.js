@@ -1,6 +1,6 @@
 // The page of one latent.
 
-const SHORT = [12, 8]; // tokens before and after, unless more are asked for
+const SHORT = [12, 8]; // tokens before and after, unless the reader wants longer context
 let wide = false;
 
 async function showLatent(main, { dictionary, latent, options }) {
@@ -45,7 +45,7 @@ function card(title, how, ...content) {
 // ---- examples
 
 function examples(o, found, source, latent) {
-  if (!found.top.length) return card("Examples", "It fired on none of the held-out tokens: a dead latent, or a very rare one.");
+  if (!found.top.length) return card("Examples", "It fires on none of the held-out tokens: it is dead or very rare.");
   const maximum = o.maxima[latent];
   const more = make("button", { type: "button", class: "button", "aria-pressed": String(wide), onclick: () => {
     wide = !wide;
@@ -53,7 +53,7 @@ function examples(o, found, source, latent) {
     for (const list of document.querySelectorAll(".examples ol")) list.replaceChildren(...list.rows());
   } }, "Longer context");
   const measured = o.rows / source.sequences.length;
-  const partly = measured < 0.9 ? ` Only ${percent(measured)} of the positions have activations: those that the harvest keeps.` : "";
+  const partly = measured < 0.9 ? ` Only ${percent(measured)} of the positions have activations, since the harvest drops the others.` : "";
   const list = (events, label) => {
     const node = make("ol");
     node.rows = () => events.map((event) => example(o, source, maximum, event, label(event)));
@@ -63,7 +63,7 @@ function examples(o, found, source, latent) {
   return [
     make("section", { class: "card" },
       make("div", { class: "bar" }, make("h3", {}, "Top activations"), more),
-      make("p", { class: "how" }, "The strongest firings, at most one per sequence. Shading is the latent's activation on each token, relative to its largest; the token of the peak is framed." + partly),
+      make("p", { class: "how" }, "The strongest firings, at most one per sequence. Shading shows the latent's activation on each token, relative to its largest; a frame marks the peak token." + partly),
       list(found.top, () => null)),
     card("From strong to weak", "A random sample of its firings at evenly spaced ranks. Below each value: the share of its firings that are no stronger.",
       list(found.spread, ([, , rank]) => percent(rank))),
@@ -103,7 +103,7 @@ function logits(o, found, tokens) {
       chip(tokens[token]), make("span", {}, exact(effect, 2))))));
   return card("Tokens it promotes and suppresses", null,
     make("div", { class: "ends" }, side("Promotes", found.promoted, "up"), side("Suppresses", found.suppressed, "down")),
-    make("p", { class: "how" }, `Logits per unit of activation, less their mean: ${o.readout}. Later layers that read the direction are left out.`));
+    make("p", { class: "how" }, `Logits per unit of activation, minus their mean: ${o.readout}. Later layers that read the direction are left out.`));
 }
 
 // ---- histogram
@@ -152,14 +152,14 @@ function sizes(dictionary, o, found) {
       make("td", {}, size(other)),
       make("td", {}, found.nearest[i].length
         ? found.nearest[i].map(([latent, cosine]) => make("span", { class: cosine > other.chance ? "pair" : "pair faint" }, link(other, latent), ` ${cosine.toFixed(2)}`))
-        : "none is alive"),
+        : "no alive latents"),
       make("td", {}, other.chance.toFixed(2))))));
   const family = (title, relatives) => make("div", {}, make("h4", {}, title), relatives.length
     ? make("ul", { class: "family" }, relatives.map(([i, latent, cosine, masked]) => make("li", {}, link(others[i], latent),
         make("small", {}, ` of ${size(others[i])}: cosine ${cosine === null ? "–" : cosine.toFixed(2)}, masked ${masked === null ? "–" : masked.toFixed(2)}`))))
     : make("p", { class: "how" }, "none"));
   return [
-    card("Nearest in other sizes", "By the cosine of decoder directions, among latents that fire. A cosine near chance, the mean for random directions, is no match.", nearest),
+    card("Nearest in other sizes", "By the cosine of decoder directions, among latents that fire. A cosine near chance (the mean for random directions) is no match.", nearest),
     card("Family", `Parents are latents of the next smaller size, children of the next larger: related by a cosine of ${o.related[0]}, ` +
       `or by one of ${o.related[1]} between their activations on the tokens on which the larger size's latent fires (masked).`,
       family("Parents", found.parents), family("Children", found.children)),

@@ -1,4 +1,4 @@
-// The list of a dictionary's latents: sorted, or found by a token.
+// The list of a dictionary's latents, sorted or searched by token.
 
 const PAGE = 50;
 const SORTS = {
@@ -8,10 +8,10 @@ const SORTS = {
   number: ["by number", () => (i) => i],
 };
 
-// How well each token of the vocabulary answers a query: 1 for the token itself, less where it only holds it.
+// Score how well each token of the vocabulary matches a query: 1 for an exact match, less for a partial one.
 function matchTokens(tokens, query) {
   const unescaped = query.replace(/\\n|↵/g, "\n").replace(/\\t|⇥/g, "\t");
-  const strict = /^\s/.test(unescaped); // " the" asks for the token with its space
+  const strict = /^\s/.test(unescaped); // " the" searches for the token with its space
   const bare = (text) => (strict || !text.trim() ? text : text.trim());
   const wanted = bare(unescaped);
   const lower = wanted.toLowerCase();
@@ -27,7 +27,7 @@ function matchTokens(tokens, query) {
   return found;
 }
 
-// Latents whose top examples peak on a matching token, by the share of those, or that promote one, by its rank.
+// Find latents whose top examples peak on a matching token (scored by share) or that promote one (scored by rank).
 function searchLatents(o, matches) {
   const found = [];
   for (let i = 0; i < o.firings.length; i++) {
@@ -91,11 +91,11 @@ async function showList(main, { dictionary, options }) {
           make("thead", {}, make("tr", {}, columns.map((name) => make("th", { scope: "col" }, name)))),
           body,
         )
-      : make("p", { class: "note" }, "No latent peaks on a token with this text, or promotes one. " +
+      : make("p", { class: "note" }, "No latent peaks on or promotes a token with this text. " +
           "Tokens are pieces of words: try fewer letters; \\n finds line ends."),
     more,
     make("p", { class: "hint" }, "Press ", make("kbd", {}, "/"), " to search, ", make("kbd", {}, "←"), " and ",
-      make("kbd", {}, "→"), " to leaf through latents."),
+      make("kbd", {}, "→"), " to step through latents."),
   );
   announce(query ? `${order.length} latents found` : `${dictionary.n_latents} latents`);
 }
@@ -106,7 +106,7 @@ function row(dictionary, o, tokens, matches, latent, options) {
   const peaks = o.peaks[latent].map(([token, share]) =>
     chip(tokens[token], { class: found(token), title: `${share} % of the top examples` }),
   );
-  // a promoted token that was searched for is shown wherever it stands
+  // show a promoted token that matches the search, whatever its rank
   const promoted = (o.promoted ? o.promoted[latent] : []).filter((token, i) => i < 5 || found(token));
   const cells = [
     make("td", { class: "name" }, make("a", { href: address(dictionary, latent, options) }, `#${latent}`)),
@@ -118,7 +118,7 @@ function row(dictionary, o, tokens, matches, latent, options) {
   return make("tr", {}, cells);
 }
 
-// Rates are read on a logarithmic scale, from one in 100,000 to always.
+// Map a rate to a logarithmic scale, from one in 100,000 to always.
 function meter(rate) {
   return Math.max(0.02, Math.min(1, 1 + Math.log10(rate) / 5)).toFixed(3);
 }

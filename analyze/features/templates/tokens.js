@@ -1,8 +1,8 @@
 "use strict";
-// Elements, and tokens as text that one can see. Text only ever becomes a text node: a token cannot be markup.
+// Make elements, and show tokens as visible text. Text always becomes a text node: a token cannot be markup.
 
 const GLYPHS = { "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽" };
-// what would not be seen, or would change the order of the text around it
+// characters that are invisible, or that change the order of the text around them
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cn}\p{Co}\p{Cs}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/u;
 
 function make(tag, attributes = {}, ...children) {
@@ -15,7 +15,7 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Put a token's text into an element. In running text a single space stays a space; elsewhere every one is shown.
+// Put a token's text into an element. In running text a single space stays a space; elsewhere spaces show as dots.
 function paint(node, text, running) {
   for (const piece of text.match(/ +|[^ ]/gu) || ["∅"]) {
     const shown = glyph(piece, running);
@@ -32,7 +32,7 @@ function glyph(piece, running) {
   return GLYPHS[piece] || (UNSEEN.test(piece) ? `\\u{${piece.codePointAt(0).toString(16)}}` : piece);
 }
 
-// What a token is called where there is no markup: in a title, in a label.
+// A token's text for places without markup: titles and labels.
 function named(text) {
   return paint(make("span"), text, false).textContent;
 }
@@ -48,7 +48,7 @@ function number(value, digits = 3) {
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 }).replace("-", "−");
 }
 
-// With as many digits as are known, also where the last are zeros: values below one another line up.
+// Keep trailing zeros, so that values in a column line up.
 function exact(value, digits = 3) {
   const size = Math.abs(value);
   return size >= 1e-3 && size < 10 ** digits ? value.toPrecision(digits).replace("-", "−") : number(value, digits);

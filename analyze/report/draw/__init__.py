@@ -1,1 +1,1 @@
-"""Charts as data, and what draws them: the page, a paper, a spreadsheet."""
+"""Describe charts as data, and draw them for the page, a paper and a spreadsheet."""

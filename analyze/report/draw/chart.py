@@ -1,8 +1,8 @@
 """Describe a chart as data, so that the page, the paper and a spreadsheet show the same numbers.
 
-A `Chart` is a row of panels that are read together: all of them `Panel`s of series, or `HeatMap`s, or `FamilyTree`s.
-Nothing here draws: interactive.py makes a chart a plotly figure, paper/figure.py an SVG and a PDF, and csv.py writes
-its numbers out.
+A `Chart` is a row of panels that belong together: all of them `Panel`s of series, or `HeatMap`s, or `FamilyTree`s.
+This module draws nothing: interactive.py turns a chart into plotly figures, paper/figure.py into an SVG and a PDF, and
+csv.py writes its numbers.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from analyze.format import Number, Values
 
 Mark = Literal["line", "points", "linked", "bins", "bars"]
 
-# Okabe and Ito's palette, told apart with every common colour blindness; its yellow is too pale for a line
+# Okabe and Ito's palette, safe for the common kinds of colour blindness; its yellow is too pale for a line
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
 REFERENCE_COLOUR = "#767676"
-HEAT_COLOURS = ("#e9f1f8", "#9ecae1", "#4292c6", "#08519c")  # from the least to the most
+HEAT_COLOURS = ("#e9f1f8", "#9ecae1", "#4292c6", "#08519c")  # from the smallest to the largest value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """What an axis shows: its title says the unit.
+    """An axis of a panel; its title includes the unit.
 
-    `range` is in the data's own units, also on a log axis; `from_zero` starts a linear one at 0. An axis of
-    `categories` has a place for each of them, numbered from 0.
+    `range` is in the data's own units, also on a log axis; `from_zero` starts a linear axis at 0. An axis of
+    `categories` has one position for each, numbered from 0.
     """
 
     title: str
@@ -39,9 +39,9 @@ class Axis:
 class Series:
     """One named set of values; None is a gap.
 
-    With mark "bins", `x` holds the len(y) + 1 edges of bins whose heights are `y`; with "bars", those of one panel are
-    stacked. `low` and `high` are the ends of each value's spread. A reference (a chance level, a normal law) is drawn
-    dashed and grey. Series of one colour number belong together; where none is given, each name of a chart has its own.
+    With mark "bins", `x` holds the len(y) + 1 edges of bins whose heights are `y`; with "bars", the series of a
+    panel are stacked. `low` and `high` are the ends of each value's spread. A reference (a chance level, a normal law)
+    is drawn dashed and grey. Series with the same `colour` number share a colour; by default each name has its own.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Series:
     reference: bool = False
     colour: int | None = None
     symbol: int = 0
-    notes: Sequence[str] = ()  # said of each point when it is pointed at
+    notes: Sequence[str] = ()  # shown when the reader points at each point
     low: Values = ()
     high: Values = ()
 
@@ -67,7 +67,7 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Series over two common axes."""
+    """Series on two shared axes."""
 
     title: str
     x: Axis
@@ -90,7 +90,7 @@ class HeatMap:
 
 
 class Kinship(NamedTuple):
-    """A feature of one size and one of the next that are related, by their numbers."""
+    """A relation between a feature of one size and one of the next, by their indices."""
 
     parent: int
     child: int
@@ -100,7 +100,7 @@ class Kinship(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyTree:
-    """Features of growing sizes, and which descends from which."""
+    """Features of growing sizes, and their parents and children."""
 
     title: str
     sizes: tuple[str, ...]  # from the smallest to the largest
@@ -110,10 +110,10 @@ class FamilyTree:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Panels that are read together; `name` is also its files' name.
+    """Panels that belong together; `name` is also the name of its files.
 
-    Charts of one `family` show the same of different things, of which `choice` names the thing: where there
-    are many of them, the page shows one at a time.
+    Charts of one `family` show the same quantity for different subjects, and `choice` names the subject. If a family
+    has many charts, the page shows one at a time.
     """
 
     name: str
@@ -124,7 +124,7 @@ class Chart:
     choice: str = ""
 
     def colours(self) -> dict[str, str]:
-        """Give every series name that is no reference its colour, in the order in which names appear."""
+        """Assign a colour to every series name that is not a reference, in order of appearance."""
         colours: dict[str, str] = {}
         for series in (s for panel in self.panels if isinstance(panel, Panel) for s in panel.series):
             if not series.reference and series.name not in colours:
@@ -133,7 +133,7 @@ class Chart:
         return colours
 
     def legend(self) -> list[Series]:
-        """Return one series per name, those that are no reference first; empty where there is nothing to tell apart."""
+        """Return one series per name, references last; empty if there is only one name."""
         first = {s.name: s for panel in self.panels if isinstance(panel, Panel) for s in reversed(panel.series)}
         order = {s.name: s for panel in self.panels if isinstance(panel, Panel) for s in panel.series}
         named = sorted((first[name] for name in order), key=lambda s: s.reference)

@@ -1,4 +1,4 @@
-"""Write a chart's numbers as a table for a spreadsheet: one row per value, and an empty field for a gap."""
+"""Write a chart's numbers as a table for a spreadsheet: one row per value, and an empty field for each gap."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ Rows = list[tuple[object, ...]]
 
 
 def to_csv(chart: Chart) -> str:
-    """Write the numbers of all of a chart's panels, which are of one kind, under one header."""
+    """Format the numbers of all panels of a chart, which have one type, under one header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for number, panel in enumerate(chart.panels):

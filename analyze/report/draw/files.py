@@ -1,6 +1,6 @@
-"""Write charts as files: SVG and PDF fit for a paper, and the numbers as CSV.
+"""Write charts as files: SVG and PDF for a paper, and the numbers as CSV.
 
-One after the other: on two cores, processes that share the charts take as long to start as they save.
+Charts are written one after another: on two cores, starting worker processes takes as long as they would save.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ FORMATS = ("svg", "pdf", "csv")
 
 
 def write_figures(charts: Sequence[Chart], folder: Path) -> None:
-    """Write every chart's files into `folder`; each file appears complete or not at all."""
+    """Write every chart's files into `folder`; each file is published atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for chart in charts:
         publish_text(folder / f"{chart.name}.csv", to_csv(chart))

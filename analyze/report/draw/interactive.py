@@ -1,8 +1,8 @@
 """Draw a chart for the page: one plotly figure per panel, as the dictionary that plotly.js reads.
 
-Panels are separate figures, and titles and legends are the page's own: so a narrow screen wraps them.
-plotly reads a little HTML in every text, so names are escaped here. Figures are not made of plotly's Python classes,
-whose checks take longer than all the rest of the page; a test has them check every kind of figure.
+Panels are separate figures, and the page draws titles and legends itself, so that a narrow screen can wrap them.
+plotly interprets some HTML in every text, so names are escaped here. Figures are plain dictionaries, since the checks
+of plotly's Python classes take longer than the rest of the page; a test runs those checks on every kind of figure.
 """
 
 from html import escape
@@ -17,19 +17,19 @@ PlotlyFigure = dict[str, Any]  # {"data": traces, "layout": …}
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', sans-serif"
 INK, LINE, GRID = "#2b2b2b", "#9a9a9a", "#ececec"
 SYMBOLS = ("circle", "diamond-open", "square", "triangle-up-open", "x", "star-open")
-GLYPHS = "●◇■△✖☆"  # the same symbols in a line of text
+GLYPHS = "●◇■△✖☆"  # the same symbols as text characters
 BAR_GLYPH = "■"
 PANEL_HEIGHT = 300  # pixels
 CELL_HEIGHT = 56
 
 
 def plotly_figure(panel: Panel | HeatMap, colours: dict[str, str]) -> PlotlyFigure:
-    """Make the plotly figure of a panel of a chart with these colours; each trace is named after its series."""
+    """Build the plotly figure of a panel, with a chart's colours; each trace is named after its series."""
     return _heat_map(panel) if isinstance(panel, HeatMap) else _panel(panel, colours)
 
 
 def glyph_of(series: Series) -> str:
-    """Return the character that stands for a series' marks in a legend, "" for a line."""
+    """Return the character for a series' marks in a legend, "" for a line."""
     if series.mark == "bars":
         return BAR_GLYPH
     return GLYPHS[series.symbol % len(GLYPHS)] if series.mark in ("points", "linked") else ""
@@ -185,14 +185,14 @@ def _axis(axis: Axis, values: Values) -> dict[str, Any]:
 
 
 def _log_labels(values: Values) -> dict[str, Any]:
-    """Choose how a logarithmic axis writes its numbers: left alone, plotly mixes 10², 2 and 5 in three sizes."""
+    """Choose the tick labels of a logarithmic axis: by default plotly mixes 10², 2 and 5 in three sizes."""
     known = [abs(value) for value in values if value]
     low, high = min(known, default=1), max(known, default=1)
     if low < 1e-3:
         return {"dtick": 1, "exponentformat": "power"}
     labels: dict[str, Any] = {"tickformat": "~s" if high >= 1e4 else ",~r"}
     if high > 8 * low:
-        labels["dtick"] = "D2"  # 1, 2 and 5: all nine digits of a decade would run into each other
+        labels["dtick"] = "D2"  # 1, 2 and 5: all nine digits of a decade would overlap
     return labels
 
 

@@ -1,14 +1,14 @@
-"""Hand a family tree to the page, whose script lets a reader walk from a feature to its parents and children."""
+"""Convert a family tree to JSON for the page, whose script lets a reader go from a feature to its relatives."""
 
 from typing import Any
 
 from analyze.report.draw.chart import FamilyTree
 
-HUNDREDTHS = 100  # cosines are handed over as whole hundredths: a tree may have a hundred thousand kinships
+HUNDREDTHS = 100  # cosines are stored as whole hundredths: a tree may have a hundred thousand kinships
 
 
 def tree_data(tree: FamilyTree) -> dict[str, Any]:
-    """Return sizes, paths, and for each step a flat list: parent, child, cosine, masked cosine, and so on."""
+    """Return sizes, paths, and for each step a flat list: parent, child, cosine, masked cosine, parent, …"""
     return {
         "sizes": list(tree.sizes),
         "paths": list(tree.paths),

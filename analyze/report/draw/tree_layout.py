@@ -1,4 +1,4 @@
-"""Order the features of a family tree, so that relatives lie beside one another."""
+"""Order the features of a family tree so that relatives are close to one another."""
 
 from collections import defaultdict
 
@@ -8,11 +8,11 @@ from scipy.sparse.csgraph import connected_components
 
 from analyze.report.draw.chart import FamilyTree
 
-Feature = tuple[int, int]  # the number of its size, and its own
+Feature = tuple[int, int]  # index of its size, index of the feature
 
 
 def families(tree: FamilyTree) -> list[set[Feature]]:
-    """Find the features that are connected over any number of steps, the largest family first."""
+    """Find the connected components of the tree, the largest family first."""
     edges = [
         ((i, kinship.parent), (i + 1, kinship.child))
         for i, kinships in enumerate(tree.kinships)
@@ -29,9 +29,9 @@ def families(tree: FamilyTree) -> list[set[Feature]]:
 
 
 def place_families(tree: FamilyTree, at_most: int) -> dict[Feature, float]:
-    """Give the features of the largest families, together `at_most` at least one family, a height each.
+    """Compute a height for each feature of the largest families: up to `at_most` features, but at least one family.
 
-    Families are stacked. Within one, each size's features are in the order of their parents' mean height, spread
+    Families are stacked. Within a family, each size's features are sorted by their parents' mean height and spaced
     evenly over the family's height.
     """
     parents: dict[Feature, list[Feature]] = defaultdict(list)

@@ -116,7 +116,7 @@ def test_leafing_by_key_and_a_longer_context(browser: Chrome, page: str):
     shows(browser, "#x/large/0")
     body.send_keys(Keys.ARROW_LEFT)
     shows(browser, f"#x/large/{LARGE - 1}")  # round to the last, which is dead
-    assert "fired on none" in browser.find_element(By.CSS_SELECTOR, ".examples").text
+    assert "fires on none" in browser.find_element(By.CSS_SELECTOR, ".examples").text
     visit(browser, page, "#x/large/0")
     spans = "return document.querySelectorAll('.examples .text > span').length"
     short = browser.execute_script(spans)

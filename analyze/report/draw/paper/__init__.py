@@ -1,1 +1,1 @@
-"""Charts for a paper, as SVG and PDF."""
+"""Draw charts for a paper, as SVG and PDF."""

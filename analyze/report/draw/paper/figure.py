@@ -1,7 +1,7 @@
 """Draw a chart for a paper: SVG and PDF, a column or a page wide, without a title, the same bytes every time.
 
-Every panel has its place in inches before anything is drawn. matplotlib's own layout draws a figure several times to
-find out how large its labels are, which takes longer than all the rest.
+Every panel's position in inches is computed before drawing. matplotlib's own layout draws a figure several times to
+measure its labels, which takes longer than everything else.
 """
 
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ from analyze.report.draw.paper.words import LINE, lines_of, width_of, y_labels
 COLUMN = 3.4  # inches: one column of a two-column page; two panels fill the page's width
 PANEL_HEIGHT = 2.3
 TREE_HEIGHT = 4.5
-BELOW, RIGHT, TOP = 0.42, 0.1, 0.08  # around the axes; below, for the tick labels and the axis's title
-HANDLE = 0.42  # of a legend's entry, before its name
+BELOW, RIGHT, TOP = 0.42, 0.1, 0.08  # margins around the axes; the one below holds the tick labels and the axis's title
+HANDLE = 0.42  # width of a legend entry's mark, before its name
 
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -46,16 +46,16 @@ STYLE: Any = {
     "axes.axisbelow": True,
     "lines.linewidth": 1.1,
     "lines.markersize": 4,
-    "pdf.fonttype": 42,  # text stays text, which journals ask for
+    "pdf.fonttype": 42,  # embeds text as text, as journals require
     "svg.fonttype": "none",
     "svg.hashsalt": "winnow",
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
+    "text.parse_math": False,  # a dollar sign in a name does not start math
 }
 
 
 @contextmanager
 def paper_figure(chart: Chart) -> Iterator[Figure]:
-    """Yield the drawn matplotlib figure; save it within the block, where its style holds."""
+    """Yield the drawn matplotlib figure; save it inside the block, where its style applies."""
     with mpl.rc_context(STYLE):
         columns = min(2, len(chart.panels))
         width = COLUMN * columns
@@ -81,7 +81,7 @@ def paper_figure(chart: Chart) -> Iterator[Figure]:
 
 
 def save_paper(figure: Figure, path: Path, kind: str) -> None:
-    """Save as "svg" or "pdf", whatever the path's suffix, without the time of writing."""
+    """Save as "svg" or "pdf", whatever the path's suffix, without a timestamp."""
     if kind == "svg":
         FigureCanvasSVG(figure).print_svg(path, metadata={"Date": None})
     else:
@@ -98,7 +98,7 @@ def _height(panel: Panel | HeatMap | FamilyTree) -> float:
 def _draw(
     figure: Figure, panel: Panel | HeatMap | FamilyTree, colours: dict[str, str], place: tuple[float, float, float]
 ) -> None:
-    """Draw a panel into the place with this left and lower end and height, in inches."""
+    """Draw a panel at this left edge, lower edge and height, in inches."""
     left, bottom, height = place
     width, whole = figure.get_size_inches()
     ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -111,15 +111,15 @@ def _draw(
             below += below_heat_map(panel)
         case FamilyTree():
             draw_tree(ax, panel)
-    beside = 0.3 + y_labels(ax) if not isinstance(panel, FamilyTree) else 0.1
-    size = COLUMN - beside - RIGHT, height - below
-    ax.set_position(((left + beside) / width, (bottom + below) / whole, size[0] / width, size[1] / whole))
+    left_margin = 0.3 + y_labels(ax) if not isinstance(panel, FamilyTree) else 0.1
+    size = COLUMN - left_margin - RIGHT, height - below
+    ax.set_position(((left + left_margin) / width, (bottom + below) / whole, size[0] / width, size[1] / whole))
     ax.xaxis.set_label_coords(0.5, (0.2 - below) / size[1])
-    ax.yaxis.set_label_coords((0.14 - beside) / size[0], 0.5)
+    ax.yaxis.set_label_coords((0.14 - left_margin) / size[0], 0.5)
 
 
 def _legend(chart: Chart, width: float) -> tuple[list[Any], int]:
-    """Return a legend's entries and in how many columns they fit."""
+    """Return a legend's entries and the number of columns that fit."""
     colours = chart.colours()
     legend = chart.legend()
     widest = max((HANDLE + width_of(series.name) for series in legend), default=1)

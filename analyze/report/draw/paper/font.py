@@ -1,7 +1,7 @@
-"""The paper figures' typeface without what no figure needs, so that a PDF embeds it quickly.
+"""Make a reduced font for the paper figures, so that a PDF embeds it quickly.
 
-matplotlib cuts its font down to the characters of each figure anew, and most of that time goes to layout tables that
-it then does not use: cutting them off once makes writing a PDF several times faster, with the same glyphs in it.
+matplotlib subsets its font for each figure, and spends most of that time on layout tables that it does not use.
+Removing them once makes writing a PDF several times faster, with the same glyphs.
 """
 
 import atexit
@@ -21,14 +21,14 @@ CHARACTERS = frozenset([*range(0x20, 0x180), *range(0x370, 0x400), *range(0x2010
 
 
 def family_for(figure: Figure) -> str:
-    """Name the small font where it has all characters of a figure, else the whole one."""
+    """Return the small font's name if it has all characters of a figure, else the whole font's."""
     texts = (text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
     return _small_family() if all(ord(c) in CHARACTERS for text in texts for c in text if c != "\n") else WHOLE
 
 
 @cache
 def _small_family() -> str:
-    """Make the small font known to matplotlib, once."""
+    """Register the small font with matplotlib, once."""
     folder = tempfile.TemporaryDirectory(prefix="winnow-font-")
     atexit.register(folder.cleanup)  # matplotlib reads the file again for every figure
     options = subset.Options(layout_features=[], notdef_outline=True, recalc_timestamp=False)

@@ -1,4 +1,4 @@
-"""Draw a heat map into the axes of a paper figure, each cell with its numbers."""
+"""Draw a heat map into the axes of a paper figure, with the numbers in each cell."""
 
 from textwrap import fill, wrap
 
@@ -8,14 +8,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from analyze.report.draw.chart import HEAT_COLOURS, HeatMap
 from analyze.report.draw.paper.words import LINE, width_of
 
-WRAPPED = 26  # characters of a row's or column's name on one line
-CROWDED = 10  # columns from which their names stand upright, and the numbers are smaller
+WRAPPED = 26  # most characters per line of a row's or column's name
+CROWDED = 10  # from this many columns on, column names are vertical and numbers smaller
 DARK = 0.55  # share of the range above which a cell's numbers are white
 COLOURS = LinearSegmentedColormap.from_list("heat", HEAT_COLOURS)
 
 
 def below_heat_map(heat: HeatMap) -> float:
-    """Return how much room its columns' names take beyond a line, in inches."""
+    """Return the extra height, in inches, of column names beyond one line."""
     if len(heat.columns) >= CROWDED:
         return max(map(width_of, heat.columns)) - LINE
     return LINE * (max(len(wrap(name, WRAPPED)) for name in heat.columns) - 1)

@@ -13,7 +13,7 @@ from analyze.report.draw.chart import REFERENCE_COLOUR, Axis, Panel, Series
 
 SYMBOLS = ("o", "D", "s", "^", "X", "*")
 HOLLOW = (1, 3, 5)  # symbols drawn as outlines, as on the page
-BAR = 0.7  # width of a bar, of the distance between two
+BAR = 0.7  # width of a bar, as a share of the distance between bars
 
 
 def draw_panel(ax: Axes, panel: Panel, colours: dict[str, str]) -> None:
@@ -40,7 +40,7 @@ def draw_panel(ax: Axes, panel: Panel, colours: dict[str, str]) -> None:
 
 
 def handle(series: Series, colours: dict[str, str]) -> Line2D | Patch:
-    """Make the mark that stands for a series in a legend."""
+    """Make a series' mark for a legend."""
     if series.mark == "bars":
         return Patch(label=series.name, color=colours[series.name], linewidth=0)
     return Line2D([], [], label=series.name, **_look(series, colours))
@@ -72,7 +72,7 @@ def _gaps(values: Values) -> list[float]:
 
 
 def _set_log_ticks(ax: Axes, which: str) -> None:
-    """Place ticks that can be read over less than a decade and over many, written as on the page."""
+    """Place readable ticks, for ranges under a decade and over many, formatted as on the page."""
     ticker, (low, high) = (ax.xaxis, ax.get_xlim()) if which == "x" else (ax.yaxis, ax.get_ylim())
     decades = log10(high / low)
     if decades < 0.8:
@@ -80,7 +80,7 @@ def _set_log_ticks(ax: Axes, which: str) -> None:
     else:
         ticker.set_major_locator(LogLocator(subs=(1,) if decades > 3 else (1, 2, 5), numticks=8))
     if decades <= 3:
-        ticker.set_minor_locator(NullLocator())  # 1, 2 and 5 are enough, and each tick takes time
+        ticker.set_minor_locator(NullLocator())  # 1, 2 and 5 are enough, and each tick costs time
     ticker.set_minor_formatter(NullFormatter())
     ticker.set_major_formatter(FuncFormatter(lambda value, _: _power_of_ten(value) if low < 1e-3 else _plain(value)))
 

@@ -6,11 +6,11 @@ from matplotlib.collections import LineCollection
 from analyze.report.draw.chart import PALETTE, FamilyTree
 from analyze.report.draw.tree_layout import place_families
 
-FEATURES = 240  # that are drawn; more lie too close to be told apart
+FEATURES = 240  # most features drawn; more would be too close to distinguish
 
 
 def draw_tree(ax: Axes, tree: FamilyTree) -> None:
-    """Draw sizes as columns from left to right, each family as one bundle of lines, the largest at the top."""
+    """Draw sizes as columns from left to right, and each family as a bundle of lines, the largest at the top."""
     places = place_families(tree, FEATURES)
     lines = [
         [(i, places[i, kinship.parent]), (i + 1, places[i + 1, kinship.child])]

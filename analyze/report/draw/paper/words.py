@@ -1,4 +1,4 @@
-"""How much room words take in a paper figure, from the typeface's mean widths: near enough to leave room for them."""
+"""Estimate the size of text in a paper figure from the font's mean character widths, to leave enough room."""
 
 from textwrap import wrap
 
@@ -14,7 +14,7 @@ def width_of(text: str) -> float:
 
 
 def lines_of(text: str, width: float) -> list[str]:
-    """Break a text into lines of at most `width` inches, within a word only where it is longer than that."""
+    """Break a text into lines of at most `width` inches; split a word only if it is longer than that."""
     return wrap(text, max(1, int(width / LETTER)))
 
 
