@@ -1,7 +1,6 @@
 """How numbers are written in words and tables; a number that was not measured is a dash."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 Number = int | float
 Values = Sequence[Number | None]
@@ -28,14 +27,6 @@ def percent(value: Number | None) -> str:
     if value is None:
         return NOT_MEASURED
     return "<0.1%" if 0 < value < 0.0005 else f"{100 * value:.1f}%"
-
-
-def measured(record: Mapping[str, Any], key: str) -> Any:
-    """Return a part of a record, or None where it is missing or null; `key` may lead inside: "ce.recovered"."""
-    value: Any = record
-    for part in key.split("."):
-        value = value.get(part) if value is not None else None
-    return value
 
 
 def listing(names: Sequence[str], at_most: int = 3) -> str:

@@ -96,17 +96,6 @@ def finished_dictionaries(run: Run) -> list[Path]:
     return sorted(path.parent for path in run.dictionaries.glob("*/*/cfg.json"))
 
 
-def read_metrics(path: Path) -> dict[str, Any] | None:
-    """Read an earlier `metrics.json`; None where there is none, or one that this version does not build on."""
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); delete it, and run make analyze again") from error
-    return metrics if metrics.get("version") == 1 and "inputs" in metrics else None
-
-
 def _hash_folder(folder: Path) -> str:
     """Hash a dictionary's configuration, provenance and curve; of the weights, which those describe, the size."""
     digest = hashlib.sha256()

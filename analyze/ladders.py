@@ -4,11 +4,15 @@ Sizes are compared within a ladder: same hook, architecture, options, sparsity a
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from analyze.format import Number, count, measured
+from analyze.format import Number, count
+from analyze.schema.activations import Activations
+from analyze.schema.record import Record, measured
+from analyze.schema.report import Metrics
 
 ACROSS = "Between different settings"
+R = TypeVar("R", bound=Record)
 
 
 class Ladder(NamedTuple):
@@ -44,35 +48,35 @@ def ladder_of(dictionary: Mapping[str, Any]) -> Ladder:
     return Ladder(dictionary["hook"], dictionary["architecture"], sparsity, seed, options)
 
 
-def with_telling_options(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def with_telling_options(metrics: Metrics) -> Metrics:
     """Return the metrics without the options that all dictionaries of an architecture share: names stay short.
 
     Activations of several runs are named after their runs.
     """
     values: dict[tuple[str, str], set[str]] = {}
-    dictionaries = metrics.get("dictionaries") or []
+    dictionaries = metrics.dictionaries or []
     keys = {(d["architecture"], key) for d in dictionaries for key in measured(d, "options") or {}}
     for architecture, key in keys:
         of_one = [measured(d, "options") or {} for d in dictionaries if d["architecture"] == architecture]
         values[architecture, key] = {repr(options.get(key)) for options in of_one}
 
-    def shortened(record: Mapping[str, Any]) -> dict[str, Any]:
+    def shortened(record: R) -> R:
         options = measured(record, "options") or {}
         kept = {k: v for k, v in options.items() if len(values.get((record["architecture"], k), ())) > 1}
-        return {**record, "options": kept}
+        return record.but(options=kept)
 
-    runs = {hook.get("run") for hook in metrics.get("activations") or []}
-    hooks = [_of_run(hook) if len(runs) > 1 else hook for hook in metrics.get("activations") or []]
-    parts = {
-        part: [shortened(record) for record in metrics.get(part) or []]
-        for part in ("dictionaries", "choosing", "groups")
-    }
-    return {**metrics, **parts, "activations": hooks}
+    runs = {hook.run for hook in metrics.activations or []}
+    return metrics.but(
+        dictionaries=[shortened(record) for record in dictionaries],
+        choosing=[shortened(record) for record in metrics.choosing or []],
+        groups=[shortened(record) for record in metrics.groups or []],
+        activations=[_of_run(hook) if len(runs) > 1 else hook for hook in metrics.activations or []],
+    )
 
 
-def _of_run(hook: Mapping[str, Any]) -> dict[str, Any]:
+def _of_run(hook: Activations) -> Activations:
     """Let the name of a hook say of which run its activations are."""
-    return {**hook, "hook": f"{hook['hook']} ({hook['run']})", "of_hook": hook["hook"]}
+    return hook.but(hook=f"{hook.hook} ({hook.run})")
 
 
 def ladders(metrics: Mapping[str, Any]) -> dict[Ladder, list[Mapping[str, Any]]]:

@@ -3,18 +3,16 @@
 What earlier runs of the stage measured stays, as long as its inputs are the same: a new dictionary adds to it.
 """
 
-import json
 from pathlib import Path
 
 from analyze.compare.latent_table import is_complete, remove_others
 from analyze.features.choice import choose, refuse_unknown
 from analyze.features.pages import write_features
-from analyze.inputs import Inputs, read_metrics, run_tokens
+from analyze.inputs import Inputs, run_tokens
 from analyze.report.terminal import print_summary
-from analyze.to_json import to_json
+from analyze.schema.file import read_metrics, write_metrics
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import run_lock
-from winnow.runtime.publish import publish_text
 from winnow.runtime.run import Run, write_resolved
 
 
@@ -36,9 +34,9 @@ def measure_run(config: Experiment) -> None:
 
             run.report.mkdir(exist_ok=True)
             write_resolved(config)
-            metrics = to_json(measure(config, tokens, inputs, metrics))
+            metrics = measure(config, tokens, inputs, metrics)
             page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
-            publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+            write_metrics(metrics, path)
         remove_others(metrics, run.report)
         features = run.report / "features" / "index.html"
         if features.exists() != bool(tokens and choose(config.analyze.features, metrics)):
@@ -46,7 +44,7 @@ def measure_run(config: Experiment) -> None:
         # toy data have no text to show
         wrote = write_features(config, tokens, inputs, metrics) if tokens else False
         if not wrote and page.exists():
-            print(f"{path}: all {len(metrics['dictionaries'])} dictionaries are measured; nothing to do")
+            print(f"{path}: all {len(inputs.dictionaries)} dictionaries are measured; nothing to do")
         if not page.exists():
             from analyze.report.page import write_report
 

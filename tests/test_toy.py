@@ -3,13 +3,13 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tomli_w
 
 from analyze.report.page import render_page, report_sections
 from analyze.runs.compare_runs import compare_runs
+from analyze.schema.report import Metrics
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, load
@@ -39,7 +39,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Experiment:
     return load(path)
 
 
-def write_page(metrics: dict[str, Any], folder: Path) -> Path:
+def write_page(metrics: Metrics, folder: Path) -> Path:
     """The page without the figures' files, which take the time."""
     page = folder / "index.html"
     page.write_text(render_page(metrics, report_sections(metrics), False))

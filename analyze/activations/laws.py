@@ -24,7 +24,7 @@ def fit_laws(values: NDArray[np.float64], random: np.random.Generator) -> dict[s
     kept = values[:, spread > 0]
     standard = ((kept - kept.mean(0)) / spread[spread > 0]).ravel()
     if len(standard) < 100:
-        return {"best": None, "laws": {}}
+        return {"best": None, "laws": {}, "histogram": None}
     drawn = random.permutation(len(standard))[: 2 * VALUES]
     fitted, judged = np.array_split(standard[drawn], 2)
     laws = {}

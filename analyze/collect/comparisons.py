@@ -1,12 +1,11 @@
 """Every comparison of two dictionaries of a run: neighbouring sizes, and neighbouring seeds as the ceiling.
 
-Two dictionaries of one size that differ in their seed alone share as much as dictionaries of these data can: a
-score across sizes is read between its chance level and that ceiling.
+Two dictionaries of one size that differ in their seed alone share as much as dictionaries of these data can: read a
+score across sizes between its chance level and that ceiling.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -18,16 +17,18 @@ from analyze.compare.families import relate, summarise_families
 from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
 from analyze.compare.rows import compare_on_rows
 from analyze.compare.subspaces import subspaces
-from analyze.dictionary.convergence import both_converged
 from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
+from analyze.schema.comparisons import Family, Pair
+from analyze.schema.dictionaries import Dictionary as Entry
+from analyze.schema.record import read_record
+from analyze.to_json import to_json
 from winnow.dictionary import Dictionary
 from winnow.store import ActivationStore
 
-Entries = list[dict[str, Any]]
-CEILING = ("mmcs", "mmcs_corrected", "matched_mean", "shared_fraction")
+Entries = Sequence[Entry]
 
 
 class Comparisons:
@@ -40,8 +41,8 @@ class Comparisons:
         store: ActivationStore,
         dictionaries: Mapping[str, Dictionary],
         latents: Mapping[str, Latents],
-        known: Mapping[tuple[str, str], dict[str, Any]],
-        known_families: Mapping[tuple[str, str], dict[str, Any]],
+        known: Mapping[tuple[str, str], Pair],
+        known_families: Mapping[tuple[str, str], Family],
         folder: Path,
     ) -> None:
         self.held_out = held_out
@@ -55,45 +56,42 @@ class Comparisons:
         self._seed = held_out.config.seed
         self._roots: dict[str, Tensor] = {}
 
-    def sizes(self, entries: Entries, ceilings: Entries) -> Entries:
-        """Compare neighbouring sizes, both ways, each with the ceiling of either side."""
-        return [score for a, b in neighbouring_sizes(entries) for score in self.of_pair(a, b, ceilings)]
+    def sizes(self, entries: Entries) -> list[Pair]:
+        """Compare neighbouring sizes, both ways."""
+        return [score for a, b in neighbouring_sizes(entries) for score in self.of_pair(a, b)]
 
-    def seeds(self, entries: Entries) -> Entries:
+    def seeds(self, entries: Entries) -> list[Pair]:
         """Compare neighbouring seeds of one size, both ways."""
         return [score for a, b in neighbouring_seeds(entries) for score in self.of_pair(a, b)]
 
-    def of_pair(self, a: dict[str, Any], b: dict[str, Any], ceilings: Entries | None = None) -> Entries:
-        """Compare two dictionaries, given by their entries, both ways, each way with the ceiling of either side."""
-        scores = [{**score, "converged": both_converged(a, b)} for score in self._both_ways(a["path"], b["path"])]
-        if ceilings is None:
-            return scores
-        return [{**s, "ceiling": {end: ceiling(ceilings, s[end]) for end in ("from", "to")}} for s in scores]
+    def of_pair(self, a: Entry, b: Entry) -> list[Pair]:
+        """Compare two dictionaries, given by their entries, both ways."""
+        return self._both_ways(a.path, b.path)
 
-    def families(self, entries: Entries) -> Entries:
+    def families(self, entries: Entries) -> list[Family]:
         """Follow features from each size to the next."""
-        return [self._family(a["path"], b["path"]) for a, b in neighbouring_sizes(entries)]
+        return [self._family(a.path, b.path) for a, b in neighbouring_sizes(entries)]
 
-    def _family(self, small: str, large: str) -> dict[str, Any]:
+    def _family(self, small: str, large: str) -> Family:
         if (small, large) not in self.known_families:
             a, b = self.dictionaries[small], self.dictionaries[large]
             found = relate(a, b, self._alive(small, large), self.held_out.sample(a.hook))
-            self.known_families[small, large] = summarise_families(found, small, large)
+            self.known_families[small, large] = _family(summarise_families(found, small, large))
         return self.known_families[small, large]
 
-    def _both_ways(self, a: str, b: str) -> Entries:
+    def _both_ways(self, a: str, b: str) -> list[Pair]:
         if (a, b) in self.known and (b, a) in self.known:
             return [self.known[a, b], self.known[b, a]]
         first, second = self.dictionaries[a], self.dictionaries[b]
         alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
         found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed)
-        self.known_families[a, b] = summarise_families(found.relations, a, b)  # found on the way
+        self.known_families[a, b] = _family(summarise_families(found.relations, a, b))  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         early = [{"snapshots": stages} for stages in self._agreement(first, second)]
         return [
-            {"from": a, "to": b, **self._published(a, b, forth), **found.forth, **shared, **early[0]},
-            {"from": b, "to": a, **self._published(b, a, back), **found.back, **shared, **early[1]},
+            _pair({"from": a, "to": b, **self._published(a, b, forth), **found.forth, **shared, **early[0]}),
+            _pair({"from": b, "to": a, **self._published(b, a, back), **found.back, **shared, **early[1]}),
         ]
 
     def _agreement(self, a: Dictionary, b: Dictionary) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
@@ -124,8 +122,10 @@ class Comparisons:
         return self._roots[hook]
 
 
-def ceiling(ceilings: Entries, path: str) -> dict[str, float] | None:
-    """Average the scores of a dictionary with its own kind of other seeds; None where there is no other seed."""
-    own = [score for score in ceilings if score["from"] == path]
-    known = {name: [score[name] for score in own if score[name] is not None] for name in CEILING}
-    return {name: fmean(values) for name, values in known.items() if values} if own else None
+def _pair(found: dict[str, Any]) -> Pair:
+    """Read a comparison by the schema, rounded as the file is."""
+    return read_record(Pair, to_json(found), f"pair {found['from']}")
+
+
+def _family(found: dict[str, Any]) -> Family:
+    return read_record(Family, to_json(found), f"family {found['from']}")

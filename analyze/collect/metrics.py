@@ -3,8 +3,9 @@
 docs/guide/analyze.md documents the keys; their version is the key `version`.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,12 @@ from analyze.groups.grid import grids
 from analyze.groups.seeds import differences, groups
 from analyze.groups.stopping import stopping
 from analyze.inputs import Inputs
+from analyze.schema.activations import Activations
+from analyze.schema.comparisons import Family, Pair
+from analyze.schema.dictionaries import Dictionary as Entry
+from analyze.schema.metrics import shown
+from analyze.schema.record import keys_of, read_record
+from analyze.schema.report import VERSION, InputHashes, Metrics, RunInfo
 from analyze.to_json import to_json
 from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment
@@ -39,13 +46,12 @@ from winnow.runtime.run import Run
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
-VERSION = 1
+Ends = tuple[str, str]
+P = TypeVar("P", Pair, Family)
 
 
-def measure(
-    config: Experiment, tokens: TokenFile | None, inputs: Inputs, before: dict[str, Any] | None
-) -> dict[str, Any]:
-    """Measure what `before`, an earlier result, does not hold already, and gather all of it."""
+def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before: Metrics | None) -> Metrics:
+    """Measure what `before`, an earlier result, does not hold already, and gather all of it by the schema."""
     run = Run(Path(config.run))
     store = ActivationStore(run.activations)
     known = _still_valid(before, inputs)
@@ -62,37 +68,40 @@ def measure(
     measured = _evaluate(held_out, store, [loaded[path] for path in missing])
     describing = Entries(held_out, store, truth)
     for path, result in zip(missing, measured, strict=True):
-        known[path] = describing.of(path, loaded[path], result)
+        # rounded as the file is, here and below: what follows from it does not depend on when it was measured
+        known[path] = read_record(Entry, to_json(describing.of(path, loaded[path], result)), path)
         quality = result.quality
         latents[path] = Latents(inputs.dictionaries[path], quality.firings, quality.squares)
     latents = {path: latents[path] for path in inputs.dictionaries}
     write_latents(run.report / "latents.h5", latents)
-    # rounded as the file is, here and below: what follows from them does not depend on when they were measured
-    entries = [to_json(known[path]) for path in inputs.dictionaries]
+    entries = [known[path] for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
-    compared, followed = (_between(before, unchanged, *names) for names in (("pairs", "ceilings"), ("families",)))
+    compared = _between([*(before.pairs or []), *(before.ceilings or [])] if before else [], unchanged)
+    followed = _between((before.families or []) if before else [], unchanged)
     comparisons = Comparisons(held_out, stages, store, loaded, latents, compared, followed, run.report)
-    ceilings = to_json(comparisons.seeds(entries))
-    pairs = to_json(comparisons.sizes(entries, ceilings))
-    families = to_json(comparisons.families(entries))
-    return {
+    ceilings, pairs, families = (make(entries) for make in (comparisons.seeds, comparisons.sizes, comparisons.families))
+    alive = {path: found.alive for path, found in latents.items()}
+    found = {
         "version": VERSION,
-        "run": {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)},
+        "run": dict.fromkeys(keys_of(RunInfo)) | {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)},
         "evaluation": {"sequences": held_out.sequences, "rows": held_out.rows},
+        "runs": None,
         "dictionaries": entries,
         "pairs": pairs,
         "ceilings": ceilings,
         "families": families,
-        "lineages": follow(families, {path: found.alive for path, found in latents.items()}),
+        "lineages": follow(families, alive, inputs.dictionaries, run.report),
         "choosing": grids(entries, pairs),
         "truth": None if truth is None else truth.describe(),
         **over_entries(entries),
         "activations": _activations(store, inputs, before, config.seed),
+        "shown": shown(),
         "inputs": inputs._asdict(),
     }
+    return read_record(Metrics, to_json(found))
 
 
-def over_entries(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def over_entries(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Gather what follows from the dictionaries' own entries: groups of seeds, and the rule of convergence."""
     found = to_json(groups(entries))
     return {"groups": found, "differences": differences(entries, found), "stopping": stopping(entries)}
@@ -125,18 +134,18 @@ def positions_in_words(config: Experiment) -> str:
     return ", ".join(parts)
 
 
-def _still_valid(before: dict[str, Any] | None, inputs: Inputs) -> dict[str, dict[str, Any]]:
+def _still_valid(before: Metrics | None, inputs: Inputs) -> dict[str, Entry]:
     """Take over the earlier entries of dictionaries that did not change, if the evaluation did not."""
-    if before is None or before["inputs"]["evaluation"] != inputs.evaluation:
+    made = before and before.inputs
+    if before is None or not isinstance(made, InputHashes) or made.evaluation != inputs.evaluation:
         return {}
-    same = before["inputs"]["dictionaries"]
-    return {e["path"]: e for e in before["dictionaries"] if inputs.dictionaries.get(e["path"]) == same[e["path"]]}
+    same = made.dictionaries
+    return {e.path: e for e in before.dictionaries or [] if inputs.dictionaries.get(e.path) == same.get(e.path)}
 
 
-def _between(before: dict[str, Any] | None, unchanged: set[str], *names: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Take over the earlier comparisons, under these keys, of dictionaries that did not change, by both paths."""
-    compared = [entry for name in names for entry in before[name]] if before is not None and unchanged else []
-    return {(p["from"], p["to"]): p for p in compared if p["from"] in unchanged and p["to"] in unchanged}
+def _between(compared: Sequence[P], unchanged: set[str]) -> dict[Ends, P]:
+    """Take over the earlier comparisons of dictionaries that did not change, by both paths."""
+    return {(p.from_, p.to): p for p in compared if p.from_ in unchanged and p.to in unchanged}
 
 
 def _evaluate(held_out: EvaluationRows, store: ActivationStore, dictionaries: list[Dictionary]) -> list[Evaluation]:
@@ -151,11 +160,14 @@ def _evaluate(held_out: EvaluationRows, store: ActivationStore, dictionaries: li
 
 
 def _activations(
-    store: ActivationStore, inputs: Inputs, before: dict[str, Any] | None, seed: int
-) -> list[dict[str, Any]]:
-    if before is not None and before["inputs"]["harvest"] == inputs.harvest:
-        return before["activations"]
-    return [describe(hook, store.statistics(hook)) | _of_rows(store_sample(store, hook), seed) for hook in store.hooks]
+    store: ActivationStore, inputs: Inputs, before: Metrics | None, seed: int
+) -> list[Activations] | list[dict[str, Any]]:
+    if before is not None and before.inputs is not None and before.inputs.harvest == inputs.harvest:
+        return before.activations or []
+    return [
+        {"run": None, **describe(hook, store.statistics(hook)), **_of_rows(store_sample(store, hook), seed)}
+        for hook in store.hooks
+    ]
 
 
 def _of_rows(rows: Tensor, seed: int) -> dict[str, Any]:

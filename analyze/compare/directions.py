@@ -7,8 +7,9 @@ Only alive latents count, but for `mmcs_with_dead`: a latent that never fires si
 says nothing of the data.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from winnow.dictionary import Dictionary
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
 ROWS = 4096  # encoded at a time
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+E = TypeVar("E", bound=Mapping[str, Any])  # an entry of `metrics.json`
 
 
 class Features(NamedTuple):
@@ -169,7 +171,7 @@ def random_like(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return torch.randn(directions.shape, generator=torch.Generator().manual_seed(0x6D657461))
 
 
-def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def neighbouring_sizes(entries: Sequence[E]) -> list[tuple[E, E]]:
     """Pair each dictionary with the next larger one of the same hook, architecture, sparsity and seed.
 
     `entries` are those of `metrics.json`.
@@ -177,14 +179,14 @@ def neighbouring_sizes(entries: list[dict[str, Any]]) -> list[tuple[dict[str, An
     return _neighbours(entries, "seed", "n_latents")
 
 
-def neighbouring_seeds(entries: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def neighbouring_seeds(entries: Sequence[E]) -> list[tuple[E, E]]:
     """Pair each dictionary with the next seed of the same hook, architecture, sparsity and size."""
     return _neighbours(entries, "n_latents", "seed")
 
 
-def _neighbours(entries: list[dict[str, Any]], shared: str, ladder: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _neighbours(entries: Sequence[E], shared: str, ladder: str) -> list[tuple[E, E]]:
     """Pair entries that follow one another in `ladder` and are equal in all else; `shared` is part of that."""
-    kinds: dict[str, list[dict[str, Any]]] = {}
+    kinds: dict[str, list[E]] = {}
     for entry in entries:
         if entry[ladder] is not None:
             settings = [sorted(entry["sparsity"].items()), sorted((entry.get("options") or {}).items())]
@@ -193,7 +195,7 @@ def _neighbours(entries: list[dict[str, Any]], shared: str, ladder: str) -> list
     for alike in kinds.values():
         # a learning rate may go with the size; it only separates where it is all that does
         separates = len({entry[ladder] for entry in alike}) < len(alike)
-        groups: dict[Any, list[dict[str, Any]]] = {}
+        groups: dict[Any, list[E]] = {}
         for entry in alike:
             groups.setdefault(entry.get("learning_rate") if separates else None, []).append(entry)
         for group in groups.values():

@@ -1,6 +1,7 @@
 """What a comparison of two dictionaries finds about each single latent: a table beside `metrics.json`.
 
 report/pairs/FROM--TO.HASH.csv    one line for each living latent of FROM, columns as in `PairFeatures`
+report/lineages/FIRST--LAST.HASH.csv    one line for each living latent of each size (analyze/compare/lineages.py)
 
 The hash is of both dictionaries: one that is trained anew gets another file. An entry of `metrics.json` names its
 file under `features_csv`; what no entry names is removed. Nothing here imports torch: a stage that has nothing to do
@@ -12,16 +13,17 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from analyze.schema.metrics import LATENTS_OF_PAIR
 from winnow.runtime.publish import publish_text
 
-FOLDER = "pairs"
+FOLDER, LINEAGES = "pairs", "lineages"
 NAME = 80  # characters of a file's name that either dictionary's path may take
 NONE = -1  # instead of a latent of the other dictionary; an empty field in the file
 
@@ -44,17 +46,17 @@ class PairFeatures(NamedTuple):
         """Write a header and a line for each latent; p with all its digits, it may be tiny or just below 1."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self._fields)
-        columns = (_fields(values, name == "p") for name, values in zip(self._fields, self, strict=True))
+        writer.writerow([column.name for column in LATENTS_OF_PAIR])
+        columns = (_fields(getattr(self, column.name), every_digit=column.name == "p") for column in LATENTS_OF_PAIR)
         writer.writerows(zip(*columns, strict=True))
         return text.getvalue()
 
 
-def file_of(ends: tuple[str, str], digests: tuple[str, str]) -> str:
-    """Name the file of a comparison, relative to the report: the paths of two dictionaries, and their hashes."""
+def file_of(ends: tuple[str, str], digests: Sequence[str], folder: str = FOLDER) -> str:
+    """Name a table, relative to the report: the paths of its first and last dictionary, and the hashes of all."""
     names = (re.sub(r"[^A-Za-z0-9._-]+", "_", end.removeprefix("dictionaries/"))[-NAME:].strip("._") for end in ends)
     digest = hashlib.sha256(json.dumps([ends, digests]).encode()).hexdigest()[:8]
-    return f"{FOLDER}/{'--'.join(names)}.{digest}.csv"
+    return f"{folder}/{'--'.join(names)}.{digest}.csv"
 
 
 def write_features_of_pair(features: PairFeatures, path: Path) -> None:
@@ -65,25 +67,27 @@ def write_features_of_pair(features: PairFeatures, path: Path) -> None:
 
 def has_features(score: Mapping[str, Any], folder: Path) -> bool:
     """Tell whether the file of a comparison is there; `folder` is that of the report."""
-    return "features_csv" in score and (folder / score["features_csv"]).exists()
+    return score["features_csv"] is not None and (folder / score["features_csv"]).exists()
 
 
 def is_complete(metrics: Mapping[str, Any], folder: Path) -> bool:
-    """Tell whether every comparison that the metrics hold has its file."""
-    return all(has_features(score, folder) for score in _comparisons(metrics))
+    """Tell whether every table that the metrics name is there."""
+    return all(name is not None and (folder / name).exists() for name in _named(metrics))
 
 
 def remove_others(metrics: Mapping[str, Any], folder: Path) -> None:
-    """Remove the files of comparisons that the metrics do not hold any more."""
-    current = {folder / score["features_csv"] for score in _comparisons(metrics)}
-    for path in (folder / FOLDER).glob("*.csv*"):  # also what was left by one that was killed
-        if path not in current:
-            path.unlink()
+    """Remove the tables that the metrics do not name any more."""
+    current = {folder / name for name in _named(metrics) if name is not None}
+    for tables in (FOLDER, LINEAGES):
+        for path in (folder / tables).glob("*.csv*"):  # also what was left by one that was killed
+            if path not in current:
+                path.unlink()
 
 
-def _comparisons(metrics: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from metrics["pairs"]
-    yield from metrics["ceilings"]
+def _named(metrics: Mapping[str, Any]) -> Iterator[str | None]:
+    for part in ("pairs", "ceilings"):
+        yield from (score["features_csv"] for score in metrics[part])
+    yield from (ladder["latents_csv"] for ladder in metrics["lineages"])
 
 
 def _fields(values: np.ndarray, every_digit: bool) -> list[str]:

@@ -5,9 +5,15 @@
     found.born[2]             # of each living feature of the largest: the size its oldest ancestor lived in
 
 One feature descends from another where a chain of edges leads from one to the other, size by size.
+
+report/lineages/FIRST--LAST.HASH.csv    one line for each living feature of each size; an entry of `metrics.json` names
+                                        its file under `latents_csv`
 """
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +22,10 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
+
+from analyze.compare.latent_table import LINEAGES, file_of
+from analyze.schema.metrics import LATENTS_OF_LINEAGE
+from winnow.runtime.publish import publish_text
 
 
 class Lineages(NamedTuple):
@@ -51,7 +61,7 @@ def lineages(edges: Sequence[Int[Tensor, "_ 2"]], alive: Sequence[Bool[Tensor, "
 
 
 def summarise_lineages(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
-    """Count fates over the whole ladder under the names of `metrics.json`, and list every feature's.
+    """Count fates over the whole ladder under the names of `metrics.json`.
 
     To the largest size a feature persists (one descendant there), splits (several) or vanishes (none); from the
     smallest size it persists (one ancestor there), merges (several), or is new since (none).
@@ -72,19 +82,33 @@ def summarise_lineages(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
                     "new": int((up == 0).sum()),
                 },
                 "born_counts": np.bincount(born, minlength=len(paths)),
-                "latents": latents,
-                "descendants": down,
-                "ancestors": up,
-                "born": born,
             }
-            for latents, down, up, born in zip(*found[:4], strict=True)
+            for down, up, born in zip(*found[1:4], strict=True)
         ],
     }
 
 
-def follow(families: Sequence[Mapping[str, Any]], alive: Mapping[str, Bool[Tensor, " _"]]) -> list[dict[str, Any]]:
-    """Follow features over every ladder of three sizes and more, from the families of `metrics.json`."""
-    return [_ladder(chain, alive) for chain in ladders(families) if len(chain) > 1]
+def latents_csv(found: Lineages) -> str:
+    """Write a header and a line for each living feature of each size."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in LATENTS_OF_LINEAGE])
+    for size, columns in enumerate(zip(*found[:4], strict=True)):
+        writer.writerows([size, *values] for values in zip(*(c.tolist() for c in columns), strict=True))
+    return text.getvalue()
+
+
+def follow(
+    families: Sequence[Mapping[str, Any]],
+    alive: Mapping[str, Bool[Tensor, " _"]],
+    digests: Mapping[str, str],
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Follow features over every ladder of three sizes and more, from the families of `metrics.json`.
+
+    `digests` are the hashes of the dictionaries, by which the tables in `folder`, the report's, are named.
+    """
+    return [_ladder(chain, alive, digests, folder) for chain in ladders(families) if len(chain) > 1]
 
 
 def ladders(families: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
@@ -100,10 +124,16 @@ def ladders(families: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any
     return chains
 
 
-def _ladder(chain: Sequence[Mapping[str, Any]], alive: Mapping[str, Tensor]) -> dict[str, Any]:
+def _ladder(
+    chain: Sequence[Mapping[str, Any]], alive: Mapping[str, Tensor], digests: Mapping[str, str], folder: Path
+) -> dict[str, Any]:
     paths = [chain[0]["from"], *(family["to"] for family in chain)]
     edges = [torch.tensor([edge[:2] for edge in family["edges"]], dtype=torch.int64).reshape(-1, 2) for family in chain]
-    return summarise_lineages(lineages(edges, [alive[path] for path in paths]), paths)
+    found = lineages(edges, [alive[path] for path in paths])
+    name = file_of((paths[0], paths[-1]), [digests[path] for path in paths], LINEAGES)
+    (folder / LINEAGES).mkdir(parents=True, exist_ok=True)
+    publish_text(folder / name, latents_csv(found))
+    return {**summarise_lineages(found, paths), "latents_csv": name}
 
 
 def _step(edges: Tensor, here: Tensor, there: Tensor) -> csr_array:

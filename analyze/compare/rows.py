@@ -12,6 +12,8 @@ from analyze.compare.functional import Agreement, functional_agreement
 from analyze.compare.stitching import auc, insert
 from winnow.dictionary import Dictionary
 
+NOTHING: dict[str, Any] = {"covariance_null": None, "functional": None, "stitching": None}
+
 
 class OnRows(NamedTuple):
     """A in B and B in A, under the names of `metrics.json`, and which feature of B comes from which of A."""
@@ -29,7 +31,7 @@ def compare_on_rows(
     root: Float[Tensor, "d_model d_model"],
     seed: int,
 ) -> OnRows:
-    """Compare both ways; alive latents only, nothing where there are none.
+    """Compare both ways; alive latents only, None where there are none.
 
     `root` is that of the activations' covariance, by `covariance_null.root_of`.
     """
@@ -37,7 +39,7 @@ def compare_on_rows(
     agreed = functional_agreement(a, b, rows, (near.a, near.b))
     relations = related(near, agreed, alive)
     if not len(near.a):
-        return OnRows({}, {}, relations)
+        return OnRows(NOTHING, NOTHING, relations)
     back = Candidates(near.b, near.a, near.cosines, near.nearest_of_b, near.nearest_of_a)
     agreed_back = agreed._replace(masked_to_b=agreed.masked_to_a, masked_to_a=agreed.masked_to_b)
     nulls = [

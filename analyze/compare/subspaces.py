@@ -91,19 +91,19 @@ def subspaces(
     alive: tuple[Bool[Tensor, " n_a"], Bool[Tensor, " n_b"]],
     rows: Float[Tensor, "row d_model"],
     seed: int = 0,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Compare the spaces of two dictionaries' living features, under the names of `metrics.json`.
 
-    Symmetric in `a` and `b`. Empty where fewer than three pairs correlate.
+    Symmetric in `a` and `b`. None where fewer than three pairs correlate.
     """
     mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
     if not len(mine) or not len(theirs):
-        return {}
+        return None
     rows = rows[: max(64, CELLS // max(len(mine), len(theirs)))]
     matched = match(_values(a, mine, rows), _values(b, theirs, rows))
     pairs = np.nonzero((matched.cosines >= CORRELATED) & (matched.a >= 0) & (matched.b >= 0))[0]
     if len(pairs) < 3:
-        return {}
+        return None
     i, j = torch.from_numpy(matched.a[pairs]), torch.from_numpy(matched.b[pairs])
     x, y = unit(a.W_dec.detach()[mine[i]]), unit(b.W_dec.detach()[theirs[j]])
     generator = torch.Generator().manual_seed(seed)

@@ -99,9 +99,3 @@ def convergence(
 def held_at(rows: int | None, decay: float | None) -> float | None:
     """Find the rows at which the trainer's rule held: over the last `decay` of all rows the rate only falls."""
     return None if rows is None or decay is None else rows * (1 - decay)
-
-
-def both_converged(a: dict[str, Any], b: dict[str, Any]) -> bool | None:
-    """Say of a comparison of two entries of `metrics.json` whether both have converged; None where it is not known."""
-    found = [entry["convergence"]["converged"] for entry in (a, b)]
-    return False if False in found else None if None in found else True

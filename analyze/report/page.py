@@ -31,6 +31,7 @@ from analyze.report.sections.seeds import seeds_section
 from analyze.report.sections.sizes import sizes_section
 from analyze.report.sections.training import training_section
 from analyze.report.sections.truth import truth_section
+from analyze.schema.report import Metrics
 from winnow.runtime.publish import publish_text
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -39,7 +40,7 @@ TREE_HEIGHT = 420  # pixels
 SIDE_BY_SIDE = 4  # panels of one family that are shown at once; more are chosen from a list
 
 
-def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
+def write_report(metrics: Metrics, folder: Path) -> Path:
     """Write `index.html` and `figures/` into `folder`, and return the page's path.
 
     Every file appears complete or not at all, the page last; figures of an earlier report that this one does
@@ -58,7 +59,7 @@ def write_report(metrics: Mapping[str, Any], folder: Path) -> Path:
     return page
 
 
-def report_sections(metrics: Mapping[str, Any]) -> list[Section]:
+def report_sections(metrics: Metrics) -> list[Section]:
     """Make the sections of the report; what was not measured is left out."""
     metrics = with_telling_options(metrics)
     makers = (

@@ -9,11 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analyze.format import count, decimal, measured, percent, significant
 from analyze.ladders import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder, with_telling_options
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import CHANCE, CORRECTED, DEAD, FVU, L0, LOSS_RECOVERED, MMCS, N_LATENTS
+from analyze.schema.report import Metrics
+
+DICTIONARY, PAIR = (N_LATENTS, L0, FVU, LOSS_RECOVERED, DEAD), (MMCS, CHANCE, CORRECTED)
 
 
-def print_summary(metrics: Mapping[str, Any], report: Path) -> None:
+def print_summary(metrics: Metrics, report: Path) -> None:
     """Print the tables to standard output, the report's path as the last line."""
     console, metrics = Console(), with_telling_options(metrics)
     if metrics.get("dictionaries"):
@@ -25,16 +29,12 @@ def print_summary(metrics: Mapping[str, Any], report: Path) -> None:
 
 
 def _dictionaries(metrics: Mapping[str, Any]) -> Table:
-    table = _table("Dictionaries", ["hook\narchitecture"], ["latents", "L0", "FVU", "loss\nrecovered", "dead"])
+    table = _table("Dictionaries", ["hook\narchitecture"], [one.title.replace(" ", "\n") for one in DICTIONARY])
     for ladder, dictionaries in ladders(metrics).items():
         for i, d in enumerate(dictionaries):
             table.add_row(
                 _named(i, len(dictionaries), ladder.hook, _settings(ladder, metrics)),
-                count(d["n_latents"]),
-                significant(measured(d, "l0")),
-                decimal(measured(d, "fvu")),
-                percent(measured(d, "ce.recovered")),
-                percent(measured(d, "dead_fraction")),
+                *texts(d, DICTIONARY),
                 end_section=i + 1 == len(dictionaries),
             )
     return table
@@ -44,7 +44,7 @@ def _pairs(groups: Mapping[str, Sequence[Pair]], metrics: Mapping[str, Any]) -> 
     table = _table(
         "How well the latents of one size are present in the next (MMCS), with chance",
         ["hook\narchitecture", "latents"],
-        ["MMCS", "chance", "corrected"],
+        [*titles(PAIR)],
     )
     for label, pairs in groups.items():
         ladder = ladder_of(pairs[0].source)
@@ -52,9 +52,7 @@ def _pairs(groups: Mapping[str, Sequence[Pair]], metrics: Mapping[str, Any]) -> 
             table.add_row(
                 _named(i, len(pairs), *((label,) if label == ACROSS else (ladder.hook, _settings(ladder, metrics)))),
                 Text(pair.label),
-                decimal(measured(pair.scores, "mmcs")),
-                decimal(measured(pair.scores, "mmcs_null")),
-                decimal(measured(pair.scores, "mmcs_corrected")),
+                *texts(pair.scores, PAIR),
                 end_section=i + 1 == len(pairs),
             )
     return table

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from analyze.collect.comparisons import Comparisons
 from analyze.dictionary.opened import OpenedDictionaries
@@ -11,15 +10,15 @@ from analyze.evaluation.latents import read_latents
 from analyze.evaluation.open import open_evaluation
 from analyze.inputs import run_tokens
 from analyze.runs.paired_runs import MeasuredRun, counterparts, why_not_paired
+from analyze.schema.comparisons import Pair
 from winnow.store import ActivationStore
 
 
 def compare_across(
     runs: Sequence[MeasuredRun],
-    ceilings: list[dict[str, Any]],
-    known: Mapping[tuple[str, str], dict[str, Any]],
+    known: Mapping[tuple[str, str], Pair],
     folder: Path,
-) -> list[dict[str, Any]]:
+) -> list[Pair]:
     """Compare counterparts of every two runs that can be compared, both ways, taking over what `known` holds.
 
     `folder` is that of the report.
@@ -36,7 +35,7 @@ def compare_across(
         for second in runs[number + 1 :]:
             if why_not_paired(second, first) is None:
                 pairs = counterparts(first.dictionaries(), second.dictionaries())
-                scores += [score for pair in pairs for score in comparisons.of_pair(*pair, ceilings)]
+                scores += [score for pair in pairs for score in comparisons.of_pair(*pair)]
     return scores
 
 

@@ -16,16 +16,20 @@ from pathlib import Path
 from typing import Any
 
 from analyze.compare.latent_table import is_complete, remove_others
-from analyze.inputs import ANALYSIS, evaluated, read_metrics, run_tokens
+from analyze.inputs import ANALYSIS, evaluated, run_tokens
 from analyze.report.terminal import print_summary
 from analyze.runs.paired_runs import MeasuredRun, why_not_paired
+from analyze.schema.comparisons import Pair
+from analyze.schema.file import read_metrics, refuse_version_1, write_metrics
+from analyze.schema.metrics import shown
+from analyze.schema.record import read_record
+from analyze.schema.report import Metrics
 from analyze.stage import measure_run
 from analyze.to_json import to_json
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.runtime.lock import run_lock
-from winnow.runtime.publish import publish_text
 from winnow.runtime.run import Run
 
 FOLDER = "comparison"
@@ -55,9 +59,10 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
         metrics = read_metrics(path)
         if metrics is None or metrics["inputs"] != inputs or not is_complete(metrics, folder):
             folder.mkdir(exist_ok=True)
-            metrics = to_json(compared(runs, still_valid(metrics, inputs), folder) | {"inputs": inputs})
+            found = compared(runs, still_valid(metrics, inputs), folder) | {"inputs": inputs}
+            metrics = read_record(Metrics, to_json(found))
             page.unlink(missing_ok=True)
-            publish_text(path, json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+            write_metrics(metrics, path)
         elif page.exists():
             print(f"{path}: these {len(runs)} runs are compared; nothing to do")
         remove_others(metrics, folder)
@@ -68,7 +73,7 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
         print_summary(metrics, page)
 
 
-Pairs = dict[tuple[str, str], dict[str, Any]]
+Pairs = dict[tuple[str, str], Pair]
 
 
 def still_valid(before: Mapping[str, Any] | None, inputs: Mapping[str, Any]) -> Pairs:
@@ -95,9 +100,10 @@ def compared(runs: Sequence[MeasuredRun], known: Pairs, folder: Path) -> dict[st
         key: [run.renamed(entry) for run in runs for entry in run.metrics[key]]
         for key in ("pairs", "ceilings", "families", "lineages")
     }
-    across = to_json(compare_across(runs, joined["ceilings"], known, folder))
+    across = compare_across(runs, known, folder)
     return {
         **{key: runs[0].metrics[key] for key in ("version", "run", "evaluation")},
+        "shown": shown(),
         "runs": [_about(run, runs[0]) for run in runs],
         "dictionaries": entries,
         **joined,
@@ -125,10 +131,12 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
 
 
 def _measured(own: Experiment, config: Experiment, name: str) -> MeasuredRun:
+    path = Run(Path(config.run)).report / "metrics.json"
+    resolved = Path(config.run) / "config.toml"
+    refuse_version_1(path, f"run python -m analyze --config {resolved} --run {config.run} first")
     measure_run(config)
-    run = Run(Path(config.run))
-    metrics = read_metrics(run.report / "metrics.json")
-    assert metrics is not None, run.report
+    metrics = read_metrics(path)
+    assert metrics is not None, path
     prefix = "" if config is own else os.path.relpath(config.run, own.run) + "/"
     return MeasuredRun(name, config, prefix, metrics, evaluated(config, run_tokens(config)))
 

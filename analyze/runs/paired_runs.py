@@ -3,10 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from analyze.schema.dictionaries import Dictionary
+from analyze.schema.record import Record
+from analyze.schema.report import InputHashes, Metrics
 from winnow.config.experiment import Experiment
 from winnow.runtime.run import Run
+
+R = TypeVar("R", bound=Record)
+E = TypeVar("E", bound=Mapping[str, Any])  # an entry of a dictionary
 
 
 class MeasuredRun(NamedTuple):
@@ -15,20 +21,27 @@ class MeasuredRun(NamedTuple):
     name: str  # as it was given
     config: Experiment
     prefix: str  # from the configured run to this one: "" or "../b/"
-    metrics: dict[str, Any]
+    metrics: Metrics
     evaluated: dict[str, Any]  # what its dictionaries were evaluated on
 
-    def renamed(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+    def renamed(self, entry: R) -> R:
         """Name the dictionaries of an entry by their paths as seen from the configured run."""
-        paths = {key: self.prefix + entry[key] for key in ("path", "from", "to") if key in entry}
-        if "features_csv" in entry:  # relative to a report, which lies in a folder of the run
-            paths["features_csv"] = f"../{self.prefix}report/{entry['features_csv']}"
-        return {**entry, **paths, **({"paths": [self.prefix + p for p in entry["paths"]]} if "paths" in entry else {})}
+        named: dict[str, Any] = {
+            attribute: self.prefix + entry[key]
+            for key, attribute in (("path", "path"), ("from", "from_"), ("to", "to"))
+            if key in entry
+        }
+        for key in ("features_csv", "latents_csv"):  # relative to a report, which lies in a folder of the run
+            if key in entry and entry[key] is not None:
+                named[key] = f"../{self.prefix}report/{entry[key]}"
+        if "paths" in entry:
+            named["paths"] = [self.prefix + path for path in entry["paths"]]
+        return entry.but(**named)
 
-    def dictionaries(self) -> list[dict[str, Any]]:
+    def dictionaries(self) -> list[Dictionary]:
         """Give the entries of its dictionaries, with the run as one of their options."""
-        entries = map(self.renamed, self.metrics["dictionaries"])
-        return [{**entry, "options": {**entry["options"], "run": self.name}} for entry in entries]
+        entries = map(self.renamed, self.metrics.dictionaries or [])
+        return [entry.but(options={**(entry.options or {}), "run": self.name}) for entry in entries]
 
     @property
     def run(self) -> Run:
@@ -36,8 +49,9 @@ class MeasuredRun(NamedTuple):
 
     def inputs(self) -> dict[str, str]:
         """Name all that its dictionaries' measurements follow from: path -> hashes."""
-        made = self.metrics["inputs"]
-        return {self.prefix + path: f"{made['evaluation']}:{digest}" for path, digest in made["dictionaries"].items()}
+        made = self.metrics.inputs
+        assert isinstance(made, InputHashes)
+        return {self.prefix + path: f"{made.evaluation}:{digest}" for path, digest in made.dictionaries.items()}
 
 
 def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
@@ -49,9 +63,7 @@ def why_not_paired(run: MeasuredRun, other: MeasuredRun) -> str | None:
     return None if hooks[0] & hooks[1] else f"its dictionaries have no hook in common with those of {other.name}"
 
 
-def counterparts(
-    entries: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def counterparts(entries: Sequence[E], others: Sequence[E]) -> list[tuple[E, E]]:
     """Pair each dictionary of either run with the one of the other that is most like it, at the same hook.
 
     Most alike is what is nearest in size, then of the same architecture, then of the same options (the run not

@@ -44,11 +44,8 @@ def _of_dictionary(d: dict[str, Any]) -> dict[str, Any]:
 def _of_pair(pair: dict[str, Any]) -> dict[str, Any]:
     bins = [{"from": x, "to": x + 1.0, "count": 10, "mean": 0.5 + 0.1 * x} for x in (-3.0, -2.0, -1.0)]
     thresholds = np.linspace(0, 1, 51)
-    ceiling = {"mmcs": 0.8, "mmcs_corrected": 0.7}
     tested = {"score": 0.8, "null": 0.3, "p": 0.005}
     return {
-        "ceiling": {"from": ceiling, "to": None},
-        "converged": True,
         "above_chance": 0.9,
         "covariance_null": pair["mmcs_null"] + 0.05,
         "matched_above_0.9": 0.2,

@@ -5,14 +5,18 @@ from math import exp, pi, sqrt
 from statistics import median
 from typing import Any
 
-from analyze.format import NOT_MEASURED, Number, Values, count, listing, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, Values, listing, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section, Table
 from analyze.report.sections.laws import basis_chart, law_charts, laws_table, spectrum_chart
 from analyze.report.sections.toy import toy_tables
 from analyze.report.sections.toy_real import toy_real_tables, toy_real_words
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import MEAN_NORM, ROWS, SMALL, WIDTH, ZEROS
+from analyze.schema.record import measured
 
 Hook = Mapping[str, Any]
+HOOK = (WIDTH, ROWS, MEAN_NORM, ZEROS, SMALL)
 KINDS = {"toy": "Toy data", "residual": "Residual stream", "mlp": "MLP", "other": "Other hooks"}
 STEEP = 20  # a mean norm that differs by more than this factor between positions needs a logarithmic axis
 VIEW = 12.0  # standard deviations that the distribution's axis reaches at most; rare values beyond would flatten it
@@ -48,18 +52,14 @@ def _table(hooks: Sequence[Hook]) -> Table:
             "above ten times the median dimension's, and a few of them can carry most of the norm."
         ),
         columns=(
-            *("hook", "width", "rows", "mean norm", "exact zeros", "near zero"),
+            *("hook", *titles(HOOK)),
             *("kurtosis, median", "kurtosis, largest", "outlier dimensions"),
         ),
         groups={
             KINDS[kind]: [
                 (
                     hook["hook"],
-                    count(measured(hook, "width")),
-                    count(measured(hook, "rows")),
-                    significant(measured(hook, "mean_norm")),
-                    percent(measured(hook, "zeros")),
-                    percent(measured(hook, "small")),
+                    *texts(hook, HOOK),
                     significant(median(tails) if (tails := _tails(hook)) else None),
                     significant(max(tails) if tails else None),
                     _outliers(hook),

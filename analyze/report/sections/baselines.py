@@ -3,28 +3,40 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import Number, decimal, measured
 from analyze.ladders import full_name, ladders, ladders_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import (
+    BASELINES,
+    FVU,
+    KMEANS,
+    L0,
+    N_LATENTS,
+    PCA,
+    RANDOM,
+    SHRINKAGE,
+    SHRINKAGE_HIGH,
+    SHRINKAGE_LOW,
+)
 
 Dictionary = Mapping[str, Any]
-BASELINES = {"pca": "PCA keeping L0 components", "kmeans": "k-means, L0 = 1", "random": "random directions"}
+DRAWN = {PCA: "PCA keeping L0 components", KMEANS: "k-means, L0 = 1", RANDOM: "random directions"}
 
 
 def baseline_series(dictionaries: Sequence[Dictionary]) -> list[Series]:
     """Draw the baselines of dictionaries of one hook at the L0 that they were measured for."""
     series = []
-    for number, (key, name) in enumerate(BASELINES.items()):
-        known = [d for d in dictionaries if measured(d, f"baselines.{key}") is not None and measured(d, "l0")]
+    for number, (baseline, name) in enumerate(DRAWN.items()):
+        known = [d for d in dictionaries if baseline.value(d) is not None and L0.value(d)]
         known.sort(key=lambda d: (d["l0"], d["n_latents"]))
         if known:
             series.append(
                 Series(
                     name=name,
-                    x=[1 if key == "kmeans" else d["l0"] for d in known],
-                    y=[d["baselines"][key] for d in known],
-                    mark="linked" if key == "pca" else "points",
+                    x=[1 if baseline is KMEANS else d["l0"] for d in known],
+                    y=[baseline.value(d) for d in known],
+                    mark="linked" if baseline is PCA else "points",
                     reference=True,
                     symbol=4 - number,
                     notes=[f"beside {full_name(d)}" for d in known],
@@ -34,7 +46,7 @@ def baseline_series(dictionaries: Sequence[Dictionary]) -> list[Series]:
 
 
 def baseline_table(metrics: Mapping[str, Any]) -> list[Table]:
-    known = ladders_of(metrics, lambda d: measured(d, "baselines"))
+    known = ladders_of(metrics, lambda d: d["baselines"])
     table = Table(
         title="Beside simpler codes",
         how_to_read=(
@@ -43,16 +55,12 @@ def baseline_table(metrics: Mapping[str, Any]) -> list[Table]:
             "and the best gain, and the untrained dictionary; shrinkage is the factor by which the median latent is "
             "too small (1 is right, more is what an L1 penalty does), with its 5–95% range."
         ),
-        columns=("latents", "L0", "FVU", "PCA", "k-means", "random", "untrained", "shrinkage", "5–95% of latents"),
+        columns=(*titles((N_LATENTS, L0, FVU, *BASELINES, SHRINKAGE)), "5–95% of latents"),
         groups={
             label: [
                 (
-                    f"{d['n_latents']:,}",
-                    decimal(measured(d, "l0"), 1),
-                    decimal(measured(d, "fvu")),
-                    *(decimal(measured(d, f"baselines.{key}")) for key in ("pca", "kmeans", "random", "untrained")),
-                    decimal(_shrinkage(d, "0.5"), 2),
-                    f"{decimal(_shrinkage(d, '0.05'), 2)} to {decimal(_shrinkage(d, '0.95'), 2)}",
+                    *texts(d, (N_LATENTS, L0, FVU, *BASELINES, SHRINKAGE)),
+                    f"{SHRINKAGE_LOW.text(d)} to {SHRINKAGE_HIGH.text(d)}",
                 )
                 for d in dictionaries
             ]
@@ -67,16 +75,16 @@ def shrinkage_chart(metrics: Mapping[str, Any]) -> Chart:
     sizes = tuple(sorted({d["n_latents"] for d in metrics["dictionaries"]}))
     settings = sorted({ladder.kind for ladder in ladders(metrics)})
     for ladder, dictionaries in ladders(metrics).items():
-        known = [d for d in dictionaries if _shrinkage(d, "0.5") is not None]
+        known = [d for d in dictionaries if SHRINKAGE.value(d) is not None]
         if known:
             place = settings.index(ladder.kind)
             hooks.setdefault(ladder.hook, []).append(
                 Series(
                     name=ladder.kind,
                     x=[d["n_latents"] for d in known],
-                    y=[_shrinkage(d, "0.5") for d in known],
-                    low=[_shrinkage(d, "0.05") for d in known],
-                    high=[_shrinkage(d, "0.95") for d in known],
+                    y=[SHRINKAGE.value(d) for d in known],
+                    low=[SHRINKAGE_LOW.value(d) for d in known],
+                    high=[SHRINKAGE_HIGH.value(d) for d in known],
                     mark="linked",
                     colour=place,
                     symbol=place,
@@ -101,7 +109,3 @@ def shrinkage_chart(metrics: Mapping[str, Any]) -> Chart:
             for hook, series in hooks.items()
         ),
     )
-
-
-def _shrinkage(dictionary: Dictionary, quantile: str) -> Number | None:
-    return (measured(dictionary, "shrinkage") or {}).get(quantile)

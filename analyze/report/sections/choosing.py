@@ -6,32 +6,31 @@ from typing import Any
 from analyze.format import Number, count, percent, significant
 from analyze.ladders import ladder_of
 from analyze.report.draw.chart import Chart, HeatMap
+from analyze.schema.metric import PERCENT, Metric
+from analyze.schema.metrics import (
+    GRID_CORRECTED,
+    GRID_DEAD,
+    GRID_FOUND,
+    GRID_FVU,
+    GRID_L0,
+    GRID_L1,
+    GRID_LEARNED,
+    GRID_MSE,
+    GRID_TRUE,
+    GRID_TRUE_MMCS,
+    L1_BY_SIZE,
+    L1_BY_SPARSITY,
+    MSE_BY_SIZE,
+    MSE_BY_SPARSITY,
+)
 
 Grid = Mapping[str, Any]
-MAPS = (  # key, title, whether a share, the highest value (None: the highest in the grid)
-    ("mmcs_next_corrected", "Corrected MMCS with the next larger size", False, 1),
-    ("fvu", "FVU", False, 1),
-    ("l0", "L0 (latents active per row)", False, None),
-    ("dead_fraction", "Dead latents", True, 1),
-)
-TRUE = (
-    ("mmcs_corrected", "Corrected MMCS of the true features", False, 1),
-    ("learned", "Corrected MMCS of the latents with the true features", False, 1),
-    ("mmcs", "MMCS of the true features, as it is", False, 1),
-    ("recovered", "True features found (cosine above 0.9)", True, 1),
-)
-LOSSES = (
-    ("mse", "Squared error per row", False, None),
-    ("l1", "L1 of the latents per row", False, None),
-)
+MAPS = ((GRID_CORRECTED, 1), (GRID_FVU, 1), (GRID_L0, None), (GRID_DEAD, 1))  # with the highest value; None: the grid's
+TRUE = ((GRID_TRUE, 1), (GRID_LEARNED, 1), (GRID_TRUE_MMCS, 1), (GRID_FOUND, 1))
+LOSSES = ((GRID_MSE, None), (GRID_L1, None))
 CROWDED = 9  # columns from which a cell has room for two digits only
 UNFINISHED = "*"
-STICKY = (
-    ("mse_by_size", "|∂ log squared error / ∂ log size|"),
-    ("mse_by_sparsity", "|∂ log squared error / ∂ log sparsity|"),
-    ("l1_by_size", "|∂ log L1 / ∂ log size|"),
-    ("l1_by_sparsity", "|∂ log L1 / ∂ log sparsity|"),
-)
+STICKY = ((MSE_BY_SIZE, None), (MSE_BY_SPARSITY, None), (L1_BY_SIZE, None), (L1_BY_SPARSITY, None))
 
 
 def choosing_charts(metrics: Mapping[str, Any]) -> list[Chart]:
@@ -52,7 +51,7 @@ def _choosing(number: int, grid: Grid) -> Chart:
             "latent is dead, what was found depends least on the choice; weigh it against the FVU at that L0. A star "
             "marks what had not converged: a dictionary, or either one of a comparison."
         ),
-        panels=_maps(grid, grid, MAPS),
+        panels=_maps(grid, MAPS),
     )
 
 
@@ -67,7 +66,7 @@ def _true(number: int, grid: Grid) -> Chart:
             "true; an agreement with the next larger size that is a guide is dark where these are. A star marks what "
             "had not converged."
         ),
-        panels=_maps(grid, grid.get("truth") or {}, TRUE),
+        panels=_maps(grid, TRUE),
     )
 
 
@@ -81,7 +80,7 @@ def _losses(number: int, grid: Grid) -> Chart:
             "What a sparse dictionary trades: the squared error, and the sum of its latents' values times their "
             "directions' lengths, each a mean over rows; from left to right the one should rise and the other fall."
         ),
-        panels=_maps(grid, grid, LOSSES),
+        panels=_maps(grid, LOSSES),
     )
 
 
@@ -96,19 +95,17 @@ def _chart(grid: Grid, number: int, *, family: str, title: str, how_to_read: str
     )
 
 
-def _maps(
-    grid: Grid, tables: Mapping[str, Any], maps: Sequence[tuple[str, str, bool, Number | None]]
-) -> tuple[HeatMap, ...]:
+def _maps(grid: Grid, maps: Sequence[tuple[Metric, Number | None]], *, mark: bool = True) -> tuple[HeatMap, ...]:
     return tuple(
-        _heat_map(grid, title, tables[key], share, highest, _unfinished(grid, pairs=key.startswith("mmcs_next")))
-        for key, title, share, highest in maps
-        if _known(tables.get(key))
+        _heat_map(grid, metric, table, highest, _unfinished(grid, pairs=metric is GRID_CORRECTED) if mark else ())
+        for metric, highest in maps
+        if _known(table := metric.value(grid))
     )
 
 
 def _unfinished(grid: Grid, *, pairs: bool) -> list[list[bool]]:
     """Tell which cells had not converged, or, of `pairs`, which they and their next larger ones."""
-    done = grid.get("converged") or [[None] * len(grid["sparsities"]) for _ in grid["sizes"]]
+    done = grid["converged"] or [[None] * len(grid["sparsities"]) for _ in grid["sizes"]]
     open_cells = [[value == 0 for value in row] for row in done]
     if not pairs:
         return open_cells
@@ -116,7 +113,6 @@ def _unfinished(grid: Grid, *, pairs: bool) -> list[list[bool]]:
 
 
 def _sticky(number: int, grid: Grid) -> Chart:
-    sticky = grid.get("stickiness") or {}
     return _chart(
         grid,
         number,
@@ -127,25 +123,22 @@ def _sticky(number: int, grid: Grid) -> Chart:
             "the right choice, which its authors no longer recommend: it is here for comparison with what they "
             "published."
         ),
-        panels=tuple(
-            _heat_map(grid, title, sticky[key], False, None) for key, title in STICKY if _known(sticky.get(key))
-        ),
+        panels=_maps(grid, STICKY, mark=False),
     )
 
 
 def _heat_map(
     grid: Grid,
-    title: str,
+    metric: Metric,
     table: Sequence[Sequence[Number | None]],
-    share: bool,
     highest: Number | None,
-    unfinished: Sequence[Sequence[bool]] = (),
+    unfinished: Sequence[Sequence[bool]],
 ) -> HeatMap:
-    crowded = len(grid["sparsities"]) >= CROWDED
+    crowded, share = len(grid["sparsities"]) >= CROWDED, metric.form is PERCENT
     mark = f"\n{UNFINISHED}" if crowded else UNFINISHED
     top = highest if highest is not None else max((v for row in table for v in row if v is not None), default=1)
     return HeatMap(
-        title=title,
+        title=metric.title,
         x=grid["sparsity"],
         y="latents",
         columns=tuple(f"{value:.3g}" for value in grid["sparsities"]),

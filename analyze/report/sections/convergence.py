@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, count, decimal, measured, percent
+from analyze.format import NOT_MEASURED, count, decimal, percent
 from analyze.ladders import Ladder, ladders, ladders_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 
-from analyze.format import decimal, measured
+from analyze.format import decimal
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.schema.record import measured
 
 VISIBLE = 0.01  # per cent in a bin; chance gives every bin a little more than nothing
 Groups = Mapping[str, Sequence[Pair]]
@@ -110,8 +111,7 @@ def _recovery(label: str, pairs: Sequence[Pair]) -> Panel | None:
 
 def _chance_above(pair: Pair) -> tuple[Series, ...]:
     """Sum the counts that chance expects above each edge of the histogram."""
-    cosines = measured(pair.scores, "max_cosines") or {}
-    null = measured(cosines, "null")
+    cosines, null = (measured(pair.scores, key) for key in ("max_cosines", "max_cosines.null"))
     if not null or not sum(null):
         return ()
     above = [*reversed([*accumulate(reversed(null), initial=0)])]

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analyze.format import count, measured
+from analyze.format import count
 from analyze.ladders import ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
+from analyze.schema.record import measured
 
 
 def density_charts(metrics: Mapping[str, Any]) -> list[Chart]:

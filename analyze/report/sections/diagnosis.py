@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from analyze.format import decimal, measured, percent
+from analyze.format import decimal
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import ABSENT, BY_RANDOM, COMPOSED, PARTICIPATION, PRESENT
+from analyze.schema.record import measured
 
-SHARES = ("present", "composed", "absent")
+SHARES = (PRESENT, COMPOSED, ABSENT)
 Groups = Mapping[str, Sequence[Pair]]
 
 
@@ -21,15 +24,18 @@ def diagnosis_tables(groups: Groups) -> list[Table]:
             "do and one does not, absent if four do not either; participation is the number of directions that share "
             "the work, 1 to 4, of the median latent."
         ),
-        columns=("from", "to", *SHARES, "R², one", "R², two", "R², three", "R², four", "random, four", "participation"),
+        columns=(
+            *("from", "to", *titles(SHARES), "R², one", "R², two", "R², three", "R², four", "random, four"),
+            PARTICIPATION.title,
+        ),
         groups={
             label: [
                 (
                     *pair.ends,
-                    *(percent(measured(pair.scores, f"diagnosis.{key}")) for key in SHARES),
+                    *texts(pair.scores, SHARES),
                     *[decimal(r2) for r2 in [*(measured(pair.scores, "diagnosis.r2") or []), *[None] * 4][:4]],
-                    decimal(measured(pair.scores, "meta.random")),
-                    decimal((measured(pair.scores, "diagnosis.participation") or {}).get("0.5"), 2),
+                    decimal(BY_RANDOM.value(pair.scores)),
+                    PARTICIPATION.text(pair.scores),
                 )
                 for pair in pairs
             ]
@@ -73,13 +79,13 @@ def _shares(label: str, pairs: Sequence[Pair]) -> Panel:
         y=Axis(title="latents (%)", range=(0, 100)),
         series=tuple(
             Series(
-                name=key,
+                name=share.title,
                 x=range(len(pairs)),
-                y=[_percent(measured(pair.scores, f"diagnosis.{key}")) for pair in pairs],
+                y=[_percent(share.value(pair.scores)) for pair in pairs],
                 mark="bars",
                 colour=colour,
             )
-            for key, colour in zip(SHARES, (0, 5, 6), strict=True)
+            for share, colour in zip(SHARES, (0, 5, 6), strict=True)
         ),
     )
 

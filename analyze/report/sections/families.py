@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from analyze.format import count, measured
+from analyze.format import count
 from analyze.ladders import Ladder, ladder_of
 from analyze.report.draw.chart import Axis, Chart, FamilyTree, HeatMap, Kinship, Panel, Series
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 

@@ -5,9 +5,12 @@ from itertools import accumulate
 from math import exp, gamma, lgamma, log, pi, sqrt
 from typing import Any
 
-from analyze.format import Number, count, decimal, measured, significant
+from analyze.format import Number, count, decimal, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import DIMENSIONS_FILLED, TAILS_BASIS, TAILS_ROTATED, WIDTH
+from analyze.schema.record import measured
 
 Hook = Mapping[str, Any]
 LAWS = {
@@ -35,11 +38,10 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
                 "best law",
                 "above the normal",
                 "its shape",
-                "width",
-                "participation ratio",
+                *titles((WIDTH, DIMENSIONS_FILLED)),
                 "dimensions for 90%",
             ),
-            *("excess kurtosis, basis", "random directions"),
+            *titles((TAILS_BASIS, TAILS_ROTATED)),
         ),
         groups={
             kind: [
@@ -48,11 +50,9 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
                     LAWS.get(measured(hook, "fits.best") or "", "–"),
                     decimal(_gain(hook, measured(hook, "fits.best"))),
                     _shape(hook),
-                    count(measured(hook, "width")),
-                    significant(measured(hook, "spectrum.participation_ratio")),
+                    *texts(hook, (WIDTH, DIMENSIONS_FILLED)),
                     count(_needed(measured(hook, "spectrum.shares") or [], 0.9)),
-                    significant(measured(hook, "privileged_basis.along_basis")),
-                    significant(measured(hook, "privileged_basis.along_rotation")),
+                    *texts(hook, (TAILS_BASIS, TAILS_ROTATED)),
                 )
                 for hook in hooks
             ]

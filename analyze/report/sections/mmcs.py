@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from analyze.format import Number, decimal, measured
+from analyze.format import Number, decimal
 from analyze.ladders import Pair, ladder_of
 from analyze.report.draw.chart import Axis, Chart, HeatMap, Panel, Series
+from analyze.schema.record import measured
 
 WIDE = 4  # columns of a heat map beyond which a cell has room for one number only
 

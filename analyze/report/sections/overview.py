@@ -5,11 +5,12 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from analyze.format import count, decimal, listing, measured, percent, significant
+from analyze.format import count, decimal, listing, percent, significant
 from analyze.ladders import Pair, ladder_of, ladders, names, pairs_by_ladder, pairs_of
 from analyze.report.section import Section
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.training import still_learning
+from analyze.schema.record import measured
 
 SAME_L0 = 1.25  # dictionaries whose L0 differ by more than this factor are not equally sparse
 MANY_DEAD = 0.1
@@ -32,7 +33,7 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, evaluation = metrics.get("run") or {}, metrics.get("evaluation") or {}
     dictionaries = metrics.get("dictionaries") or []
     sizes = sorted({d["n_latents"] for d in dictionaries})
-    held_out = f"{count(measured(evaluation, 'sequences'))} sequences, {count(measured(evaluation, 'rows'))} rows"
+    held_out = f"{count(evaluation.get('sequences'))} sequences, {count(evaluation.get('rows'))} rows"
     facts = [
         ("Run", run.get("path")),
         ("Model", run.get("model")),
@@ -147,7 +148,7 @@ def _caveats(metrics: Mapping[str, Any]) -> Iterator[str]:
             f"training ended ({listing(names(falling))}). What they share may change with more rows."
         )
     pairs = [pair for group in pairs_by_ladder(metrics).values() for pair in group]
-    chance = [p for p in pairs if (measured(p.scores, "mmcs_corrected") or 0) <= 0 and "mmcs_corrected" in p.scores]
+    chance = [p for p in pairs if (score := measured(p.scores, "mmcs_corrected")) is not None and score <= 0]
     if chance:
         yield (
             f"At or below chance: {len(chance)} of {len(pairs)} comparisons share no more than random directions "

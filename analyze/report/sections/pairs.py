@@ -6,10 +6,46 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from analyze.format import NOT_MEASURED, decimal, measured, percent
+from analyze.format import NOT_MEASURED
 from analyze.ladders import Pair
 from analyze.report.section import Table
 from analyze.report.sections.mmcs import ceiling_of
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import (
+    ABOVE_07,
+    ABOVE_09,
+    ABOVE_CHANCE,
+    BY_RANDOM,
+    CHANCE,
+    CHANCE_COVARIANCE,
+    CKA,
+    CKA_NULL,
+    CORRECTED,
+    CORRELATION,
+    EXPLAINED,
+    JACCARD,
+    MATCHED,
+    MATCHED_PAIRS,
+    MEDIAN_COSINE,
+    MMCS,
+    NOVEL,
+    NOVELTY_AUC,
+    OVERLAP,
+    OVERLAP_NULL,
+    PAIR_CORRELATION,
+    SCALE_AWARE,
+    SHARED,
+    SVCCA,
+    SVCCA_NULL,
+    TO_SOURCE,
+    TO_TARGET,
+    WITH_DEAD,
+)
+from analyze.schema.record import measured
+
+COMPARED, MORE = (MMCS, CHANCE, CHANCE_COVARIANCE, CORRECTED), (ABOVE_CHANCE, WITH_DEAD, SCALE_AWARE, MEDIAN_COSINE)
+MATCHING = (MMCS, CHANCE, MATCHED, ABOVE_09, ABOVE_07, SHARED)
+FUNCTIONAL = (CORRELATION, JACCARD, TO_TARGET, TO_SOURCE, NOVEL, NOVELTY_AUC, EXPLAINED, BY_RANDOM)
 
 
 def pair_tables(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
@@ -26,21 +62,14 @@ def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[
             "less than one time in a hundred, and scale-aware weighs each latent by how much it contributes; the "
             "CSV has each latent's numbers."
         ),
-        columns=(
-            *("from", "to", "MMCS", "chance", "chance, covariance", "corrected", "ceiling, corrected"),
-            *("above chance", "MMCS with dead", "scale-aware", "median cosine", "per feature"),
-        ),
+        columns=(*("from", "to", *titles(COMPARED), "ceiling, corrected", *titles(MORE), "per feature"),),
         groups={
             label: [
                 (
                     *pair.ends,
-                    *(decimal(measured(pair.scores, key)) for key in ("mmcs", "mmcs_null", "covariance_null")),
-                    decimal(measured(pair.scores, "mmcs_corrected")),
-                    decimal(ceiling_of(metrics, pair.scores["from"])),
-                    percent(measured(pair.scores, "above_chance")),
-                    decimal(measured(pair.scores, "mmcs_with_dead")),
-                    decimal(measured(pair.scores, "scale_aware")),
-                    decimal((measured(pair.scores, "max_cosines.quantiles") or {}).get("0.5")),
+                    *texts(pair.scores, COMPARED),
+                    CORRECTED.form.write(ceiling_of(metrics, pair.scores["from"])),
+                    *texts(pair.scores, MORE),
                     _features_link(pair),
                 )
                 for pair in pairs
@@ -51,7 +80,7 @@ def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[
 
 
 def _features_link(pair: Pair) -> str:
-    path = measured(pair.scores, "features_csv")
+    path = pair.scores["features_csv"]
     return Markup('<a href="{}">CSV</a>').format(quote(path)) if path else NOT_MEASURED
 
 
@@ -63,18 +92,9 @@ def _matching(groups: Mapping[str, Sequence[Pair]]) -> Table:
             "on one, by duplication or splitting; shared is the share of latents for which the matchings on encoder "
             "and on decoder agree with both cosines at least 0.7."
         ),
-        columns=("from", "to", "MMCS", "chance", "matched mean", "matched above 0.9", "above 0.7", "shared"),
+        columns=("from", "to", *titles(MATCHING)),
         groups={
-            label: [
-                (
-                    *pair.ends,
-                    *(decimal(measured(pair.scores, key)) for key in ("mmcs", "mmcs_null", "matched_mean")),
-                    *(percent(pair.scores.get(key)) for key in ("matched_above_0.9", "matched_above_0.7")),
-                    percent(measured(pair.scores, "shared_fraction")),
-                )
-                for pair in pairs
-            ]
-            for label, pairs in groups.items()
+            label: [(*pair.ends, *texts(pair.scores, MATCHING)) for pair in pairs] for label, pairs in groups.items()
         },
     )
 
@@ -87,29 +107,12 @@ def _functional(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
             "Each latent and its nearest by decoder cosine: equal directions that fire differently have a low "
             "correlation and a low Jaccard index; a child agrees with its parent where the child fires and less where "
             "the parent does; novel latents lower the other dictionary's error when put into it, and the area under "
-            "the ROC curve says how well a low cosine foretells that (0.5 is useless); explained is the share of the "
+            "the ROC curve says how well a low cosine predicts that (0.5 is useless); explained is the share of the "
             "directions that four of the other's make up, beside as many random ones."
         ),
-        columns=(
-            *("from", "to", "correlation", "Jaccard", "cosine where target fires", "where source fires"),
-            *("novel", "foretold (ROC area)", "explained by four", "by random four"),
-        ),
+        columns=("from", "to", *titles(FUNCTIONAL)),
         groups={
-            label: [
-                (
-                    *pair.ends,
-                    *(
-                        decimal(measured(pair.scores, f"functional.{key}"))
-                        for key in ("correlation", "jaccard", "masked_to_target", "masked_to_source")
-                    ),
-                    percent(measured(pair.scores, "stitching.novel")),
-                    decimal(measured(pair.scores, "stitching.auc")),
-                    percent(measured(pair.scores, "meta.explained")),
-                    percent(measured(pair.scores, "meta.random")),
-                )
-                for pair in pairs
-            ]
-            for label, pairs in known.items()
+            label: [(*pair.ends, *texts(pair.scores, FUNCTIONAL)) for pair in pairs] for label, pairs in known.items()
         },
     )
     return [table] if known else []
@@ -129,19 +132,20 @@ def _subspaces(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
             "pairing, or random subspaces, give, with p the probability of as much by chance."
         ),
         columns=(
-            *("from", "to", "pairs", "correlation", "CKA", "chance", "p", "SVCCA", "chance", "p"),
-            *("dimensions", "overlap", "chance", "p"),
+            *("from", "to", *titles((MATCHED_PAIRS, PAIR_CORRELATION, CKA, CKA_NULL)), "p"),
+            *(*titles((SVCCA, SVCCA_NULL)), "p", "dimensions", *titles((OVERLAP, OVERLAP_NULL)), "p"),
         ),
         groups={
             label: [
                 (
                     *pair.ends,
-                    f"{measured(pair.scores, 'subspaces.pairs'):,}",
-                    decimal(measured(pair.scores, "subspaces.correlation")),
-                    *_tested(pair, "cka"),
-                    *_tested(pair, "svcca"),
+                    *texts(pair.scores, (MATCHED_PAIRS, PAIR_CORRELATION, CKA, CKA_NULL)),
+                    _probability(pair, "cka"),
+                    *texts(pair.scores, (SVCCA, SVCCA_NULL)),
+                    _probability(pair, "svcca"),
                     " and ".join(map(str, measured(pair.scores, "subspaces.angles.dimensions") or [])),
-                    *_tested(pair, "angles.overlap"),
+                    *texts(pair.scores, (OVERLAP, OVERLAP_NULL)),
+                    _probability(pair, "angles.overlap"),
                 )
                 for pair in pairs
             ]
@@ -151,9 +155,9 @@ def _subspaces(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
     return [table] if known else []
 
 
-def _tested(pair: Pair, key: str) -> tuple[str, str, str]:
-    score, null, p = (measured(pair.scores, f"subspaces.{key}.{part}") for part in ("score", "null", "p"))
-    return decimal(score), decimal(null), NOT_MEASURED if p is None else f"{p:.1g}"
+def _probability(pair: Pair, key: str) -> str:
+    p = measured(pair.scores, f"subspaces.{key}.p")
+    return NOT_MEASURED if p is None else f"{p:.1g}"
 
 
 def _with(groups: Mapping[str, Sequence[Pair]], key: str) -> dict[str, list[Pair]]:

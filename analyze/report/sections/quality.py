@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from analyze.format import NOT_MEASURED, Number, count, decimal, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, count
 from analyze.ladders import full_name, ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section, Table
 from analyze.report.sections.baselines import baseline_series, baseline_table, shrinkage_chart
 from analyze.report.sections.density import density_charts
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import DEAD, FVU, L0, L0_HIGH, L0_LOW, LOSS_RECOVERED, N_LATENTS, QUALITY
 
 Dictionary = Mapping[str, Any]
 
@@ -38,40 +40,21 @@ def _table(metrics: Mapping[str, Any]) -> Table:
             "recovered is 0% with the hook's activation set to zero, or to its mean, and 100% for the model left "
             "alone; dead latents never fired on the evaluation rows, alive ones on more than 10 of them."
         ),
-        columns=(
-            *("latents", "L0", "L0, 5–95% of rows", "FVU", "FVU uncentred", "FVU row-wise", "loss recovered"),
-            *("against mean", "KL, nats", "dead", "alive", "rows seen"),
-        ),
+        columns=(N_LATENTS.title, L0.title, "L0, 5–95% of rows", *titles(QUALITY)),
         groups={
-            ladder.label: [
-                (
-                    count(d["n_latents"]),
-                    significant(measured(d, "l0")),
-                    _spread(d),
-                    decimal(measured(d, "fvu")),
-                    decimal(measured(d, "fvu_uncentred")),
-                    decimal(measured(d, "fvu_rowwise")),
-                    percent(measured(d, "ce.recovered")),
-                    percent(measured(d, "ce.recovered_mean")),
-                    significant(measured(d, "ce.kl")),
-                    percent(measured(d, "dead_fraction")),
-                    percent(measured(d, "alive_fraction")),
-                    count(measured(d, "rows")),
-                )
-                for d in dictionaries
-            ]
+            ladder.label: [(N_LATENTS.text(d), L0.text(d), _spread(d), *texts(d, QUALITY)) for d in dictionaries]
             for ladder, dictionaries in ladders(metrics).items()
         },
     )
 
 
 def _spread(dictionary: Dictionary) -> str:
-    quantiles = measured(dictionary, "l0_quantiles") or {}
-    return f"{significant(quantiles['0.05'])} to {significant(quantiles['0.95'])}" if quantiles else NOT_MEASURED
+    known = dictionary["l0_quantiles"] is not None
+    return f"{L0_LOW.text(dictionary)} to {L0_HIGH.text(dictionary)}" if known else NOT_MEASURED
 
 
 def _frontier(metrics: Mapping[str, Any]) -> Chart:
-    panels = _per_hook(metrics, lambda d: measured(d, "fvu"), Axis(title="FVU", log=True), _l0)
+    panels = _per_hook(metrics, FVU.value, Axis(title=FVU.title, log=True), _l0)
     return Chart(
         name="fvu-l0",
         title="Reconstruction against sparsity",
@@ -97,8 +80,8 @@ def _recovered(metrics: Mapping[str, Any]) -> Chart:
         ),
         panels=_per_hook(
             metrics,
-            lambda d: None if (value := measured(d, "ce.recovered")) is None else 100 * value,
-            Axis(title="loss recovered (%)"),
+            lambda d: None if (value := LOSS_RECOVERED.value(d)) is None else 100 * value,
+            Axis(title=f"{LOSS_RECOVERED.title} (%)"),
             _l0,
         ),
     )
@@ -106,7 +89,7 @@ def _recovered(metrics: Mapping[str, Any]) -> Chart:
 
 def _dead(metrics: Mapping[str, Any]) -> Chart:
     sizes = tuple(sorted({d["n_latents"] for d in metrics["dictionaries"]}))
-    most = max((measured(d, "dead_fraction") or 0 for d in metrics["dictionaries"]), default=0)
+    most = max((DEAD.value(d) or 0 for d in metrics["dictionaries"]), default=0)
     return Chart(
         name="dead-latents",
         title="Dead latents",
@@ -116,7 +99,7 @@ def _dead(metrics: Mapping[str, Any]) -> Chart:
         ),
         panels=_per_hook(
             metrics,
-            lambda d: None if (value := measured(d, "dead_fraction")) is None else 100 * value,
+            lambda d: None if (value := DEAD.value(d)) is None else 100 * value,
             Axis(title="dead latents (%)", range=(-1, max(10, 105 * most))),
             (Axis(title="latents in the dictionary", log=True, ticks=sizes), lambda d: d["n_latents"]),
         ),
@@ -127,7 +110,7 @@ def _at_hook(metrics: Mapping[str, Any], hook: str) -> list[Dictionary]:
     return [d for d in metrics["dictionaries"] if d["hook"] == hook]
 
 
-_l0 = (Axis(title="L0 (latents active per row)", log=True), lambda d: measured(d, "l0"))
+_l0 = (Axis(title=f"{L0.title} ({L0.unit})", log=True), L0.value)
 
 
 def _per_hook(

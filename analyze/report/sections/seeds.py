@@ -3,19 +3,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, Number, count, decimal, percent, significant
+from analyze.format import NOT_MEASURED, Number, count, significant
 from analyze.ladders import ladder_of
 from analyze.report.draw.chart import PALETTE, Axis, Chart, Panel, Series
 from analyze.report.section import Section, Table
+from analyze.schema.metric import PERCENT
+from analyze.schema.metrics import OVER_SEEDS
 
 Group = Mapping[str, Any]
-QUANTITIES: dict[str, tuple[str, Callable[[Number | None], str]]] = {
-    "rows_to_half": ("rows to half of the features", count),
-    "recovered": ("true features found", percent),
-    "mmcs_corrected": ("corrected MMCS to the truth", decimal),
-    "fvu": ("FVU", lambda value: decimal(value, 4)),
-    "l0": ("L0 (latents active per row)", significant),
-}
+QUANTITIES = {one.path.removesuffix(".mean"): one for one in OVER_SEEDS}
 SURE = 0.05
 
 
@@ -47,7 +43,7 @@ def _table(groups: Sequence[Group], shown: Sequence[str]) -> Table:
             "below. Where some seeds never got half of the features, how many did is said instead of a mean, which "
             "would flatter."
         ),
-        columns=("kind", "latents", "seeds", *(QUANTITIES[name][0] for name in shown)),
+        columns=("kind", "latents", "seeds", *(QUANTITIES[name].title for name in shown)),
         groups={
             hook: [
                 (kind_of(g), count(g["n_latents"]), count(len(g["seeds"])), *(_cell(g, name) for name in shown))
@@ -65,7 +61,7 @@ def kind_of(group: Group) -> str:
 
 
 def _cell(group: Group, name: str) -> str:
-    found, write = group[name], QUANTITIES[name][1]
+    found, write = group[name], QUANTITIES[name].form.write
     if found is None:
         return NOT_MEASURED
     if found["mean"] is None:
@@ -100,12 +96,12 @@ def _chart(number: int, groups: Sequence[Group], hook: str) -> Chart:
 
 def _panel(groups: Sequence[Group], name: str) -> Panel:
     kinds = list(dict.fromkeys(map(kind_of, groups)))
-    scale = 100 if QUANTITIES[name][1] is percent else 1
+    scale = 100 if QUANTITIES[name].form is PERCENT else 1
     log = name == "rows_to_half"
     return Panel(
-        title=QUANTITIES[name][0],
+        title=QUANTITIES[name].title,
         x=Axis(title="latents", log=True, ticks=tuple(sorted({g["n_latents"] for g in groups}))),
-        y=Axis(title=f"{QUANTITIES[name][0]}{' (%)' if scale == 100 else ''}", log=log),
+        y=Axis(title=f"{QUANTITIES[name].title}{' (%)' if scale == 100 else ''}", log=log),
         series=tuple(
             Series(
                 name=kind,
@@ -134,7 +130,8 @@ def _differences(metrics: Mapping[str, Any], groups: Sequence[Group]) -> list[Ta
     for one in said:
         a, b = groups[one["from"]], groups[one["to"]]
         values = [str((group["options"] or {}).get(one["option"], "none")) for group in (a, b)]
-        title, write = QUANTITIES[one["of"]][0], times if one["factor"] else signed_by(QUANTITIES[one["of"]][1])
+        quantity = QUANTITIES[one["of"]]
+        title, write = quantity.title, times if one["factor"] else signed_by(quantity.form.write)
         verdict = "differ" if one["p_adjusted"] < SURE else "may be equal"
         label = f"{a['hook']} · {count(a['n_latents'])} latents · {title}"
         rows.setdefault(label, []).append(

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, Number, decimal, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, decimal, percent, significant
 from analyze.ladders import ladders
 from analyze.report.section import Table
+from analyze.schema.record import measured
 
 Record = Mapping[str, Any]
 EVEN = 0.5  # participation ratio, of the width, from which the dimensions count as evenly filled

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
-from analyze.format import NOT_MEASURED, Number, decimal, listing, measured, percent, significant
+from analyze.format import NOT_MEASURED, Number, decimal, listing, percent, significant
 from analyze.report.section import Table
 from analyze.report.sections.toy import basis, centred, evenly, outliers, positions
+from analyze.schema.record import measured
 
 Record = Mapping[str, Any]
 AS_STRONG = 2  # times the toy's dependence, or its excess kurtosis, up to which the real data are like it
@@ -72,7 +73,7 @@ def _compared(metrics: Record) -> dict[str, list[ToyBesideReal]]:
 
 def _latents(metrics: Record, hook: Record) -> Record:
     """Give what is known of the codes of the largest dictionary at a hook of a run; nothing without one."""
-    name = hook.get("of_hook", hook["hook"])
+    name = hook["hook"].removesuffix(f" ({hook['run']})")
     own = [
         d
         for d in metrics.get("dictionaries") or []

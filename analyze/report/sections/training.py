@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from analyze.format import Number, count, measured
+from analyze.format import Number, count
 from analyze.ladders import ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section
 from analyze.report.sections.convergence import convergence_table, snapshot_charts
 from analyze.report.sections.undertraining import undertraining_charts, undertraining_tables
+from analyze.schema.record import measured
 
 STILL_FALLING = 0.05  # a loss that fell by more than this share over the last half of the rows has not converged
 POINTS = 400  # of a curve that are drawn
@@ -52,8 +53,8 @@ def last_half_fall(curve: Mapping[str, Any] | None) -> float | None:
     It compares the median over the tenth of the rows before the middle with the median over the last tenth:
     of the FVU where the curve has it, else of the loss.
     """
-    rows = measured(curve or {}, "rows") or []
-    values = measured(curve or {}, "fvu") or measured(curve or {}, "loss") or []
+    rows = curve["rows"] if curve else []
+    values = (curve["fvu"] or curve["loss"]) if curve else []
     known = [(row, value) for row, value in zip(rows, values, strict=bool(values)) if value is not None]
     if not known:
         return None

@@ -3,13 +3,45 @@
 from collections.abc import Mapping
 from typing import Any
 
-from analyze.format import count, decimal, measured, percent, significant
+from analyze.format import count, decimal, percent, significant
 from analyze.ladders import ladders_of
 from analyze.report.section import Section, Table
 from analyze.report.sections.truth_charts import truth_charts
 from analyze.report.sections.verdict import verdict_charts, verdict_tables, verdict_words
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import (
+    DIMENSIONS_EACH,
+    DIMENSIONS_RANDOM,
+    F1,
+    FEATURES,
+    IN_OPPOSITE_PAIRS,
+    LARGEST_COSINE,
+    LEARNED,
+    N_LATENTS,
+    NEAREST_COSINE,
+    NEAREST_RANDOM,
+    PER_DIMENSION,
+    PRECISION,
+    RECALL,
+    ROWS_TO_HALF,
+    SIZE_RATIO,
+    TRUE_CORRECTED,
+    TRUE_FOUND,
+    TRUE_MATCHED,
+    TRUE_MMCS,
+    TRUE_NULL,
+)
+from analyze.schema.record import measured
 
 Record = Mapping[str, Any]
+SCORES = (
+    *(N_LATENTS, SIZE_RATIO, TRUE_MMCS, TRUE_NULL, TRUE_CORRECTED, LEARNED, TRUE_MATCHED, TRUE_FOUND),
+    *(PRECISION, RECALL, F1, ROWS_TO_HALF),
+)
+GEOMETRY = (
+    *(DIMENSIONS_EACH, DIMENSIONS_RANDOM, NEAREST_COSINE, NEAREST_RANDOM, LARGEST_COSINE),
+    IN_OPPOSITE_PAIRS,
+)
 REGIMES = {
     "antipodal": "antipodal: most features have an opposite one, so that half a dimension each is theirs",
     "interfering": "interfering: features share dimensions so closely that every reading mixes many of them",
@@ -59,23 +91,16 @@ def _regimes(named: list[tuple[str, Record]]) -> list[Table]:
             "nearest neighbour farther away than random ones."
         ),
         columns=(
-            *("data", "features", "per dimension", "regime", "looks", "dimensions each", "at random"),
-            *("nearest cosine", "at random", "largest |cosine|", "in opposite pairs", "firing rate, 5–95%"),
+            *("data", *titles((FEATURES, PER_DIMENSION)), "regime", "looks", *titles(GEOMETRY), "firing rate, 5–95%"),
         ),
         groups={
             "": [
                 (
                     name or truth["path"],
-                    count(truth["features"]),
-                    significant(truth["features_per_dimension"]),
+                    *texts(truth, (FEATURES, PER_DIMENSION)),
                     regime["name"],
                     regime["looks_like"] or "otherwise",
-                    decimal(regime["dimensionality"]["mean"]),
-                    decimal(regime["dimensionality_random"]),
-                    decimal(regime["mean_max_cosine"]),
-                    decimal(regime["mean_max_cosine_random"]),
-                    decimal(regime["mean_max_abs_cosine"]),
-                    percent(regime["antipodal_share"]),
+                    *texts(truth, GEOMETRY),
                     f"{percent(truth['firing_rates']['0.05'])} – {percent(truth['firing_rates']['0.95'])}",
                 )
                 for name, truth in named
@@ -96,29 +121,7 @@ def _scores(metrics: Record) -> list[Table]:
             "Matched pairs each feature with a latent of its own. Found are the features with a latent at a cosine "
             "above 0.9; F1 says how well the firing of its nearest latent tells a feature's own (median feature)."
         ),
-        columns=(
-            *("latents", "per feature", "MMCS", "chance", "corrected", "back, corrected", "matched", "found"),
-            *("precision", "recall", "F1", "rows to half"),
-        ),
-        groups={
-            label: [
-                (
-                    count(d["n_latents"]),
-                    significant(d["truth"]["size_ratio"]),
-                    *(decimal(measured(d, f"truth.{key}")) for key in ("mmcs", "mmcs_null", "mmcs_corrected")),
-                    decimal(measured(d, "truth.learned.mmcs_corrected")),
-                    decimal(measured(d, "truth.matched_mean")),
-                    percent(measured(d, "truth.recovered")),
-                    *(decimal(_median(d, key), 2) for key in ("precision", "recall", "f1")),
-                    count(measured(d, "truth.rows_to_half")),
-                )
-                for d in dictionaries
-            ]
-            for label, dictionaries in known.items()
-        },
+        columns=titles(SCORES),
+        groups={label: [texts(d, SCORES) for d in dictionaries] for label, dictionaries in known.items()},
     )
     return [table] if known else []
-
-
-def _median(dictionary: Record, key: str) -> float | None:
-    return measured(dictionary, f"truth.firing.{key}")["0.5"]

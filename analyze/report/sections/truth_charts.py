@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from analyze.format import Number, count, measured
+from analyze.format import Number, count
 from analyze.ladders import Ladder, ladder_of, ladders
 from analyze.report.draw.chart import PALETTE, Axis, Chart, Panel, Series
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 Ladders = Mapping[Ladder, Sequence[Dictionary]]

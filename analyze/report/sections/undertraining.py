@@ -3,13 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, count, measured, percent
+from analyze.format import NOT_MEASURED, count, percent
 from analyze.ladders import Ladder, full_name, ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
 from analyze.report.sections.truth_charts import of_size
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import N_LATENTS, ROWS_SEEN, ROWS_TO_HALF, STEEPEST, STEEPEST_NEAR, TRUE_FOUND
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
+PHASES = (N_LATENTS, ROWS_SEEN, TRUE_FOUND, ROWS_TO_HALF, STEEPEST_NEAR, STEEPEST)
 
 
 def undertraining_charts(metrics: Mapping[str, Any]) -> list[Chart]:
@@ -86,18 +90,7 @@ def _agreement(dictionaries: Sequence[Dictionary], to_next: Mapping[str, Mapping
 
 def _phases(metrics: Mapping[str, Any]) -> list[Table]:
     groups = {
-        ladder.label: [
-            (
-                count(d["n_latents"]),
-                count(measured(d, "rows")),
-                percent(d["truth"]["recovered"]),
-                count(measured(d, "truth.rows_to_half")),
-                count(measured(d, "truth.steepest.rows")),
-                percent(measured(d, "truth.steepest.per_doubling")),
-            )
-            for d in dictionaries
-            if measured(d, "truth.snapshots")
-        ]
+        ladder.label: [(*texts(d, PHASES),) for d in dictionaries if measured(d, "truth.snapshots")]
         for ladder, dictionaries in ladders(metrics).items()
     }
     groups = {label: rows for label, rows in groups.items() if rows}
@@ -108,7 +101,7 @@ def _phases(metrics: Mapping[str, Any]) -> list[Table]:
             "rise is the pair of snapshots between which most features were found for a doubling of the rows: tens of "
             "per cent in one doubling are a phase transition, a few are steady learning."
         ),
-        columns=("latents", "rows seen", "found at the end", "rows to half", "steepest near", "found per doubling"),
+        columns=titles(PHASES),
         groups=groups,
     )
     return [table] if groups else []

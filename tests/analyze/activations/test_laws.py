@@ -26,7 +26,7 @@ def test_a_standard_normal_has_the_likelihood_of_its_entropy():
 
 
 def test_constant_dimensions_are_left_out():
-    assert fit_laws(np.ones((500, 3)), np.random.default_rng(0)) == {"best": None, "laws": {}}
+    assert fit_laws(np.ones((500, 3)), np.random.default_rng(0)) == {"best": None, "laws": {}, "histogram": None}
 
 
 def test_histogram_is_the_density_of_the_judged_values() -> None:

@@ -19,6 +19,7 @@ from analyze.stage import measure_run
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from tests.analyze.planted import directions, orthogonal
 from tests.analyze.sample import RESIDUAL, TOPK, sample_metrics
+from tests.analyze.typed import typed
 
 
 def table_of(text: str) -> list[dict[str, Any]]:
@@ -179,6 +180,6 @@ def test_the_table_of_a_run_has_a_line_for_each_living_latent(experiment):
 def test_the_page_links_the_table_of_each_pair():
     metrics = sample_metrics(sizes=(16, 32), architectures=(TOPK,), hooks=(RESIDUAL,))
     metrics["pairs"][0]["features_csv"] = '../../b #1"<x>/report/pairs/x.csv'
-    page = render_page(metrics, report_sections(metrics)).split("plotly.js v")[0]
+    page = render_page(metrics, report_sections(typed(metrics))).split("plotly.js v")[0]
     assert '<a href="../../b%20%231%22%3Cx%3E/report/pairs/x.csv">CSV</a>' in page
     assert page.count("report/pairs/") == 1  # the other way round has no table

@@ -73,9 +73,12 @@ def test_families_of_neighbours_are_joined_into_ladders():
     assert [[f["from"] for f in chain] for chain in ladders(steps)] == [["a", "b", "c"], ["x"]]
 
 
-def test_only_ladders_of_three_sizes_have_lineages():
+def test_only_ladders_of_three_sizes_have_lineages(tmp_path):
     alive = dict(zip("abcxy", every(2, 2, 2, 2, 2), strict=True))
     steps = [("a", "b", [[0, 1, 0.9, 0.8]]), ("b", "c", [[1, 0, 0.9, 0.8]]), ("x", "y", [])]
-    (found,) = follow([{"from": a, "to": b, "edges": edges} for a, b, edges in steps], alive)
+    families = [{"from": a, "to": b, "edges": edges} for a, b, edges in steps]
+    (found,) = follow(families, alive, dict.fromkeys("abcxy", "hash"), tmp_path)
     assert found["paths"] == ["a", "b", "c"]
-    assert found["sizes"][0]["descendants"].tolist() == [1, 0]
+    table = (tmp_path / found["latents_csv"]).read_text().splitlines()
+    assert table[:3] == ["size,latent,descendants,ancestors,born", "0,0,1,1,0", "0,1,0,1,0"]
+    assert len(table) == 1 + 6

@@ -53,6 +53,6 @@ def test_without_a_living_latent_there_is_nothing_to_say():
     none = torch.zeros(4, dtype=torch.bool)
     rows = sparse_rows(orthogonal(4))
     forth, back, relations = compare_on_rows(dictionary, dictionary, (none, every(dictionary)), rows, torch.eye(32), 0)
-    assert forth == back == {}
+    assert forth == back == {"covariance_null": None, "functional": None, "stitching": None}
     assert len(relations.children) == 0
     assert relations.parents.tolist() == [0, 0, 0, 0]

@@ -5,7 +5,6 @@ import torch
 
 from analyze.dictionary.convergence import (
     Bounds,
-    both_converged,
     convergence,
     half_trained,
     self_similarity,
@@ -114,11 +113,3 @@ def test_what_the_trainer_could_not_measure_is_measured(trained):
     assert found["converged"] is True
     assert found["slope"] == pytest.approx(-0.01)
     assert found["reason"] == "rows"
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "both"), [(True, True, True), (True, False, False), (None, True, None), (None, False, False)]
-)
-def test_a_comparison_is_as_converged_as_its_less_converged_side(a, b, both):
-    entries = [{"convergence": {"converged": value}} for value in (a, b)]
-    assert both_converged(*entries) is both

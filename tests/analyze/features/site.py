@@ -110,6 +110,7 @@ def _entry(name: str, n_latents: int) -> dict[str, Any]:
         "architecture": "relu",
         "n_latents": n_latents,
         "sparsity": {"l1_coefficient": 1.0},
+        "options": {},
         "seed": 0,
         "l0": 1.0,
         "fvu": 0.25,

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from analyze.features.choice import choose, other_sizes, refuse_unknown
+from tests.analyze.typed import typed
 from tests.experiments import load, write_config
 from winnow.errors import UserError
 
@@ -19,15 +20,17 @@ def entry(hook: str, architecture: str, n_latents: int, seed: int = 0) -> dict[s
     }
 
 
-METRICS = {
-    "dictionaries": [
-        *(entry("mlp", "topk", n) for n in (64, 16)),
-        *(entry("resid", "topk", n) for n in (64, 16, 32)),
-        entry("resid", "topk", 16, seed=1),
-        entry("resid", "relu", 128),
-        entry("embed", "relu", 16),
-    ]
-}
+METRICS = typed(
+    {
+        "dictionaries": [
+            *(entry("mlp", "topk", n) for n in (64, 16)),
+            *(entry("resid", "topk", n) for n in (64, 16, 32)),
+            entry("resid", "topk", 16, seed=1),
+            entry("resid", "relu", 128),
+            entry("embed", "relu", 16),
+        ]
+    }
+)
 
 
 def paths(entries: list[Any]) -> list[str]:

@@ -9,6 +9,7 @@ from analyze.features import make
 from analyze.features.pages import write_features
 from analyze.inputs import Inputs
 from tests.analyze.features.test_choice import entry
+from tests.analyze.typed import typed
 from tests.experiments import load, write_config
 from winnow.config.experiment import Experiment
 from winnow.runtime.publish import publish_directory
@@ -40,7 +41,9 @@ class Run:
         """Write the pages, and leave in `made` what was made this time."""
         self.made = []
         inputs = Inputs("evaluation", "harvest", self.hashes)
-        return write_features(self.config(*features), TOKENS, inputs, {"dictionaries": self.entries, "families": []})
+        return write_features(
+            self.config(*features), TOKENS, inputs, typed({"dictionaries": self.entries, "families": []})
+        )
 
     def make_data(self, config, tokens, metrics, folder: Path, text: str, names: dict[str, str]) -> None:
         for name in [text, *names.values()]:

@@ -12,6 +12,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from analyze.report.page import render_page, report_sections
 from tests.analyze.sample import TOPK, sample_metrics
 from tests.analyze.sample_relations import with_relations
+from tests.analyze.typed import typed
 from tests.browser import PATIENCE, console_errors, open_browser, set_width, wait_until_drawn
 
 
@@ -29,7 +30,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 def write_page(metrics: dict[str, Any], folder: Path) -> str:
     """Write the page without the figures' files, and return its address."""
     page = folder / "index.html"
-    page.write_text(render_page(metrics, report_sections(metrics)), encoding="utf-8")
+    page.write_text(render_page(metrics, report_sections(typed(metrics))), encoding="utf-8")
     return page.as_uri()
 
 
@@ -40,7 +41,7 @@ def test_every_chart_is_drawn_and_the_console_is_clean(browser: Chrome, report: 
         for i in range(1, len(Select(select).options)):
             Select(select).select_by_index(i)
             wait_until_drawn(browser)
-    charts = [chart for section in report_sections(with_relations(sample_metrics())) for chart in section.charts]
+    charts = [chart for section in report_sections(typed(with_relations(sample_metrics()))) for chart in section.charts]
     drawn = browser.execute_script("""
         const drawn = "div.plot.js-plotly-plot, div.tree .kin";
         const figures = [...document.querySelectorAll("figure.chart")];

@@ -7,6 +7,7 @@ import pytest
 
 from analyze.report.terminal import print_summary
 from tests.analyze.sample import sample_metrics
+from tests.analyze.typed import typed
 
 REPORT = Path("runs/a-[red]-run") / ("long" * 30) / "index.html"
 
@@ -14,7 +15,7 @@ REPORT = Path("runs/a-[red]-run") / ("long" * 30) / "index.html"
 @pytest.fixture
 def printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", "100")
-    print_summary(sample_metrics(), REPORT)
+    print_summary(typed(sample_metrics()), REPORT)
     return capsys.readouterr().out
 
 
@@ -40,11 +41,11 @@ def test_every_mmcs_stands_beside_its_chance_level_and_the_corrected_value(print
 
 def test_what_was_not_measured_is_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
     dictionary = {"path": "a", "hook": "h", "architecture": "topk", "n_latents": 8, "seed": 0, "ce": None}
-    print_summary({"version": 1, "dictionaries": [dictionary], "pairs": None}, Path("index.html"))
+    print_summary(typed({"dictionaries": [dictionary], "pairs": None}), Path("index.html"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["h", "8", "–", "–", "–", "–"] in lines
 
 
 def test_nothing_measured_prints_the_path_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    print_summary({"version": 1}, Path("index.html"))
+    print_summary(typed({}), Path("index.html"))
     assert capsys.readouterr().out == "index.html\n"

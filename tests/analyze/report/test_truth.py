@@ -11,11 +11,12 @@ from analyze.report.draw.files import write_figures
 from analyze.report.page import render_page, report_sections
 from analyze.report.section import Section
 from tests.analyze.sample_truth import truth_metrics
+from tests.analyze.typed import typed
 from tests.browser import console_errors, open_browser, set_width, wait_until_drawn
 
 
 def section(metrics: dict[str, Any], name: str) -> Section:
-    return next(section for section in report_sections(metrics) if section.name == name)
+    return next(section for section in report_sections(typed(metrics)) if section.name == name)
 
 
 def tables(metrics: dict[str, Any], name: str) -> dict[str, Any]:
@@ -106,12 +107,12 @@ def test_assumptions_of_the_toy_that_fail_are_named() -> None:
 )
 def test_what_is_not_known_is_left_out(part: str) -> None:
     metrics = truth_metrics()
-    whole = {chart.name for one in report_sections(metrics) for chart in one.charts}
+    whole = {chart.name for one in report_sections(typed(metrics)) for chart in one.charts}
     first, _, key = part.partition(".")
     within = [d["truth"] for d in metrics["dictionaries"]] if first == "truth" else metrics[first]
     for record in within if key else [metrics]:
         record[key or first] = None
-    sections = report_sections(metrics)
+    sections = report_sections(typed(metrics))
     page = render_page(metrics, sections).split("plotly.js v")[0]
     assert {chart.name for one in sections for chart in one.charts} <= whole
     assert not re.search(r"\b(None|nan|Undefined)\b", page)
@@ -119,7 +120,7 @@ def test_what_is_not_known_is_left_out(part: str) -> None:
 
 def test_figures_are_files_too(tmp_path: Path) -> None:
     wanted = ("true-recovery-00", "true-sparsity-00", "criterion-00", "seeds-00", "undertraining-00", "true-grid-00")
-    charts = [c for one in report_sections(truth_metrics()) for c in one.charts if c.name in wanted]
+    charts = [c for one in report_sections(typed(truth_metrics())) for c in one.charts if c.name in wanted]
     assert sorted(c.name for c in charts) == sorted(wanted)
     write_figures(charts, tmp_path)
     assert len(list(tmp_path.glob("*.svg"))) == len(wanted)
@@ -130,7 +131,7 @@ def test_figures_are_files_too(tmp_path: Path) -> None:
 def test_the_page_is_drawn_without_errors_and_fits(tmp_path: Path, width: int) -> None:
     metrics = truth_metrics()
     page = tmp_path / "index.html"
-    page.write_text(render_page(metrics, report_sections(metrics)), encoding="utf-8")
+    page.write_text(render_page(metrics, report_sections(typed(metrics))), encoding="utf-8")
     with open_browser(tmp_path / "profile") as browser:
         set_width(browser, width)
         browser.get(page.as_uri())

@@ -12,6 +12,8 @@ from analyze.evaluation import text
 from analyze.report.sections.overview import overview_section
 from analyze.runs.compare_runs import compare_runs
 from analyze.runs.paired_runs import counterparts
+from analyze.schema.record import read_record
+from analyze.schema.report import Metrics
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from winnow.errors import UserError
 
@@ -98,7 +100,18 @@ def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, 
     assert len(found["dictionaries"]) == 3
     assert len(found["pairs"]) == 2  # of the configured run's own two
     told = f"{other}: not compared, the text differs from that of {experiment.run}"
-    assert ("Beside it", told) in overview_section(found).facts
+    assert ("Beside it", told) in overview_section(read_record(Metrics, found)).facts
+
+
+def test_a_report_of_version_1_is_not_measured_anew_and_the_remedy_is_named(experiment, other, counted):
+    path = Path(other) / "report" / "metrics.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"version": 1}))
+    with pytest.raises(UserError) as refused:
+        compare_runs(experiment, [other])
+    remedy = f"run python -m analyze --config {other}/config.toml --run {other} first"
+    assert str(refused.value) == f"{path}: a report of version 1, expected version 2; {remedy}"
+    assert sorted(counted[0]) == [48, 96]  # the configured run alone
 
 
 def test_a_folder_that_is_no_run_is_named(experiment, tmp_path):

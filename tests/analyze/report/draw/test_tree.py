@@ -14,6 +14,7 @@ from analyze.report.draw.tree_layout import families, place_families
 from analyze.report.sections.families import family_charts
 from tests.analyze.sample import TOPK, sample_metrics
 from tests.analyze.sample_relations import with_relations
+from tests.analyze.typed import typed
 
 
 def kin(parent: int, child: int, cosine: float | None = 0.8) -> Kinship:
@@ -75,7 +76,7 @@ def test_page_gets_cosines_in_hundredths() -> None:
 
 def test_fates_are_shares_of_living_features_and_add_up() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32, 64), architectures=(TOPK,), hooks=("h",)))
-    (chart,) = (chart for chart in family_charts(metrics) if chart.family == "fates")
+    (chart,) = (chart for chart in family_charts(typed(metrics)) if chart.family == "fates")
     panels = [panel for panel in chart.panels if isinstance(panel, Panel)]
     assert len(panels) == 2
     for panel in panels:
@@ -87,6 +88,6 @@ def test_fates_are_shares_of_living_features_and_add_up() -> None:
 
 def test_a_ladder_with_a_missing_step_has_no_tree() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32, 64, 128), architectures=(TOPK,), hooks=("h",)))
-    assert [c.family for c in family_charts(metrics)].count("family-tree") == 1
+    assert [c.family for c in family_charts(typed(metrics))].count("family-tree") == 1
     del metrics["families"][1]
-    assert [c.family for c in family_charts(metrics)].count("family-tree") == 0
+    assert [c.family for c in family_charts(typed(metrics))].count("family-tree") == 0

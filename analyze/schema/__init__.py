@@ -1,0 +1,1 @@
+"""What `metrics.json` holds: every key is declared here once, and every metric has one row."""
