@@ -8,6 +8,7 @@ made, public as the hub's default is; one that exists stays as private as it is.
 """
 
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError
@@ -44,7 +45,7 @@ def push(config: Experiment, repository: str) -> None:
     if get_token() is None and not constants.HF_HUB_OFFLINE:
         raise UserError(f"--push {repository}: no token for {constants.ENDPOINT}; {LOG_IN}")
     report = run.report / "metrics.json"
-    metrics = read_json(report) if report.exists() else None
+    metrics = _metrics(report)
     text = card(folders, metrics, repository)
     files = {f"{path_of(folder)}/{name}": folder / name for folder in folders for name in FILES}
     changed, done = _upload({name: path for name, path in files.items() if path.exists()}, text, repository)
@@ -52,6 +53,15 @@ def push(config: Experiment, repository: str) -> None:
     print(f"{constants.ENDPOINT}/{repository}: {said}" + ("" if changed else " has them already; nothing to do"))
     if metrics is None:
         print(f"{report}: not there yet, so the card has no metrics; run make analyze, and push again")
+
+
+def _metrics(report: Path) -> dict[str, Any] | None:
+    """Read what was measured; None where the run is not analysed yet."""
+    metrics = read_json(report) if report.exists() else None
+    if metrics is not None and metrics.get("shown") is None:
+        version = metrics.get("version")
+        raise UserError(f"{report}: a report of version {version}, expected 2; run make analyze again, and push again")
+    return metrics
 
 
 def _by_size(folder: Path) -> tuple[str, str, int, str]:

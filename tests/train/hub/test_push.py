@@ -12,6 +12,8 @@ import pytest
 import torch
 import yaml
 
+from analyze.schema.metrics import shown
+from analyze.schema.record import plain
 from tests.experiments import ROOT
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.client import Client, Done, connect
@@ -81,9 +83,9 @@ def write_metrics(folder: Path) -> None:
         "ce": {"recovered": 0.91},
     }
     pair = {"from": paths[0], "to": paths[1], "mmcs": 0.81, "mmcs_null": 0.3, "mmcs_corrected": 0.73}
-    report = {"version": 1, "evaluation": {"rows": 1234}, "dictionaries": [entry], "pairs": [pair]}
+    report = {"version": 2, "evaluation": {"rows": 1234}, "dictionaries": [entry], "pairs": [pair], "shown": shown()}
     (folder / "run" / "report").mkdir()
-    (folder / "run" / "report" / "metrics.json").write_text(json.dumps(report))
+    (folder / "run" / "report" / "metrics.json").write_text(json.dumps(plain(report)))
 
 
 def push(client: Client, folder: Path, repository: str = REPOSITORY, token: str = TOKEN) -> Done:
@@ -158,11 +160,31 @@ def test_the_card_carries_what_was_measured(client: Client, hub: Hub, tmp_path: 
     assert metadata["base_model"] == MODEL["name"]
     assert {"sparse-autoencoder", "topk"} <= set(metadata["tags"])
     assert metadata["datasets"] == ["someone/text"]
-    assert f"| `{HOOK}/{NAMES[0]}` | 8 | 2.0 | 0.123 | 91.0% | 87.5% |" in card
+    assert (
+        "| dictionary | latents | L0 | FVU | loss recovered | alive |\n| --- | --- | --- | --- | --- | --- |\n| `"
+        in card
+    )
+    assert f"| `{HOOK}/{NAMES[0]}` | 8 | 1.96 | 0.123 | 91.0% | 87.5% |" in card
     assert f"| `{HOOK}/{NAMES[1]}` | not measured yet |" in card
-    assert f"| `{HOOK}/{NAMES[0]}` | `{HOOK}/{NAMES[1]}` | 0.81 | 0.30 | 0.73 |" in card
+    assert "| features of | found in | MMCS | chance | corrected |" in card
+    assert f"| `{HOOK}/{NAMES[0]}` | `{HOOK}/{NAMES[1]}` | 0.810 | 0.300 | 0.730 |" in card
+    assert "On 1,234 held-out rows" in card
+    assert card.endswith("- 16 tokens per sequence, 320 rows harvested\n")
+    assert "\n\n\n" not in card
     assert f'winnow.load_dictionary("hf:{PATH}")' in card
     assert f"`{MODEL['name']}` at commit `{MODEL['commit']}`" in card
+
+
+def test_a_report_of_version_1_names_the_remedy(client: Client, hub: Hub, tmp_path: Path):
+    write_run(tmp_path)
+    write_metrics(tmp_path)
+    path = tmp_path / "run" / "report" / "metrics.json"
+    found = json.loads(path.read_text())
+    del found["shown"]
+    path.write_text(json.dumps(found | {"version": 1}))
+    said = "metrics.json: a report of version 1, expected 2; run make analyze again, and push again"
+    assert said in push(client, tmp_path).refusal
+    assert not hub.repositories
 
 
 def test_a_run_that_is_not_analysed_says_so(client: Client, hub: Hub, tmp_path: Path):
