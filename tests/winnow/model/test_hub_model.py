@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 
 from tests.experiments import write_config
+from tests.forked import LOADED, Client, connect
 from tests.hub import TOKEN, Hub, serve
-from tests.hub.client import Client, connect
 from tests.hub.content import MODEL, fill
 
 OPEN = "from winnow.model.language_model import open_model; from winnow.config.experiment import ModelSettings; "
@@ -23,7 +23,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clie
     fill(root)
     with (
         serve(root, tmp_path_factory.mktemp("cache")) as hub,
-        connect(hub, "data.write_tokens", "harvest.make_shards") as client,
+        connect(hub.environment, *LOADED) as client,
     ):
         yield hub, client
 
@@ -45,7 +45,7 @@ def hub(served: tuple[Hub, Client]) -> Hub:
 
 def refusal(client: Client, name: str = MODEL, revision: str = "main") -> str:
     """Open a model's tokenizer and the model, and give the one line with which both refuse."""
-    settings = f"Model(name={name!r}, revision={revision!r}, device='cpu')"
+    settings = f"ModelSettings(name={name!r}, revision={revision!r}, device='cpu')"
     done = client.python(
         "from winnow.errors import UserError; from data.tokenizer import TextTokenizer; " + OPEN
         + f"\nfor f in (TextTokenizer, open_model):\n try: f({settings})\n except UserError as e: print(e)"
@@ -71,7 +71,7 @@ def test_a_harvest_notes_the_commit_and_goes_on_at_it_when_main_moves(hub: Hub, 
     assert manifest["model"]["commit"] == before
     hub.requests.clear()
     begun = f"begun_with={{'name': {MODEL!r}, 'revision': 'main', 'commit': {before!r}}}"
-    opens = OPEN + f"print(open_model(Model(name={MODEL!r}, device='cpu'), {begun}).commit)"
+    opens = OPEN + f"print(open_model(ModelSettings(name={MODEL!r}, device='cpu'), {begun}).commit)"
     assert client.python(opens).err == ""
     assert not [request for request in hub.requests if "/resolve/" in request]  # it is in the cache
     after = repository.commit({"config.json": b"{}"})
@@ -87,7 +87,7 @@ def test_a_harvest_notes_the_commit_and_goes_on_at_it_when_main_moves(hub: Hub, 
 def test_a_revision_chooses_the_weights(hub: Hub, client: Client):
     repository = hub.model(MODEL)
     repository.refs["v1"] = repository.refs["main"]
-    code = OPEN + f"print(open_model(Model(name={MODEL!r}, revision='v1', device='cpu')).commit)"
+    code = OPEN + f"print(open_model(ModelSettings(name={MODEL!r}, revision='v1', device='cpu')).commit)"
     assert client.python(code).out == f"{repository.refs['v1']}\n"
 
 
@@ -103,7 +103,7 @@ def test_a_gated_model_says_where_to_ask_and_a_private_one_opens_with_the_token(
     hub.gated.clear()
     hub.private.add(MODEL)
     assert f"{hub.url} has no {MODEL}, or it is private: then log in with `hf auth login`" in refusal(client)
-    code = OPEN + f"open_model(Model(name={MODEL!r}, device='cpu'))"
+    code = OPEN + f"open_model(ModelSettings(name={MODEL!r}, device='cpu'))"
     assert client.python(code, HF_TOKEN=TOKEN).status == 0
 
 
@@ -120,7 +120,7 @@ def test_a_download_that_breaks_off_is_one_line_and_can_be_taken_up(
     hub: Hub, client: Client, file: str, fault: Literal["cut", "short"], said: str
 ):
     hub.faults[file] = fault
-    opens = OPEN + f"open_model(Model(name={MODEL!r}, device='cpu'))"
+    opens = OPEN + f"open_model(ModelSettings(name={MODEL!r}, device='cpu'))"
     done = client.python(f"from winnow.errors import UserError; {OPEN}\ntry: {opens}\nexcept UserError as e: print(e)")
     assert done.err == ""
     assert done.out.startswith(
