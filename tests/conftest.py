@@ -27,6 +27,16 @@ from tests.forked import LOADED, Client, connect  # noqa: E402
 ROOT = Path(__file__).parents[1]
 
 
+DEAR = {"kills", "torchrun", "hub", "browser", "experiments", "slow"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left alone with one at the end."""
+    longest = {item.path for item in items if any(mark.name in DEAR for mark in item.iter_markers())}
+    items.sort(key=lambda item: item.path not in longest)
+
+
 @pytest.fixture(scope="session")
 def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random GPT-2 of three layers and width 32, and the embedded model's tokenizer."""

@@ -59,6 +59,7 @@ def test_shards_hold_what_the_model_computes(config: Path, tmp_path: Path):
     store.verify()
 
 
+@pytest.mark.slow
 def test_a_compiled_harvest_holds_the_same_values(config: Path, tmp_path: Path):
     harvest(load(config))
     run = ["--run", str(tmp_path / "compiled"), "--harvest.compile", "true"]
@@ -117,6 +118,7 @@ def test_only_what_is_missing_is_made_and_equals_what_was_lost(config: Path, tmp
     assert (folder / "shard-00000.h5").stat().st_mtime_ns == kept
 
 
+@pytest.mark.kills
 def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Path, tmp_path: Path):
     command = [sys.executable, "-m", "tests.harvest.doomed", str(config), str(tmp_path / "doomed"), "--random", "15"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -13,6 +13,8 @@ from tests.forked import LOADED, Client, connect
 from tests.hub import TOKEN, Hub, serve
 from tests.hub.content import MODEL, fill
 
+pytestmark = pytest.mark.hub
+
 OPEN = "from winnow.model.language_model import open_model; from winnow.config.experiment import ModelSettings; "
 LOCAL_WORKS_TOO = "a local folder in Hugging Face format works too"
 
