@@ -8,7 +8,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that looks for the hub fi
 
 # Workers beside one another share the cores, and so do the processes that they start. Before torch, which reads this.
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    share = max(1, len(os.sched_getaffinity(0)) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     os.environ.setdefault("OMP_NUM_THREADS", str(share))
 
 import pytest
@@ -50,6 +50,15 @@ def stages() -> Iterator[Client]:
     """Runs stages as their commands, in forks of one process that has imported what they need."""
     with connect({}, *LOADED) as client:
         yield client
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Two threads or more, also for a worker with one core: what goes on side by side does so."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

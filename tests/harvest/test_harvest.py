@@ -23,6 +23,8 @@ from winnow.errors import UserError
 from winnow.model.language_model import open_model
 from winnow.runtime.ranks import Ranks, this_rank
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 
 @pytest.fixture
 def config(tmp_path: Path, gpt2: Path) -> Path:

@@ -19,6 +19,8 @@ from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
 from winnow.toy.data import CHUNK_ROWS, ToyData
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 ROWS = CHUNK_ROWS + 800  # a shard begins within a chunk
 
 

@@ -20,6 +20,8 @@ from train.stage import train
 from winnow.errors import UserError
 from winnow.runtime.stage import INTERRUPTED, Interrupted
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 GRIDS: list[dict[str, Any]] = [
     {"architecture": "topk", "n_latents": [32, 64], "k": 4},
     {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5},
