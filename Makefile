@@ -6,7 +6,10 @@ ARGS ?= # keys to override, given to every stage: ARGS="--run runs/small --text.
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: kernels coverage demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test check format lint imports types
+# Every command starts a Python or several: each would compile the sources again where no bytecode may be kept.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: kernels coverage demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test test-all check format lint imports types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -72,19 +75,26 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[stages,dev]'
 	@touch $@
 
+# Quick tests alone; test-all runs those too whose marks pyproject.toml lists. One test: .venv/bin/pytest FILE -k NAME
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	$(BIN)/pytest
+	$(PYTEST) -m "not (kills or torchrun or hub or browser or experiments or slow)"
+
+test-all: $(READY)
+	$(PYTEST) --durations=20
 
 # Which lines the quick tests run, in coverage/index.html
 coverage: $(READY)
-	$(BIN)/pytest --cov --cov-report=html --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not (kills or torchrun or hub or browser or experiments or slow)" --cov --cov-report=html --cov-report=term:skip-covered
 
 # Triton's kernels, interpreted and compiled without a GPU; in a folder of its own, for it takes a gigabyte
 kernels: $(READY)
 	$(BIN)/pip install --quiet --upgrade --target .triton triton==3.9.0
 	PYTHONPATH=.triton $(BIN)/pytest tests/train/kernels/test_kernels.py
 
-check: format lint imports types test
+check: format lint imports types test-all
 
 format: $(READY)
 	$(BIN)/ruff format --check .

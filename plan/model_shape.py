@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import transformers
 from huggingface_hub.errors import HFValidationError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
@@ -44,6 +41,9 @@ def model_shape(settings: ModelSettings, patterns: Sequence[str], context: int) 
     Raises `UserError` where its configuration is not found, where a pattern names no hook, and where the model does not
     read so many tokens.
     """
+    import transformer_lens.model_bridge  # before tensors are fake: it makes some when it is loaded
+
+    assert transformer_lens.model_bridge
     config = _config(settings)
     with warnings.catch_warnings(), FakeTensorMode():
         warnings.simplefilter("ignore")  # of libraries, about themselves
@@ -79,6 +79,8 @@ _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_a
 
 
 def _config(settings: ModelSettings) -> Any:
+    from transformers import AutoConfig  # as below: it takes seconds, and toy data have no model
+
     try:
         return AutoConfig.from_pretrained(settings.name, revision=settings.revision)
     except (OSError, ValueError, HFValidationError) as error:
@@ -86,6 +88,9 @@ def _config(settings: ModelSettings) -> Any:
 
 
 def _fake_model(settings: ModelSettings, config: Any) -> LanguageModel:
+    import transformers
+    from transformer_lens.model_bridge import TransformerBridge
+
     transformers.logging.disable_progress_bar()
     dtype = TORCH[settings.dtype]
     plain, twin = (_modules(config, dtype) for _ in range(2))  # the bridge takes one of them apart
@@ -93,7 +98,7 @@ def _fake_model(settings: ModelSettings, config: Any) -> LanguageModel:
     bridge = TransformerBridge.boot_transformers(
         settings.name,
         hf_model=twin,
-        tokenizer=AutoTokenizer.from_pretrained(TOKENIZER),
+        tokenizer=transformers.AutoTokenizer.from_pretrained(TOKENIZER),
         device=torch.device("cpu"),
         dtype=dtype,
     )
@@ -101,6 +106,8 @@ def _fake_model(settings: ModelSettings, config: Any) -> LanguageModel:
 
 
 def _modules(config: Any, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
     try:
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
     except ValueError as error:

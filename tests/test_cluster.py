@@ -17,6 +17,8 @@ from harvest.stage import harvest
 from tests.experiments import ROOT, load
 from train.stage import train
 
+pytestmark = pytest.mark.torchrun
+
 PAGE = (ROOT / "docs" / "guide" / "cluster.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 LINES = [line for language, block in BLOCKS if not language for line in block.splitlines()]

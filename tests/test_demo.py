@@ -64,6 +64,7 @@ def test_dictionaries_load_from_any_directory(metrics: dict[str, Any], tmp_path:
     assert done.stdout.count("n_latents=") == len(metrics["dictionaries"])
 
 
+@pytest.mark.browser
 def test_the_report_draws_every_plot_in_a_browser_without_an_error(metrics: dict[str, Any], tmp_path: Path):
     with open_browser(tmp_path / "profile") as browser:
         browser.get((RUN / "report" / "index.html").as_uri())

@@ -56,6 +56,7 @@ def miniature(name: str, folder: Path) -> dict[str, Any]:
     return config
 
 
+@pytest.mark.experiments
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_miniature_runs_through_all_stages(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # figures as files for a paper take half of the time

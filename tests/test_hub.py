@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import h5py
+import pytest
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 import winnow
@@ -16,6 +17,8 @@ from tests.experiments import ROOT
 from tests.hub import serve
 from tests.hub.content import MODEL, write_parquet
 from tests.models import EMBEDDED
+
+pytestmark = pytest.mark.hub
 
 DATA_SET = "apollo-research/Skylion007-openwebtext-tokenizer-gpt2"
 CONFIG = "configs/gpt2-small.toml"

@@ -54,6 +54,7 @@ def test_the_example_of_the_readme_runs_without_the_stages(python: Path, tmp_pat
     assert total == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_runs_on_the_demo(python: Path):
     if not (ROOT / "runs" / "demo" / "report" / "metrics.json").exists():
         pytest.skip("no runs/demo/report: run make demo first")
@@ -98,6 +99,7 @@ def test_names_that_are_loaded_later_are_listed():
         winnow.load_dictionry  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_stage_without_its_packages_says_what_to_install(python: Path, tmp_path: Path, gpt2: Path):
     config = write_config(tmp_path, gpt2, harvest={"positions": {"skip_first": 1}})
     said = (

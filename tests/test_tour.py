@@ -58,10 +58,12 @@ def test_the_committed_notebook_shows_tables_and_pictures(committed: Any):
     assert names.count("text/html") >= 6
 
 
+@pytest.mark.slow
 def test_every_cell_runs_and_gives_what_is_committed(ran: Any, committed: Any):
     assert outputs(ran) == outputs(committed)
 
 
+@pytest.mark.slow
 def test_the_quality_shown_is_that_of_the_report(ran: Any):
     entries = [e for e in json.loads(METRICS.read_text())["dictionaries"] if e["hook"] == "blocks.2.hook_resid_post"]
     entries.sort(key=lambda entry: (entry["architecture"], entry["n_latents"]))
@@ -73,12 +75,14 @@ def test_the_quality_shown_is_that_of_the_report(ran: Any):
         assert fvu == pytest.approx(entry["fvu"], abs=6e-4)
 
 
+@pytest.mark.slow
 def test_every_token_has_its_features(ran: Any):
     table = output_of(ran, "strongest = ")
     for word in ("If", "·file", "·ValueError", "·raised"):
         assert re.search(rf"^{word} +\d+: .* → .* \(\d+\)", table, re.MULTILINE), table
 
 
+@pytest.mark.slow
 def test_mmcs_stands_beside_its_chance_level(ran: Any):
     for _, _, mmcs, chance, corrected, shared in rows(output_of(ran, "def row(found)"))[1:]:
         assert 0 < chance < mmcs < 1
@@ -86,6 +90,7 @@ def test_mmcs_stands_beside_its_chance_level(ran: Any):
         assert 0 <= shared <= 1
 
 
+@pytest.mark.slow
 def test_patches_change_what_the_running_model_says(ran: Any):
     clean, small, large, zeros = (row[-1] for row in rows(output_of(ran, "def replace_by")))
     assert clean < large < small < zeros

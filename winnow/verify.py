@@ -6,15 +6,17 @@ python -m winnow.verify --config configs/demo.toml
 from pathlib import Path
 
 from winnow.config.experiment import Experiment
-from winnow.dictionary import load_dictionaries, load_dictionary, verify_dictionary
-from winnow.runtime.progress import progress_bar
 from winnow.runtime.run import Run
 from winnow.runtime.stage import run_stage
-from winnow.store import ActivationStore
 
 
 def verify(config: Experiment) -> None:
     """Check the whole run. Raises `UserError` naming the first damaged file, and what is wrong with it."""
+    # they load torch, which --help and a wrong key need not wait for
+    from winnow.dictionary import load_dictionaries, load_dictionary, verify_dictionary
+    from winnow.runtime.progress import progress_bar
+    from winnow.store import ActivationStore
+
     run = Run(Path(config.run))
     store = ActivationStore(run.activations)
     with progress_bar("verify", store.bytes, "bytes") as bar:

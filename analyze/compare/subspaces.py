@@ -96,11 +96,11 @@ def subspaces(
 
     Symmetric in `a` and `b`. None where fewer than three pairs correlate.
     """
-    mine, theirs = (mask.nonzero()[:, 0] for mask in alive)
-    if not len(mine) or not len(theirs):
+    alive_a, alive_b = (mask.nonzero()[:, 0] for mask in alive)
+    if not len(alive_a) or not len(alive_b):
         return None
-    rows = rows[: max(64, CELLS // max(len(mine), len(theirs)))]
-    matched = match(_values(a, mine, rows), _values(b, theirs, rows))
+    rows = rows[: max(64, CELLS // max(len(alive_a), len(alive_b)))]
+    matched = match(_values(a, alive_a, rows), _values(b, alive_b, rows))
     pairs = np.nonzero((matched.cosines >= CORRELATED) & (matched.a >= 0) & (matched.b >= 0))[0]
     if len(pairs) < 3:
         return None

@@ -5,8 +5,10 @@ from functools import cache
 
 import pytest
 
+from data.tokens import make_tokens
+from harvest.stage import harvest
 from tests.analyze.miniature import add_dictionary
-from tests.experiments import load, run_stage, write_config
+from tests.experiments import load, write_config
 from winnow.model.language_model import open_model
 
 
@@ -19,9 +21,8 @@ def harvested(tmp_path_factory, gpt2):
         harvest={"positions": {"skip_first": 1}},
         analyze={"features": ["none"]},
     )
-    for stage in ("data", "harvest"):
-        done = run_stage(stage, config)
-        assert done.returncode == 0, done.stderr
+    make_tokens(load(config))
+    harvest(load(config))
     return config
 
 

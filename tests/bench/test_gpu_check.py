@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.experiments import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def test_quick_check_finds_nothing_wrong(tmp_path: Path) -> None:

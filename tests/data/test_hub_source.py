@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.experiments import write_config
+from tests.forked import Client, connect
 from tests.hub import Hub, serve
-from tests.hub.client import Client, connect
 from tests.hub.content import MODEL, SENTENCES, SUBSETS, TEXT, TOKENS, fill, write_parquet
 
 LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl and parquet files"
@@ -26,7 +26,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def client(hub: Hub) -> Iterator[Client]:
-    with connect(hub, "data.write_tokens") as connected:
+    with connect(hub.environment, "data.write_tokens") as connected:
         yield connected
 
 

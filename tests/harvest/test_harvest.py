@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import time
@@ -19,9 +18,12 @@ import winnow.runtime.stage as winnow_stage
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, load, run_stage, write_config
+from tests.forked import Client
 from winnow.errors import UserError
 from winnow.model.language_model import open_model
 from winnow.runtime.ranks import Ranks, this_rank
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 @pytest.fixture
@@ -59,6 +61,7 @@ def test_shards_hold_what_the_model_computes(config: Path, tmp_path: Path):
     store.verify()
 
 
+@pytest.mark.slow
 def test_a_compiled_harvest_holds_the_same_values(config: Path, tmp_path: Path):
     harvest(load(config))
     run = ["--run", str(tmp_path / "compiled"), "--harvest.compile", "true"]
@@ -134,6 +137,7 @@ def test_a_damaged_manifest_is_refused(config: Path, tmp_path: Path):
         harvest(load(config))
 
 
+@pytest.mark.kills
 def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Path, tmp_path: Path):
     command = [sys.executable, "-m", "tests.harvest.doomed", str(config), str(tmp_path / "doomed"), "--random", "15"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
@@ -147,7 +151,7 @@ def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Pat
 
 
 @pytest.mark.parametrize("damage", ["truncated", "bit", "missing", "no sidecar"])
-def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path, damage: str):
+def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path, stages: Client, damage: str):
     harvest(load(config))
     expected = contents(tmp_path / "run")
     folder = tmp_path / "run" / "activations"
@@ -163,34 +167,23 @@ def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path
             path.unlink()
         case "no sidecar":
             path.with_suffix(".json").unlink()
-    done = run_stage("harvest", config, "--repair")
-    assert done.returncode == 0, done.stderr
-    assert ("shard-00001.h5" in done.stderr) == (damage != "no sidecar")
+    done = stages.run("harvest", "--config", str(config), "--repair")
+    assert done.status == 0, done.err
+    assert ("shard-00001.h5" in done.err) == (damage != "no sidecar")
     assert contents(tmp_path / "run") == expected
     changed = [path.name for path, time in made.items() if path.stat().st_mtime_ns != time]
     assert changed == ["shard-00001.h5"]
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_ranks_together_write_what_one_process_writes(config: Path, tmp_path: Path, count: int):
+def test_ranks_together_write_what_one_process_writes(config: Path, tmp_path: Path, stages: Client, count: int):
     harvest(load(config))
     expected = contents(tmp_path / "run")
     other = tmp_path / "ranks"
     make_tokens(load(config, "--run", str(other)))
-    command = [sys.executable, "-m", "harvest", "--config", str(config), "--run", str(other)]
-    processes = [
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "RANK": str(rank), "WORLD_SIZE": str(count)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(count)
-    ]
-    said = [process.communicate(timeout=300) for process in processes]
-    assert [process.returncode for process in processes] == [0] * count, said
+    variables = [{"RANK": str(rank), "WORLD_SIZE": str(count)} for rank in range(count)]
+    done = stages.together("harvest", ["--config", str(config), "--run", str(other)], variables)
+    assert [rank.status for rank in done] == [0] * count, done
     assert contents(other) == expected
 
 

@@ -7,11 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 import winnow
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from tests.experiments import ROOT, load, write_config
 from tests.harvest.test_harvest import contents
+
+pytestmark = pytest.mark.torchrun
 
 
 def torchrun(config: Path, processes: int) -> subprocess.Popen[str]:

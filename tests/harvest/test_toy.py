@@ -19,6 +19,8 @@ from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
 from winnow.toy.data import CHUNK_ROWS, ToyData
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 ROWS = CHUNK_ROWS + 800  # a shard begins within a chunk
 
 
@@ -80,6 +82,7 @@ def test_ranks_write_what_one_process_writes(config: Path, tmp_path: Path) -> No
     assert contents(tmp_path / "ranks") == contents(tmp_path / "run")
 
 
+@pytest.mark.kills
 def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(tmp_path: Path) -> None:
     path = tmp_path / "toy.toml"
     toy = {"rows": 150, "d_model": 8, "n_features": 16, "active": 2.0}

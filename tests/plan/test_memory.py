@@ -17,6 +17,8 @@ from plan.space import PROCESS, train_memory
 from tests.experiments import ROOT, load, write_config
 from tests.stores import write_store
 
+pytestmark = pytest.mark.slow
+
 CPU = H100._replace(on_gpu=False)  # speed has no part in it
 
 

@@ -53,6 +53,7 @@ def _kind(d: winnow.Dictionary) -> str:
     return "tied" if d.provenance["settings"].get("tied") else d.architecture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", GRIDS)
 def test_nine_in_ten_features_are_found(kind: str, found: dict[str, Tensor]) -> None:
     assert float((found[kind] > 0.9).float().mean()) >= 0.9, found[kind].quantile(torch.tensor([0.0, 0.05, 0.1, 0.5]))

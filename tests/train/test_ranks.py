@@ -26,6 +26,8 @@ from train.stage import train
 from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
 
+pytestmark = pytest.mark.torchrun
+
 N = 48
 FAST = {"learning_rate": 5e-3}
 GRIDS: list[dict[str, Any]] = [

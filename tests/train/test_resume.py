@@ -21,6 +21,8 @@ from train.stage import train
 from winnow.errors import UserError
 from winnow.runtime.stage import INTERRUPTED, Interrupted
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 GRIDS: list[dict[str, Any]] = [
     {"architecture": "topk", "n_latents": [32, 64], "k": 4},
     {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5},
@@ -79,6 +81,7 @@ def test_curve_of_resumed_training_has_every_point_once(tmp_path: Path, monkeypa
     assert [point["rows"] for point in points] == list(range(250, 6001, 250))
 
 
+@pytest.mark.kills
 def test_sweep_killed_twenty_times_ends_with_equal_bits(tmp_path: Path) -> None:
     """Weights, curves, snapshots and verdicts of several architectures, each of which stops on its own."""
     grids: list[dict[str, Any]] = [

@@ -16,6 +16,8 @@ from train.learner import Learner
 from train.stage import train
 from winnow.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 TOPK: dict[str, Any] = {"architecture": "topk", "n_latents": 48, "k": 3}
 RELU: dict[str, Any] = {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5}
 

@@ -17,12 +17,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-import transformers
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError, refuse_changed
@@ -53,9 +50,7 @@ class LanguageModel:
     module. `commit` is the commit of its repository on the hub, "" for a local folder.
     """
 
-    def __init__(
-        self, plain: nn.Module, bridge: TransformerBridge, modules: Mapping[int, str], commit: str = ""
-    ) -> None:
+    def __init__(self, plain: nn.Module, bridge: Any, modules: Mapping[int, str], commit: str = "") -> None:
         self.commit = commit
         self.plain = plain
         self.bridge = bridge
@@ -153,6 +148,10 @@ def open_model(
     revision has moved on since, that commit is loaded.
     Raises `UserError` naming what was tried if there is no such model, or it is not a language model.
     """
+    # Both take seconds to load, and most that import this file open no model: toy data have none.
+    import transformers
+    from transformer_lens.model_bridge import TransformerBridge
+
     transformers.logging.disable_progress_bar()
     device = choose_device(settings.device, ranks)
     with warnings.catch_warnings(), quiet():
@@ -174,6 +173,8 @@ def _share_weights(model: nn.Module) -> Any:
 
 
 def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str, Any]) -> tuple[Any, Any, str]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     same = (begun_with.get("name"), begun_with.get("revision")) == (settings.name, settings.revision)
     try:
         begun_at = begun_with.get("commit", "") if same else ""
@@ -205,7 +206,7 @@ def not_found(settings: ModelSettings, error: Exception) -> str:
     )
 
 
-def _sites(bridge: TransformerBridge, modules: Mapping[int, str]) -> dict[str, Site]:
+def _sites(bridge: Any, modules: Mapping[int, str]) -> dict[str, Site]:
     """Find the hook points, aliases included, that are an input or output of a Hugging Face module."""
     by_point: dict[int, Site] = {}
     for component in bridge.modules():

@@ -11,6 +11,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 from tests.analyze.features.site import HOSTILE, LARGE, TEXTS, write_site
 from tests.browser import PATIENCE, console_errors, open_browser, set_width
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:

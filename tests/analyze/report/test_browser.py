@@ -16,6 +16,8 @@ from tests.analyze.sample_relations import with_relations
 from tests.analyze.typed import typed
 from tests.browser import PATIENCE, console_errors, open_browser, set_width, wait_until_drawn
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:

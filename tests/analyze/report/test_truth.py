@@ -127,6 +127,7 @@ def test_figures_are_files_too(tmp_path: Path) -> None:
     assert "initialisation" not in (tmp_path / "true-recovery-00.csv").read_text()
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_page_is_drawn_without_errors_and_fits(tmp_path: Path, width: int) -> None:
     metrics = truth_metrics()

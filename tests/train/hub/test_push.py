@@ -15,8 +15,8 @@ import yaml
 from analyze.schema.metrics import shown
 from analyze.schema.record import plain
 from tests.experiments import ROOT
+from tests.forked import Client, Done, connect
 from tests.hub import TOKEN, Hub, serve
-from tests.hub.client import Client, Done, connect
 from winnow.dictionary import Dictionary, save_dictionary
 
 HOOK = "blocks.1.hook_resid_post"
@@ -30,7 +30,7 @@ MODEL = {"name": "openai-community/gpt2", "revision": "main", "commit": "a" * 40
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Client]]:
     with (
         serve(tmp_path_factory.mktemp("nothing"), tmp_path_factory.mktemp("cache")) as hub,
-        connect(hub, "train.hub.push") as client,
+        connect(hub.environment, "train.hub.push") as client,
     ):
         yield hub, client
 

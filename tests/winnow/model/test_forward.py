@@ -13,6 +13,8 @@ from winnow.model.forward import AT_ONCE, Forward, forward_passes
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.runtime.threads import thread_pool
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 HOOKS = ["blocks.1.hook_resid_post", "blocks.1.mlp.hook_post"]
 
 

@@ -9,9 +9,11 @@ from typing import Literal
 import pytest
 
 from tests.experiments import write_config
+from tests.forked import LOADED, Client, connect
 from tests.hub import TOKEN, Hub, serve
-from tests.hub.client import Client, connect
 from tests.hub.content import MODEL, fill
+
+pytestmark = pytest.mark.hub
 
 OPEN = "from winnow.model.language_model import open_model; from winnow.config.experiment import ModelSettings; "
 LOCAL_WORKS_TOO = "a local folder in Hugging Face format works too"
@@ -23,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clie
     fill(root)
     with (
         serve(root, tmp_path_factory.mktemp("cache")) as hub,
-        connect(hub, "data.write_tokens", "harvest.make_shards") as client,
+        connect(hub.environment, *LOADED) as client,
     ):
         yield hub, client
 

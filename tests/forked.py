@@ -1,11 +1,11 @@
-"""Run stages as a user of the hub does, without waiting for imports each time.
+"""Run stages as a user does, without waiting for imports each time.
 
-    with connect(hub, "data.write_tokens") as client:
+    with connect({}, "data.write_tokens") as client:
         done = client.run("data", "--config", "experiment.toml", HF_TOKEN="…")      # python -m data --config …
         done = client.python("import winnow; print(winnow.load_dictionary('hf:…'))")
 
-One process imports what the stages need with the hub's environment. Each request runs in a fork of it, with the exit
-status, the output and the error stream of the command itself.
+One process imports what the stages need, with these variables set. Each request runs in a fork of it, with the exit
+status, the output and the error stream of the command itself; several at once, where several are asked for.
 """
 
 import importlib
@@ -18,12 +18,20 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from tests.experiments import ROOT
-from tests.hub.hub import Hub
+
+# what a stage that opens a language model imports, part of it late
+LOADED = (
+    "data.write_tokens",
+    "harvest.make_shards",
+    "harvest.model_source",
+    "transformer_lens.model_bridge",
+    "transformers.models.gpt2.modeling_gpt2",
+)
 
 
 class Done(NamedTuple):
@@ -51,27 +59,31 @@ class Client:
 
     def run(self, stage: str, *arguments: str, **environment: str) -> Done:
         """Run `python -m STAGE ARGUMENTS…`, with these variables set."""
-        return self._ask({"module": stage, "arguments": arguments, "environment": environment})
+        return self.together(stage, arguments, [environment])[0]
+
+    def together(self, stage: str, arguments: Sequence[str], environments: Sequence[Mapping[str, str]]) -> list[Done]:
+        """Run the command as often as there are environments, all at once."""
+        return self._ask([{"module": stage, "arguments": arguments, "environment": e} for e in environments])
 
     def python(self, code: str, **environment: str) -> Done:
         """Run lines of Python."""
-        return self._ask({"code": code, "environment": environment})
+        return self._ask([{"code": code, "environment": environment}])[0]
 
-    def _ask(self, request: dict[str, Any]) -> Done:
+    def _ask(self, requests: list[dict[str, Any]]) -> list[Done]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.write(json.dumps(requests) + "\n")
         self._process.stdin.flush()
-        return Done(**json.loads(self._process.stdout.readline()))
+        return [Done(**done) for done in json.loads(self._process.stdout.readline())]
 
 
 @contextmanager
-def connect(hub: Hub, *modules: str) -> Iterator[Client]:
+def connect(environment: Mapping[str, str], *modules: str) -> Iterator[Client]:
     """Start the process, which imports `modules`; it ends with the block."""
-    environment = {**os.environ, **hub.environment}
-    command = [sys.executable, "-m", "tests.hub.client", *modules]
+    command = [sys.executable, "-m", "tests.forked", *modules]
+    variables = {**os.environ, **environment}
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         yield Client(process)
         assert process.stdin is not None
@@ -82,17 +94,22 @@ def _serve() -> None:
     for module in sys.argv[1:]:
         importlib.import_module(module)
     for line in sys.stdin:
-        request = json.loads(line)
         with ExitStack() as files:
-            out, err, slept = (files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
-            child = os.fork()
-            if child == 0:
-                os._exit(_run(request, out, err, slept))
-            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-            for file in (out, err, slept):
-                file.seek(0)
-            waited = sum(map(float, slept))
-            print(json.dumps({"status": status, "out": out.read(), "err": err.read(), "waited": waited}), flush=True)
+            children = []
+            for request in json.loads(line):
+                kept = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3)]
+                child = os.fork()
+                if child == 0:
+                    os._exit(_run(request, *kept))
+                children.append((child, kept))
+            print(json.dumps([_wait(child, *kept) for child, kept in children]), flush=True)
+
+
+def _wait(child: int, out: Any, err: Any, slept: Any) -> dict[str, Any]:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    for file in (out, err, slept):
+        file.seek(0)
+    return {"status": status, "out": out.read(), "err": err.read(), "waited": sum(map(float, slept))}
 
 
 def _run(request: dict[str, Any], out: Any, err: Any, slept: Any) -> int:
