@@ -4,15 +4,15 @@ python -m tests.plan.growth harvest|train CONFIG [--key value …]    prints byt
 """
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
-import harvest.make_shards
-import harvest.model_source  # noqa: F401
 import train.sweep  # noqa: F401
 from harvest.stage import harvest as run_harvest
 from tests.experiments import load
+from tests.forked import LOADED
 from train.stage import train as run_train
 
 
@@ -25,6 +25,8 @@ def resident(key: str) -> int:
 if __name__ == "__main__":
     stage, path, *arguments = sys.argv[1:]
     config = load(Path(path), *arguments)
+    for name in LOADED:  # what a stage imports late is not what its data take
+        import_module(name)
     torch.mm(torch.ones(512, 512), torch.ones(512, 512))  # the libraries' own buffers
     Path("/proc/self/clear_refs").write_text("5")  # the most begins anew
     before = resident("VmRSS")
