@@ -55,7 +55,10 @@ def test_from_a_search_to_a_latent_to_its_nearest_in_another_size(browser: Chrom
     found = texts(browser, ".list .name a")
     assert set(found[:3]) == {"#0", "#1", "#2"}  # the token itself, with a space and with a capital, comes first
     assert "#3" in found  # " there" holds it
-    assert set(texts(browser, ".list tr:first-child .chip.found")) <= {"·the", "the"}
+    chips = texts(browser, ".list tr:first-child .chip.found")
+    assert chips[0] in {"·the", "the"}
+    # behind it, other tokens that match: the latent promotes them by nothing but rounding, and which differs by processor
+    assert set(chips[1:]) <= {"·the", "the", "·The", "·there"}
     browser.find_element(By.LINK_TEXT, "#0").click()
     shows(browser, "#x/large/0?search=the")
     assert texts(browser, "h2") == ["Latent 0"]
