@@ -57,7 +57,7 @@ def test_from_a_search_to_a_latent_to_its_nearest_in_another_size(browser: Chrom
     assert "#3" in found  # " there" holds it
     chips = texts(browser, ".list tr:first-child .chip.found")
     assert chips[0] in {"·the", "the"}
-    # behind it, other tokens that match: the latent promotes them by nothing but rounding, and which differs by processor
+    # others may follow: the latent promotes them by rounding alone, in an order that depends on the processor
     assert set(chips[1:]) <= {"·the", "the", "·The", "·there"}
     browser.find_element(By.LINK_TEXT, "#0").click()
     shows(browser, "#x/large/0?search=the")
