@@ -50,7 +50,7 @@ def test_every_chart_is_drawn_and_the_console_is_clean(browser: Chrome, report: 
         const figures = [...document.querySelectorAll("figure.chart, figure.view")];
         return Object.fromEntries(figures.map((f) => [f.id, f.querySelectorAll(drawn).length]));
     """)
-    charts += [view.chart for view in overview_section(with_relations(sample_metrics())).views]
+    charts += [view.chart for view in overview_section(typed(with_relations(sample_metrics()))).views]
     assert drawn == {chart.name: len(chart.panels) for chart in charts}
     assert console_errors(browser) == []
 

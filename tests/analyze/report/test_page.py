@@ -186,8 +186,9 @@ def test_only_the_trainers_verdict_says_whether_a_dictionary_had_converged() -> 
     second["convergence"] = None
     for dictionary in rest:
         dictionary["convergence"]["converged"] = True
-    section = training_section(metrics)
-    assert [still_learning(d) for d in metrics["dictionaries"]] == [True, False, *[False] * len(rest)]
+    found = typed(metrics)
+    section = training_section(found)
+    assert [still_learning(d) for d in found["dictionaries"]] == [True, False, *[False] * len(rest)]
     assert f"1 of {2 + len(rest)} dictionaries carry no verdict" in section.paragraphs[-1]
     (table,) = (table for table in section.tables if table.title == "Had they converged?")
     cells = [cell for rows in table.groups.values() for row in rows for cell in row]
@@ -196,7 +197,7 @@ def test_only_the_trainers_verdict_says_whether_a_dictionary_had_converged() -> 
 
 
 def test_verdict_states_every_mmcs_with_its_chance_level() -> None:
-    overview = overview_section(sample_metrics())
+    overview = overview_section(typed(sample_metrics()))
     sentences = [sentence for view in overview.views for sentence in view.verdict]
     assert any("MMCS" in sentence for sentence in sentences)
     for paragraph in (*overview.paragraphs, *sentences):
@@ -205,7 +206,7 @@ def test_verdict_states_every_mmcs_with_its_chance_level() -> None:
 
 def test_verdict_has_three_sentences_with_ceiling_and_convergence() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
-    (view,) = overview_section(metrics).views
+    (view,) = overview_section(typed(metrics)).views
     good, similar, done = view.verdict
     best = min(metrics["dictionaries"], key=lambda d: d["fvu"])
     assert good.startswith(f"Best FVU {best['fvu']:.3f} at L0 {best['l0']:.3g} (PCA {best['baselines']['pca']:.3f})")
@@ -214,7 +215,7 @@ def test_verdict_has_three_sentences_with_ceiling_and_convergence() -> None:
     assert done == "All 4 dictionaries had converged."
     metrics["dictionaries"][0]["convergence"] = {"converged": False}
     metrics["ceilings"] = []
-    (view,) = overview_section(metrics).views
+    (view,) = overview_section(typed(metrics)).views
     assert view.verdict[1].endswith("(chance 0, ceiling unknown).")
     assert view.verdict[2] == "Not final: 1 of 4 dictionaries were still learning when training ended."
 
@@ -222,7 +223,7 @@ def test_verdict_has_three_sentences_with_ceiling_and_convergence() -> None:
 def test_ceiling_of_one_size_stands_beside_the_score_of_that_size_alone() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32, 64), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
     metrics["ceilings"] = [c for c in metrics["ceilings"] if "topk-32" in c["from"]]
-    (view,) = overview_section(metrics).views
+    (view,) = overview_section(typed(metrics)).views
     up = [p["mmcs_corrected"] for p in metrics["pairs"] if "topk-32" in p["from"] and "topk-64" in p["to"]]
     ceiling = metrics["ceilings"][0]["mmcs_corrected"]
     expected = f"topk · k 32, 32 → 64: {sum(up) / len(up):.2f}, ceiling {ceiling:.2f} from a second seed)."
@@ -232,7 +233,7 @@ def test_ceiling_of_one_size_stands_beside_the_score_of_that_size_alone() -> Non
 
 def test_small_charts_show_the_same_numbers_as_the_sections() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32), hooks=("h",), architectures=(TOPK,), seeds=(0, 1)))
-    (view,) = overview_section(metrics).views
+    (view,) = overview_section(typed(metrics)).views
     fvu, mmcs, loss = (panel for panel in view.chart.panels if isinstance(panel, Panel))
 
     def mean(values: list[float]) -> float:
@@ -255,7 +256,7 @@ def test_many_settings_are_told_apart_by_architecture() -> None:
     grid = [
         {**d, "path": f"{d['path']}-{k}", "sparsity": {"k": k}} for d in metrics["dictionaries"] for k in range(1, 9)
     ]
-    (view,) = overview_section({**metrics, "dictionaries": grid, "pairs": []}).views
+    (view,) = overview_section(typed({**metrics, "dictionaries": grid, "pairs": []})).views
     panel = view.chart.panels[0]
     assert isinstance(panel, Panel)
     assert [(s.name, len(s.y), s.mark) for s in panel.series if not s.reference] == [("topk", 16, "points")]
@@ -347,7 +348,7 @@ def test_plotly_knows_every_property_of_every_figure() -> None:
                 if not isinstance(panel, FamilyTree):
                     figure = go.Figure(plotly_figure(panel, chart.colours()))  # raises where plotly does not
                     kinds |= {trace["type"] for trace in figure.to_plotly_json()["data"]}
-    for view in overview_section(metrics).views:
+    for view in overview_section(typed(metrics)).views:
         for panel in view.chart.panels:
             assert isinstance(panel, Panel)
             go.Figure(small_figure(panel, view.chart.colours()))

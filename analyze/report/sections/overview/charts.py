@@ -11,7 +11,7 @@ from typing import Any
 from analyze.format import Number
 from analyze.ladders import full_name, ladder_of, ladders, pairs_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
-from analyze.report.sections.baselines import baseline_series
+from analyze.report.sections.baselines import DRAWN, baseline_series
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.schema.metrics import PCA
 from analyze.schema.record import measured
@@ -71,7 +71,7 @@ def _reconstruction(settings: Settings) -> Panel | None:
                 )
             )
     everything = [d for found in settings.values() for d in found]
-    pca = [s for s in baseline_series(everything) if s.name == PCA.title]
+    pca = [s for s in baseline_series(everything) if s.name == DRAWN[PCA]]
     return (
         Panel(
             title="FVU against L0 (lower is better)",
