@@ -42,7 +42,7 @@ class ActivationStore:
         self.path = Path(path)
         manifest = read_manifest(self.path)
         self.manifest = manifest.written
-        self.hooks = manifest.hooks
+        self.hooks: dict[str, int] = dict(manifest.hooks)
         self.context = manifest.context
         self._planned = manifest.shards
         self._shards = list(finished_shards(self.path, manifest.shards))

@@ -41,8 +41,18 @@ def renamed(metrics: dict[str, Any], place: tuple[Any, ...]) -> dict[str, Any]:
     return changed
 
 
+def shortened(value: Any) -> Any:
+    """Keep the first entry of each list: its keys are those that `keys_in` walks to."""
+    if isinstance(value, dict):
+        return {key: shortened(inner) for key, inner in value.items()}
+    return [shortened(inner) for inner in value[:1]] if isinstance(value, list) else value
+
+
 def assert_every_key_is_refused(metrics: dict[str, Any], path: Path) -> set[str]:
     """Rename every key in turn; the names that were refused."""
+    metrics = shortened(metrics)
+    path.write_text(json.dumps(metrics))
+    assert read_metrics(path) is not None
     places = [*keys_in(metrics)]
     for place in places:
         path.write_text(json.dumps(renamed(metrics, place)))

@@ -60,7 +60,7 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     run, evaluation = metrics.get("run") or {}, metrics.get("evaluation") or {}
     dictionaries = metrics.get("dictionaries") or []
     sizes = sorted({d["n_latents"] for d in dictionaries})
-    held_out = f"{count(measured(evaluation, 'sequences'))} sequences, {count(measured(evaluation, 'rows'))} rows"
+    held_out = f"{count(evaluation.get('sequences'))} sequences, {count(evaluation.get('rows'))} rows"
     facts = [
         ("Run", run.get("path")),
         ("Model", run.get("model")),
