@@ -38,6 +38,7 @@ def test_quick_form_prints_its_table(name: str, results: Path, capsys: pytest.Ca
     assert not results.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN_PROCESS)
 def test_quick_form_runs_as_a_command(name: str) -> None:
     kept = ROOT / "bench" / "results.json"
