@@ -43,9 +43,9 @@ class Matryoshka(BatchTopK):
         gradients = errors.mul_(2 / b).flip(2).cumsum(2).flip(2)
         rows = gradients.flatten(0, 2)
         through = sparse.gradient_of_values(banded, W_dec, rows) * (active.values > 0)
-        g_b_enc = sparse.sum_by_latent(active, through, e * n).view(e, n)
+        groups = sparse.by_latent(banded, e * n)  # by latent, the entries are those of `active`, in the same order
+        g_b_enc = sparse.sum_by_latent(active, through, e * n, groups).view(e, n)
         firings = sparse.sum_by_latent(active, (active.values > 0).int(), e * n).view(e, n)
-        groups = sparse.by_latent(banded, e * n)
         encoder_groups = groups._replace(rows=groups.rows // bands)
         step = Step(
             loss=loss.sum(1) / b,
