@@ -1,4 +1,4 @@
-"""python -m train --config FILE: activation shards -> dictionaries. With --push OWNER/NAME: those to the hub."""
+"""python -m train --config FILE: activation shards -> dictionaries. With --push OWNER/NAME: push them to the hub."""
 
 from train.stage import train
 from winnow.config.experiment import Experiment

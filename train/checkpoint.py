@@ -1,13 +1,13 @@
-"""The state of dictionaries in training, from which they go on to equal bits.
+"""Checkpoints: the state from which training resumes and ends with the same bits.
 
 dictionaries/<hook>/<name>/checkpoints/rows-0000002000000/
   state.safetensors    parameters, optimiser, counters
   state.json           rows, steps, settings
 metrics.jsonl          the curve up to there, beside checkpoints/
 
-A checkpoint appears as a whole, and the one before stays until the whole sweep has the new one (before the first, an
-empty rows-0000000000000/ is there). After a kill in between, learners hold different checkpoints: those with one in
-common go on together.
+A checkpoint appears whole or not at all. The previous one is kept until every dictionary of the sweep has the new one;
+before the first there is an empty rows-0000000000000/. A kill in between leaves dictionaries with different
+checkpoints: those that have one in common resume together.
 """
 
 import json
@@ -28,16 +28,17 @@ CHECKPOINTS = "checkpoints"
 
 
 def begin(folder: Path) -> None:
-    """Note that a dictionary begins at row 0, until its first checkpoint is there.
+    """Mark a dictionary as begun at row 0, until it has its first checkpoint.
 
-    So a kill while a sweep's first checkpoints are written lets all go on together from row 0: those that have one
-    already would go on without the others, in other stacks, to other last bits.
+    After a kill while a sweep writes its first checkpoints, all its dictionaries then resume together from row 0.
+    Without the mark, those that already have a checkpoint would resume without the others, in other stacks, and end
+    with different last bits.
     """
     _path(folder, 0).mkdir(parents=True, exist_ok=True)
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-    """Add the checkpoint of one dictionary; older ones stay."""
+    """Write one dictionary's checkpoint; older ones stay."""
     path = _path(folder, numbers["rows"])
     path.parent.mkdir(parents=True, exist_ok=True)
     with publish_directory(path) as partial:
@@ -51,7 +52,7 @@ def read_checkpoint(folder: Path, rows: int) -> tuple[dict[str, Tensor], dict[st
     try:
         return load_file(path / "state.safetensors"), json.loads((path / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it to go on from the one before") from error
+        raise UserError(f"{path}: cannot be read ({error}); delete it to resume from the previous one") from error
 
 
 def drop_checkpoints(folder: Path, but: int | None = None) -> None:
@@ -64,7 +65,7 @@ def drop_checkpoints(folder: Path, but: int | None = None) -> None:
 
 
 def drop_leftovers(folder: Path) -> None:
-    """Delete what a killed process had begun to write in a dictionary's folder: safetensors writes to .tmp… first."""
+    """Delete what a killed process left half-written in a dictionary's folder: safetensors writes to .tmp… first."""
     for leftover in [*folder.rglob(".tmp*"), *folder.rglob("*.partial")]:
         if leftover.is_dir():
             shutil.rmtree(leftover)
@@ -79,7 +80,7 @@ def checkpoint_rows(folder: Path) -> set[int]:
 
 
 def group_by_start(planned: Iterable[Planned]) -> list[tuple[int, list[Planned]]]:
-    """Split dictionaries into groups that can go on together, each from the rows that come first."""
+    """Split dictionaries into groups that can resume together; each comes after the row it resumes from."""
     waiting: Sequence[Planned] = list(planned)
     groups: list[tuple[int, list[Planned]]] = []
     while waiting:

@@ -1,10 +1,10 @@
-"""What the ranks of one job tell each other when they share a dictionary, each holding a slice of its latents.
+"""Communication between the ranks of a job that share a dictionary, each holding a slice of its latents.
 
-Every rank sees the same rows. It encodes and decodes with its own latents; partial reconstructions are added up, so
-that all ranks know the same error, from which each takes the gradients of its own weights. The numbers that all ranks
-decide by (losses, reconstructions, which values are the largest) are equal to the last bit on every rank.
+Every rank sees the same rows, and encodes and decodes them with its own latents. The partial reconstructions are
+summed, so all ranks have the same error, from which each computes the gradients of its own weights. The numbers on
+which decisions depend (losses, reconstructions, which values are the largest) are equal to the last bit on every rank.
 
-`Collectives` is a process alone, for which all of this is nothing; `RankCollectives` speaks through torch.distributed.
+`Collectives` is for a single process and exchanges nothing; `RankCollectives` uses torch.distributed.
 """
 
 import os
@@ -21,7 +21,7 @@ from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
 from winnow.runtime.stage import Interrupted
 
-PATIENCE = timedelta(minutes=30)  # the others may read, evaluate or save that long
+PATIENCE = timedelta(minutes=30)  # another rank may read, evaluate or save that long
 
 
 class Collectives:
@@ -31,19 +31,19 @@ class Collectives:
     rank = 0
 
     def all_reduce(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """Add up a tensor over ranks; may change it."""
+        """Sum a tensor over ranks; may change it in place."""
         return tensor
 
     def smallest(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """Give the smallest of each entry over ranks; may change the tensor."""
+        """Return the minimum of each entry over ranks; may change the tensor in place."""
         return tensor
 
     def all_gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."]:
-        """Put the ranks' tensors of one shape under one another, on every rank."""
+        """Concatenate the ranks' tensors, all of one shape, on every rank."""
         return tensor
 
     def gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."] | None:
-        """Do as `all_gather` in the host's memory, on rank 0 only."""
+        """Concatenate the ranks' tensors in host memory on rank 0; return None on the others."""
         return tensor
 
     def largest(self, values: Shaped[Tensor, "group candidate"], count: int) -> Bool[Tensor, "group candidate"] | None:
@@ -55,22 +55,22 @@ ALONE = Collectives()
 
 
 class RankCollectives(Collectives):
-    """The ranks of a torch.distributed job. Raises `Interrupted` where one of them is gone."""
+    """The ranks of a torch.distributed job. Raises `Interrupted` if one of them is lost."""
 
     def __init__(self) -> None:
         self.ranks = dist.get_world_size()
         self.rank = dist.get_rank()
 
     def all_reduce(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """Add up a tensor over ranks, in place where it is contiguous."""
+        """Sum a tensor over ranks, in place if it is contiguous."""
         return self._reduce(tensor, dist.ReduceOp.SUM)
 
     def smallest(self, tensor: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
-        """Give the smallest of each entry over ranks."""
+        """Return the minimum of each entry over ranks."""
         return self._reduce(tensor, dist.ReduceOp.MIN)
 
     def all_gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."]:
-        """Put the ranks' tensors of one shape under one another, on every rank."""
+        """Concatenate the ranks' tensors, all of one shape, on every rank."""
         tensor = tensor.contiguous()
         parts = [torch.empty_like(tensor) for _ in range(self.ranks)]
         with _together():
@@ -78,7 +78,7 @@ class RankCollectives(Collectives):
         return torch.cat(parts)
 
     def gather(self, tensor: Shaped[Tensor, "here ..."]) -> Shaped[Tensor, "all ..."] | None:
-        """Put the ranks' tensors under one another in the memory of rank 0's host; None on the others."""
+        """Concatenate the ranks' tensors in host memory on rank 0; return None on the others."""
         tensor = tensor.detach().cpu().contiguous()
         parts = [torch.empty_like(tensor) for _ in range(self.ranks)] if self.rank == 0 else None
         with _together():
@@ -112,12 +112,12 @@ class RankCollectives(Collectives):
 def joined(ranks: Ranks) -> Iterator[RankCollectives]:
     """Join the other ranks of a job that torchrun started.
 
-    Raises `UserError` where nothing says where they meet.
+    Raises `UserError` if MASTER_ADDR is not set.
     """
     if "MASTER_ADDR" not in os.environ:
         raise UserError(
-            "train.shard_latents: ranks that share a dictionary meet at MASTER_ADDR and MASTER_PORT, which torchrun "
-            "sets; start with torchrun --nproc-per-node N -m train --config FILE"
+            "train.shard_latents: MASTER_ADDR is not set, where ranks that share a dictionary meet; torchrun sets it: "
+            "start with torchrun --nproc-per-node N -m train --config FILE"
         )
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.total, timeout=PATIENCE)
@@ -129,9 +129,9 @@ def joined(ranks: Ranks) -> Iterator[RankCollectives]:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Turn a broken connection into a clear end."""
+    """Raise `Interrupted` if the connection to another rank breaks."""
     try:
         yield
     except RuntimeError as error:
         why = str(error).splitlines()[0][:200]
-        raise Interrupted(f"another rank of this job is gone ({why}); what was checkpointed is kept") from error
+        raise Interrupted(f"another rank of this job was lost ({why}); checkpoints are kept") from error

@@ -1,8 +1,8 @@
-"""Take the steps of several dictionaries at once on the CPU's cores.
+"""Train several dictionaries at once on the CPU's cores.
 
-A dictionary a core, each with one thread, beats all cores on one dictionary after the other: small steps spend
-their time on starting and joining threads (12 dictionaries of 256 to 1024 latents at d = 128 on two busy cores: an
-order of magnitude). What a dictionary computes does not depend on the others either way.
+One dictionary per core, with one thread each, is faster than all cores on one dictionary after the other: small steps
+spend their time on starting and joining threads (12 dictionaries of 256 to 1024 latents at d = 128 on two busy cores:
+an order of magnitude). Either way, a dictionary's numbers do not depend on the others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,9 +25,9 @@ class ParallelMap(Protocol):
 
 @contextmanager
 def parallel_map(items: int, device: torch.device) -> Iterator[ParallelMap]:
-    """Yield `in_parallel(act, some)`, which calls `act` on every one of `some`, several at a time where that is faster.
+    """Yield `in_parallel(act, some)`, which calls `act` on each of `some`, several at a time where that is faster.
 
-    items: how many there are in all; with fewer than cores, each takes its share of the cores.
+    items: how many there are in all; if there are fewer than cores, each gets its share of the cores.
     """
     cores = torch.get_num_threads()
     at_once = min(items, cores)

@@ -1,9 +1,9 @@
-"""metrics.jsonl: the curve of one dictionary, a JSON object a line.
+"""metrics.jsonl: the training curve of one dictionary, one JSON object per line.
 
 rows, loss (of the scaled activations, penalties included), mse (mean over rows of ‖x − x̂‖², in the activations' own
-units), fvu, l0, rows_per_second: each over the rows since the line before. dead: share of latents that have not
-fired for 10 M rows, or a tenth of the training if that is less. At some points eval_loss, eval_fvu, eval_l0: of the
-dictionary as it would be saved, on held-out rows (train/evaluation.py).
+units), fvu, l0, rows_per_second: each over the rows since the previous line. dead: share of latents that have not
+fired for 10 M rows, or a tenth of the training if that is less. Some lines also have eval_loss, eval_fvu, eval_l0: of
+the dictionary as it would be saved, on held-out rows (train/evaluation.py).
 """
 
 import json
@@ -16,13 +16,13 @@ CURVE = "metrics.jsonl"
 
 
 def append_point(folder: Path, point: Mapping[str, int | float]) -> None:
-    """Add a line at the end."""
+    """Append a line."""
     with (folder / CURVE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(point) + "\n")
 
 
 def cut_curve(folder: Path, rows: int) -> None:
-    """Drop the points behind `rows`, which a training that goes on from there writes again."""
+    """Drop the points after `rows`; a training that resumes there writes them again."""
     path = folder / CURVE
     if path.exists():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,7 +1,7 @@
-"""What one sees while a sweep trains: a table on a terminal, lines elsewhere; both on standard error.
+"""Show a sweep's progress on standard error: a table on a terminal, lines elsewhere.
 
-The table has a line for each dictionary: loss, FVU, held-out FVU, L0, share of dead latents, rows/s, time left. Where
-there are more of them than lines on the screen, they are shown in turns, a page at a time.
+The table has a line for each dictionary: loss, FVU, held-out FVU, L0, share of dead latents, rows/s, time left. If
+they do not all fit on the screen, pages of them take turns.
 """
 
 import time
@@ -18,8 +18,8 @@ from train.learner import Learner
 from winnow.runtime.progress import bar_columns
 
 PAGE_SECONDS = 5
-OTHER_LINES = 6  # of the screen: bar, frame, heading, caption
-LINES = 10  # without a terminal, in all
+OTHER_LINES = 6  # of the screen: the bar, the frame, the heading and the caption
+LINES = 10  # progress lines of a whole training, without a terminal
 COLUMNS = {
     "loss": "loss",
     "FVU": "fvu",
@@ -35,18 +35,18 @@ Point = Mapping[str, int | float]
 
 @runtime_checkable
 class Display(Protocol):
-    """Takes up what happens."""
+    """Shows the progress of a sweep."""
 
     def advance(self, rows: int) -> None:
-        """Stand at `rows`."""
+        """Show that `rows` rows are done."""
 
     def show(self, learner: Learner, point: Point) -> None:
-        """Take up a point of a dictionary's curve."""
+        """Show a point of a dictionary's curve."""
 
 
 @contextmanager
 def display(hook: str, learners: Sequence[Learner], total: int, rows: int, is_main: bool = True) -> Iterator[Display]:
-    """Show how the training of `learners` at `hook` goes, from `rows` to `total` at most; nothing, if not `is_main`."""
+    """Show the progress of `learners` at `hook` from `rows` to at most `total`; print nothing unless `is_main`."""
     console = Console(stderr=True, quiet=not is_main)
     if not console.is_terminal:
         yield Lines(console, hook, len(learners), total, rows)
@@ -57,7 +57,7 @@ def display(hook: str, learners: Sequence[Learner], total: int, rows: int, is_ma
 
 
 class Screen:
-    """A bar over the whole and a table of dictionaries."""
+    """A progress bar and a table of dictionaries."""
 
     def __init__(self, console: Console, hook: str, learners: Sequence[Learner], total: int, rows: int) -> None:
         self._console = console
@@ -70,10 +70,10 @@ class Screen:
         self._progress.update(self._task, completed=rows)
 
     def show(self, learner: Learner, point: Point) -> None:
-        self._points[learner].update(point)  # an evaluation stands until the next
+        self._points[learner].update(point)  # the last evaluation stays until the next
 
     def render(self) -> Group:
-        """Compose what is to be seen now."""
+        """Compose the bar and the current page of the table."""
         page = visible(len(self._learners), self._console.height - OTHER_LINES, time.monotonic())
         table = Table("dictionary", *COLUMNS, "time left", box=None, pad_edge=False)
         for column in table.columns[1:]:
@@ -87,7 +87,7 @@ class Screen:
 
 
 class Lines:
-    """A line now and then, and one for each dictionary that is done."""
+    """A progress line now and then, and one for each finished dictionary."""
 
     def __init__(self, console: Console, hook: str, count: int, total: int, rows: int) -> None:
         self._console = console
@@ -119,14 +119,14 @@ class Lines:
 
 
 def visible(count: int, lines: int, seconds: float) -> range:
-    """Choose which of `count` things are shown on `lines` lines at a time: pages follow one another."""
+    """Choose which of `count` items to show on `lines` lines: pages take turns."""
     lines = max(1, lines)
     page = int(seconds / PAGE_SECONDS) % max(1, -(-count // lines))
     return range(page * lines, min(count, (page + 1) * lines))
 
 
 def time_left(learner: Learner, point: Point) -> str:
-    """Say how long a dictionary still trains; at most so long, where its end is not decided."""
+    """Format how long a dictionary still trains, with "≤" as long as its end is not decided."""
     if learner.ended:
         return "done"
     speed = point.get("rows_per_second")

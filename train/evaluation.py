@@ -1,4 +1,4 @@
-"""Rows at the end of a store that no dictionary is trained on, and how well dictionaries do on them."""
+"""Held-out rows, the end of a store on which no dictionary is trained, and how well dictionaries reconstruct them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -16,14 +16,14 @@ from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.store import ActivationStore
 
-SHARE = 100  # one row of so many is held out,
-MOST = 65_536  # and not more than so many
-EVALUATED = 200  # of the rows trained on, one in so many is evaluated each time, or a batch
-SPARSE_BELOW = 0.03  # density under which gathering the active latents beats a dense product on the CPU
+SHARE = 100  # one row in this many is held out,
+MOST = 65_536  # but at most this many rows
+EVALUATED = 200  # each evaluation uses one held-out row for this many rows trained on, and at least a batch
+SPARSE_BELOW = 0.03  # density below which gathering the active latents beats a dense product on the CPU
 
 
 class Evaluation(NamedTuple):
-    """How a dictionary does on held-out rows; sums over the rows, of the scaled activations."""
+    """A dictionary's results on held-out rows: sums over the rows, in units of the scaled activations."""
 
     rows: float
     squared_error: float
@@ -32,12 +32,12 @@ class Evaluation(NamedTuple):
     variance: float  # squared distance of the rows from the mean of everything harvested
 
     def loss(self, settings: DictionarySettings) -> float:
-        """Average ‖x − x̂‖² and the sparsity penalty, at its full weight, of the latents of the finished form."""
+        """Return the mean of ‖x − x̂‖² plus the sparsity penalty at full weight, both of the dictionary as saved."""
         penalty = (settings.l1_coefficient or 0.0) * self.magnitude + (settings.l0_coefficient or 0.0) * self.active
         return (self.squared_error + penalty) / self.rows
 
     def point(self, settings: DictionarySettings) -> dict[str, float]:
-        """Name the numbers as a point of the curve has them."""
+        """Return the numbers under their names in the curve."""
         return {
             "eval_loss": self.loss(settings),
             "eval_fvu": self.squared_error / self.variance,
@@ -46,9 +46,9 @@ class Evaluation(NamedTuple):
 
 
 def first_held_out(store: ActivationStore, asked: int | Literal["auto"]) -> int:
-    """Give the row with which the held-out tail begins: that of a sequence, so that none is on both sides.
+    """Return the first held-out row: the first of a sequence, so that no sequence is on both sides.
 
-    Raises `UserError` where nothing would be left to train on.
+    Raises `UserError` if nothing would be left to train on.
     """
     count = max(1, min(store.rows // SHARE, MOST)) if asked == "auto" else asked
     start = store.rows - count
@@ -57,19 +57,19 @@ def first_held_out(store: ActivationStore, asked: int | Literal["auto"]) -> int:
         start -= int((sequences[:-1] == sequences[-1]).count_nonzero())
     if start <= 0:
         raise UserError(
-            f"train.held_out_rows: {count} rows, in whole sequences, are all of the {store.rows} that "
-            f"{store.path} holds; hold out fewer, or harvest more"
+            f"train.held_out_rows: {count} rows, in whole sequences, are all of the {store.rows} in {store.path}, and "
+            "none is left to train on; hold out fewer, or harvest more"
         )
     return start
 
 
 def evaluated_rows(settings: DictionarySettings, held_out_rows: int) -> int:
-    """Give how many of the held-out rows are evaluated each time: a short training does with a part of a long tail."""
+    """Return how many held-out rows each evaluation uses: a short training uses only part of a long tail."""
     return min(held_out_rows, max(settings.batch_rows, int(fewest_rows(settings)) // EVALUATED))
 
 
 class HeldOutRows:
-    """Held-out rows of one hook, as the dictionaries see them; read again whenever they are asked for."""
+    """Held-out rows of one hook, as the dictionaries see them; each pass reads them from the store again."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ def evaluate(
 
 @torch.no_grad()
 def sums_on(dictionary: Dictionary, x: Float[Tensor, "row d"], mean: Float[Tensor, " d"]) -> Float[Tensor, " quantity"]:
-    """Add up the fields of `Evaluation` over rows `x`, for a dictionary of scaled activations; float64."""
+    """Sum the fields of `Evaluation` over rows `x`, for a dictionary of scaled activations; float64."""
     f = dictionary.encode(x)
     positive = f > 0
     active = positive.count_nonzero()

@@ -1,7 +1,7 @@
 """One dictionary in training: its parameters, its optimiser's moments, its counters.
 
-Steps are taken by a stack (train/stack.py), of this dictionary alone or of several; then the tensors here are views
-into the stack's.
+A stack (train/stack.py), of this dictionary alone or of several, takes the steps; the tensors here are then views into
+the stack's.
 """
 
 import math
@@ -23,7 +23,7 @@ from winnow.store import ActivationStore
 
 
 class Sums(NamedTuple):
-    """What has been added up since the last point of the curve."""
+    """Sums over the rows since the last point of the curve."""
 
     rows: float
     loss: float  # times rows
@@ -41,7 +41,7 @@ class Learner:
         parameters: Parameters,
         device: torch.device,
         held_out_rows: int,
-        scale: float = 1.0,  # of the activations, which a penalty in their own units depends on
+        scale: float = 1.0,  # of the activations; a penalty in their own units depends on it
     ) -> None:
         settings = planned.settings
         self.planned = planned
@@ -67,7 +67,7 @@ class Learner:
 
     @property
     def dead(self) -> Bool[Tensor, " n"]:
-        """The latents that have not fired for so long that they count as dead."""
+        """The latents that have not fired for long enough to count as dead."""
         return self.silent_rows >= dead_after(self.planned.settings, self.rows)
 
     @property
@@ -76,17 +76,17 @@ class Learner:
         return self.rows >= self.schedule.rows
 
     def learning_rate(self, start: int, stop: int) -> float:
-        """Give the rate of the step that takes rows [start, stop)."""
+        """Return the rate of the step that takes rows [start, stop)."""
         return self.planned.settings.learning_rate * self.schedule.rate(start, stop)
 
     def take_sums(self) -> Sums:
-        """Give what was added up since the last call."""
+        """Return the sums since the last call, and reset them."""
         sums = Sums(*self.sums.tolist())
         self.sums.zero_()
         return sums
 
     def point(self, sums: Sums, scale: float) -> dict[str, int | float]:
-        """Describe the rows behind `sums` as a point of the curve; `scale` was applied to the activations."""
+        """Compose a point of the curve from `sums`; `scale` is the factor that was applied to the activations."""
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         resamples = bool(self.planned.settings.resample_rows)
@@ -107,7 +107,7 @@ class Learner:
         }
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Collect tensors and numbers from which `load_state` goes on to equal bits."""
+        """Collect the tensors and numbers from which `load_state` resumes with the same bits."""
         tensors = {"silent_rows": self.silent_rows, "sums": self.sums}
         tensors |= self.parameters
         tensors |= {f"adam.{name}.exp_avg": value for name, value in self.averages.items()}
@@ -118,7 +118,7 @@ class Learner:
         return tensors | copies, numbers | {"resampled": self.resampled, "any_dead": self.any_dead}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Resume from what `state` returned."""
         self.rows, self.steps, self.resampled = numbers["rows"], int(numbers["steps"]), numbers["resampled"]
         self.any_dead = numbers["any_dead"]
         self.silent_rows.copy_(tensors["silent_rows"])
@@ -133,7 +133,7 @@ class Learner:
             self.schedule = self.schedule.ending(self.convergence.ends)
 
     def dictionary(self, scale: float) -> Dictionary:
-        """Fold the activations' scale into the weights: latents and reconstruction come out in their own units."""
+        """Return the dictionary of unscaled activations: `scale` is folded into its weights."""
         tensors: dict[str, Any] = self.architecture.folded(self.parameters, scale)
         settings = self.planned.settings
         return Dictionary(
@@ -146,7 +146,7 @@ class Learner:
 
 
 class Scaling(NamedTuple):
-    """x * scale is what dictionaries are trained on: of mean norm sqrt(d_model), or x as it is where scale = 1.
+    """Dictionaries are trained on x * scale: of mean norm sqrt(d_model), or x as it is where scale = 1.
 
     A coefficient then means the same at every hook. The scale is folded into the weights before they are saved.
     """
@@ -156,9 +156,9 @@ class Scaling(NamedTuple):
 
 
 def scaling_of(store: ActivationStore, hook: str, scales: bool = True) -> Scaling:
-    """Take scale and mean from the harvest's statistics; a scale of 1 where `scales` is false.
+    """Compute scale and mean from the harvest's statistics; the scale is 1 if `scales` is false.
 
-    Raises `UserError` where the activations are zero throughout.
+    Raises `UserError` if all activations are zero.
     """
     statistics = store.statistics(hook)
     if statistics.mean_norm == 0:

@@ -1,14 +1,13 @@
 """Rows of a store in shuffled order: a pure function of (seed, epoch), read block by block.
 
-Blocks of a few contiguous rows are put in random order across all shards; so many as fit in the memory for one window
-are read, in the order of the files. Windows follow one another in one stream, epoch after epoch, from which batches are
-cut. While a window is used, a thread reads the next: two are held in memory, in the dtype they are stored in.
+Blocks of a few contiguous rows are shuffled across all shards. A window is as many blocks as its memory holds, read in
+the order of the files. The windows form one stream, epoch after epoch, from which batches are cut. While one window is
+used, a thread reads the next, so two are in memory, in the dtype they are stored in.
 
 Within a window the rows of a block, which belong to one sequence, are kept far apart: the window is used in as many
-segments as a block has rows, each of which takes one row of every block. So a batch holds as many rows of one sequence
-as if it had been drawn from the whole store, although the window is a small part of it; a plain shuffle of the window
-would bring the rows of a sequence together that happen to be in it. Where one window holds everything, its rows are
-simply shuffled.
+segments as a block has rows, and each segment takes one row of every block. So a batch holds as many rows of one
+sequence as if it were drawn from the whole store, although the window is a small part of it; a plain shuffle of the
+window would bring rows of one sequence together. If one window holds everything, its rows are simply shuffled.
 """
 
 from collections.abc import Iterator
@@ -24,12 +23,12 @@ from torch import Tensor
 from winnow.shards.dtypes import TORCH
 from winnow.store import ActivationStore
 
-BLOCK_ROWS = 8  # a disk that is asked 20,000 times a second gives 160,000 rows
-READERS = 8  # threads that ask it
+BLOCK_ROWS = 8  # a disk that answers 20,000 reads a second gives 160,000 rows
+READERS = 8  # threads that read at once
 
 
 class Order(NamedTuple):
-    """The order of `rows` rows: everything it depends on."""
+    """Everything that the order of `rows` rows depends on."""
 
     rows: int
     block_rows: int
@@ -46,7 +45,7 @@ class Order(NamedTuple):
         return -(-self.rows // self.block_rows)
 
     def blocks_of(self, epoch: int, window: int) -> np.ndarray:
-        """List the blocks of a window, ascending; all windows have equally many, give or take one."""
+        """List the blocks of a window, ascending; windows differ by at most one block."""
         first, stop = (number * self.blocks // self.windows for number in (window, window + 1))
         return np.sort(_shuffled(self.blocks, self.seed, epoch)[first:stop])
 
@@ -59,13 +58,13 @@ class Order(NamedTuple):
         return int(self.counts(blocks).sum())
 
     def places(self, epoch: int, window: int, blocks: np.ndarray) -> np.ndarray:
-        """Shuffle the rows within a window: list their places in the order in which they are used."""
+        """Shuffle the rows within a window: return their places in the order of use."""
         # window + 1: numpy takes [seed, epoch, 0] for [seed, epoch]
         random = np.random.default_rng([self.seed, epoch, window + 1])
         size = self.size(blocks)
         if self.windows == 1:
             return random.permutation(size)
-        # In every segment a block stands in about the same part, and so half a segment or more from its other rows.
+        # A block has about the same position in every segment, so its rows are half a segment or more apart.
         part = random.random(len(blocks), dtype=np.float32)
         segments = np.argsort(part + random.random((self.block_rows, len(blocks)), dtype=np.float32) / 2, axis=1)
         rows = np.argsort(random.random((self.block_rows, len(blocks)), dtype=np.float32), axis=0)
@@ -75,7 +74,7 @@ class Order(NamedTuple):
 
 @lru_cache(maxsize=2)
 def _shuffled(blocks: int, seed: int, epoch: int) -> np.ndarray:
-    """Put the numbers of blocks in random order; those of this epoch and the next are held, 8 bytes each."""
+    """Shuffle the block numbers; the orders of this epoch and the next are cached, 8 bytes a block."""
     return np.random.default_rng([seed, epoch]).permutation(blocks)
 
 
@@ -85,7 +84,7 @@ class Window(NamedTuple):
 
 
 class Loader:
-    """The stream of one hook's rows, of the first `rows` in the store. Memory: two windows of `window_bytes`."""
+    """The stream of one hook's rows, the first `rows` of the store. Memory: two windows of `window_bytes`."""
 
     def __init__(
         self, store: ActivationStore, hook: str, seed: int, window_bytes: int, rows: int | None = None
@@ -118,7 +117,7 @@ class Loader:
                     pieces, missing = [], min(batch_rows, stop - at)
 
     def _windows(self, start: int) -> Iterator[tuple[Window, int]]:
-        """Yield the windows from row `start` of the stream on, and how many rows of each are used up already."""
+        """Yield the windows from row `start` of the stream, each with how many of its rows are already used."""
         epoch, skip = divmod(start, self.order.rows)
         number = 0
         while skip >= (size := self.order.size(self.order.blocks_of(epoch, number))):
@@ -136,7 +135,7 @@ class Loader:
                 skip = 0
 
     def _read(self, epoch: int, number: int, same: Window | None) -> Window:
-        """Read a window; `same` holds its rows already, in another order."""
+        """Read a window; `same`, if given, already holds its rows, in another order."""
         blocks = self.order.blocks_of(epoch, number)
         places = torch.from_numpy(self.order.places(epoch, number, blocks))
         if same is not None:
@@ -155,6 +154,6 @@ class Loader:
 
 
 def _joined(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Join runs of rows that follow one another in the store."""
+    """Join runs of rows that are adjacent in the store."""
     first = np.flatnonzero(np.concatenate([[True], starts[1:] != starts[:-1] + counts[:-1]]))
     return starts[first], np.add.reduceat(counts, first)

@@ -1,10 +1,10 @@
-"""Send curves to TensorBoard and Weights & Biases, by their own libraries; metrics.jsonl is written in any case.
+"""Send curves to TensorBoard and Weights & Biases through their own libraries; metrics.jsonl is always written.
 
 <run>/tensorboard/<hook>/<name>/     event files: tensorboard --logdir <run>/tensorboard
 <run>/wandb/                         what W&B keeps locally; the id of each curve is beside the weights, wandb_id.txt
 
-The step of every point is its number of rows. A training that goes on from a checkpoint takes up each curve there:
-TensorBoard is told to forget what came later, W&B ignores steps that it has seen.
+The step of every point is its number of rows. A training that resumes from a checkpoint continues each curve there:
+TensorBoard is told to forget later points, W&B ignores steps that it has already seen.
 """
 
 import importlib
@@ -75,7 +75,7 @@ class WeightsAndBiases:
         self._run.log(dict(_quantities(point)), step=int(point["rows"]), commit=True)
 
     def flush(self) -> None:
-        """Leave that to W&B, which keeps a process of its own for it."""
+        """Do nothing: W&B has a process of its own for this."""
 
     def close(self) -> None:
         self._run.finish()
@@ -85,21 +85,21 @@ LOGGERS: dict[str, Callable[[Path, Planned, int], Logger]] = {"tensorboard": Ten
 
 
 def check_loggers(names: Iterable[str]) -> None:
-    """Raise `UserError` where a library that `train.loggers` names is missing, or nobody is logged in to it."""
+    """Raise `UserError` if a library that `train.loggers` names is not installed, or W&B is not logged in."""
     for name in names:
         library = _library(name)
         if name == "wandb":
             online = library.setup().settings.mode in ("online", "shared")
             if online and not library.login(prompt=False):
                 raise UserError(
-                    "train.loggers: nobody is logged in to wandb; run wandb login, set WANDB_API_KEY or "
+                    "train.loggers: wandb is not logged in; run wandb login, set WANDB_API_KEY or "
                     'WANDB_MODE=offline, or remove "wandb"'
                 )
 
 
 @contextmanager
 def open_loggers(names: Iterable[str], run: Path, planned: Iterable[Planned], rows: int) -> Iterator["Loggers"]:
-    """Open the curves of dictionaries that go on from `rows`; they are closed however the block is left."""
+    """Open the curves of dictionaries that resume at `rows`; close them however the block ends."""
     with ExitStack() as stack:
         loggers: dict[Path, list[Logger]] = {}
         for dictionary in planned:
@@ -122,7 +122,7 @@ class Loggers:
             logger.add(point)
 
     def flush(self) -> None:
-        """Put on the disk what was added, as far as the libraries let one ask for it."""
+        """Write added points to disk, as far as the libraries allow."""
         for loggers in self._loggers.values():
             for logger in loggers:
                 logger.flush()
@@ -137,12 +137,12 @@ def _library(name: str) -> ModuleType:
         return importlib.import_module("torch.utils.tensorboard" if name == "tensorboard" else name)
     except ImportError as error:
         raise UserError(
-            f'train.loggers: "{name}" is asked for, but not installed ({error}); pip install {name}, or remove it there'
+            f'train.loggers: "{name}" is not installed ({error}); run pip install {name}, or remove it there'
         ) from error
 
 
 def _wandb_id(folder: Path) -> str:
-    """Give the id by which W&B goes on with a curve; a dictionary that is deleted and trained anew gets another."""
+    """Return the id by which W&B continues a curve; a dictionary that is deleted and trained anew gets a new one."""
     path = folder / WANDB_ID
     if not path.exists():
         path.write_text(secrets.token_hex(8), encoding="utf-8")

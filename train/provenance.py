@@ -1,4 +1,4 @@
-"""How a dictionary came to be, as it stands in its training.json and cfg.json."""
+"""The record of how a dictionary was made, for its training.json and cfg.json."""
 
 import platform
 from datetime import UTC, datetime
@@ -31,16 +31,16 @@ def provenance(store: ActivationStore, learner: Learner, scale: float, device: t
 
 
 def metadata(store: ActivationStore) -> dict[str, Any]:
-    """Compose what SAELens keeps of the model and its text in cfg.json, and reads when it evaluates a dictionary."""
+    """Compose the fields of cfg.json on the model and its text, which SAELens reads when it evaluates a dictionary."""
     manifest = store.manifest
     model, tokens = manifest.get("model") or {}, manifest.get("tokens") or {}
     positions, text = manifest.get("positions") or {}, manifest.get("text") or ""
-    usual = {"revision": "main", "dtype": "float32"}  # and so need not be said
+    usual = {"revision": "main", "dtype": "float32"}  # SAELens' defaults, left out
     return {
         "model_name": model.get("name"),
         "model_from_pretrained_kwargs": {key: model[key] for key in usual if model.get(key, usual[key]) != usual[key]},
         "context_size": store.context,
-        "prepend_bos": tokens.get("bos", -1) >= 0,  # -1: sequences start with no token of their own
+        "prepend_bos": tokens.get("bos", -1) >= 0,  # -1: sequences do not start with a BOS token
         "seqpos_slice": [positions.get("skip_first") or None, None],  # the positions that rows may come from
         "exclude_special_tokens": positions.get("drop_tokens") or False,
         **({"dataset_path": text.removeprefix("hub:")} if text.startswith("hub:") else {}),

@@ -1,13 +1,14 @@
 """Resampling (Bricken et al. 2023, Towards monosemanticity, "Neuron resampling"): dead latents start anew, pointed at
-rows that the dictionary explains badly.
+rows that the dictionary reconstructs badly.
 
 At every multiple of `resample_rows`, a latent that has not fired for half as many rows is dead. For each one a row of
 the batch is drawn, without replacement, with probability ∝ ‖x − x̂‖⁴, the square of its loss. Its decoder direction
 becomes that of x − b_dec, its encoder the same with 0.2 × the mean norm of the living latents' encoders, its biases 0,
-and Adam forgets it. Tied, the encoder is the decoder, of unit norm. More dead latents than rows wait for the next time.
+and Adam's averages for it are 0. In a tied dictionary the encoder is the decoder, of unit norm. If there are more dead
+latents than rows, the rest wait for the next time.
 
-The last time leaves as many rows again before the rate falls: a latent that had no time to learn is worse than a dead
-one. What is drawn is a pure function of the dictionary's seed and size, and of the rows seen.
+The last resampling is at least `resample_rows` before the learning rate falls: a latent that had no time to learn is
+worse than a dead one. The draw is a pure function of the dictionary's seed and size, and of the rows seen.
 """
 
 import numpy as np
@@ -26,9 +27,9 @@ CHUNK = 1024  # rows whose losses are computed at once
 
 
 def rows_between(settings: DictionarySettings) -> int:
-    """Give the rows between resamplings; 0 where there are none."""
+    """Return the rows between resamplings; 0 if there are none."""
     if settings.resample_rows == AUTO:
-        return max(1, int(fewest_rows(settings)) // 8)  # of the rows, as far as they are known
+        return max(1, int(fewest_rows(settings)) // 8)  # an eighth of the fewest rows that it sees
     return settings.resample_rows or 0
 
 
@@ -43,7 +44,7 @@ def resample(learner: Learner, x: Float[Tensor, "row d"]) -> int:
     """Point dead latents at rows of `x` that are reconstructed badly; return how many."""
     settings, p, collectives = learner.planned.settings, learner.parameters, learner.architecture.collectives
     dead = learner.silent_rows >= rows_between(settings) // 2
-    # a dictionary that several processes share numbers its dead latents through all of them
+    # if several processes share a dictionary, its dead latents are numbered across all of them
     counts = collectives.all_gather(dead.count_nonzero().view(1)).tolist()
     if not sum(counts):
         return 0

@@ -3,14 +3,15 @@
     torchrun --nproc-per-node 8 -m train --config FILE --train.shard_latents true
 
 Rank r of R holds latents [r·n/R, (r + 1)·n/R): their encoder and decoder rows, their share of Adam, their counters.
-Every rank reads the same rows in the same order. What is exchanged in a step (train/collectives.py): the partial
-reconstructions, added up; for topk and batchtopk the candidates for the largest values; and b_dec's gradient, so that
-it stays the same everywhere. Decisions are made from numbers that are equal on all ranks, so all make the same.
+Every rank reads the same rows in the same order. In each step the ranks exchange (train/collectives.py) the partial
+reconstructions, which are summed; for topk and batchtopk the candidates for the largest values; and b_dec's gradient,
+so that b_dec stays the same everywhere. Decisions depend only on numbers that are equal on all ranks, so all ranks
+decide alike.
 
     dictionaries/<hook>/<name>/shards/1-of-8/checkpoints/   the state of rank 1 of 8, as train/checkpoint.py writes it
 
-A checkpoint counts once every rank has it, and the one before stays until then. A training begun on so many ranks goes
-on on as many. The finished dictionary is gathered by rank 0, and is like any other.
+A checkpoint counts once every rank has it; until then the previous one is kept. Resume with the same number of ranks.
+Rank 0 gathers the finished dictionary, which is like any other.
 """
 
 import copy
@@ -43,13 +44,13 @@ from winnow.runtime.device import choose_device
 from winnow.runtime.ranks import Ranks
 from winnow.store import ActivationStore
 
-WHOLE = ("b_dec",)  # held by every rank; of the other parameters, those with a dimension are sliced by latents
+WHOLE = ("b_dec",)  # every rank holds it; the other parameters, except single numbers, are sliced by latents
 
 
 def slice_of(parameters: Mapping[str, Tensor], collectives: Collectives) -> dict[str, Tensor]:
     """Take this rank's latents out of the parameters of a whole dictionary.
 
-    Raises `UserError` where they cannot be split evenly.
+    Raises `UserError` if they cannot be split evenly.
     """
     n = len(parameters["W_dec"])
     if n % collectives.ranks:
@@ -62,7 +63,7 @@ def slice_of(parameters: Mapping[str, Tensor], collectives: Collectives) -> dict
 
 
 def gathered(learner: Learner, collectives: Collectives, scale: float) -> Dictionary | None:
-    """Put a dictionary together in the memory of rank 0's host; None on the other ranks."""
+    """Put a dictionary together in host memory on rank 0; return None on the other ranks."""
     whole = copy.copy(learner)
     parts = {
         name: p.cpu() if name in WHOLE or not p.ndim else collectives.gather(p)
@@ -75,12 +76,12 @@ def gathered(learner: Learner, collectives: Collectives, scale: float) -> Dictio
 
 
 def shard_folder(planned: Planned, collectives: Collectives, rank: int | None = None) -> Path:
-    """Name the folder of a rank's state."""
+    """Return the folder of a rank's state; by default, of this rank's."""
     return planned.folder / SHARDS / f"{collectives.rank if rank is None else rank}-of-{collectives.ranks}"
 
 
 def common_start(planned: Planned, collectives: Collectives) -> int:
-    """Give the rows of the latest checkpoint that every rank has; 0 where there is none."""
+    """Return the rows of the latest checkpoint that every rank has; 0 if there is none."""
     ranks = range(collectives.ranks)
     return max(set.intersection(*(checkpoint_rows(shard_folder(planned, collectives, r)) for r in ranks)), default=0)
 
@@ -94,7 +95,7 @@ class SharedStop(Stop):
 
     @property
     def requested(self) -> str | None:  # type: ignore[override]
-        """Ask all ranks; each must ask as often."""
+        """Ask all ranks: every rank must read this equally often."""
         asked = self.stop.requested
         anywhere = int(self.collectives.all_reduce(torch.tensor(int(asked is not None))))
         return (asked or "a signal to another rank") if anywhere else None
@@ -187,15 +188,15 @@ class _SharedSweep(_Sweep):
             save_dictionary(dictionary, folder, metadata(self.store), self._provenance(learner))
 
     def _wait(self) -> None:
-        """Go on once every rank has come here."""
+        """Wait until every rank is here."""
         self.collectives.all_reduce(torch.zeros(()))
 
 
 def train_shared(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
-    """Train every planned dictionary to its end, one after the other, with all ranks of the job.
+    """Train the planned dictionaries to their ends, one after the other, each with all ranks of the job.
 
-    Raises `UserError` where the harvest is not finished, a dictionary cannot be split, or was begun otherwise;
-    `Interrupted` once a signal's state is saved, and where another rank is gone.
+    Raises `UserError` if the harvest is not finished, or a dictionary cannot be split or was begun with other settings;
+    `Interrupted` after a signal, once the state is saved, and if another rank is lost.
     """
     store = finished_store(activations)
     check_loggers(config.train.loggers)

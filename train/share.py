@@ -1,4 +1,4 @@
-"""Which dictionaries each rank of a job trains, or that all share each; read without waiting for torch."""
+"""Which dictionaries each rank of a job trains; this module does not import torch."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,14 +6,13 @@ from train.plan import Planned
 from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
 
-SHARDS = "shards"  # folder of the unfinished that several processes share: 0-of-2, 1-of-2 (train/sharded.py)
+SHARDS = "shards"  # folder of an unfinished dictionary that processes share: 0-of-2, 1-of-2 (train/sharded.py)
 
 
 def share_of(planned: Sequence[Planned], ranks: Ranks) -> list[Planned]:
-    """Give this rank's share, so that all have about the same work; every rank divides alike.
+    """Return this rank's share, so that all have about the same work; every rank computes the same division.
 
-    A dictionary's work goes by its latents and its width, which is that of its hook: the largest are dealt first, each
-    to the rank that has the least.
+    Work is counted in latents. The largest dictionaries are dealt first, each to the rank that has the least work.
     """
     work = [0] * ranks.total
     mine = []
@@ -26,7 +25,7 @@ def share_of(planned: Sequence[Planned], ranks: Ranks) -> list[Planned]:
 
 
 def refuse_other_sharing(planned: Iterable[Planned], processes: int) -> None:
-    """Raise `UserError` for a dictionary that was begun by another number of processes than share it now."""
+    """Raise `UserError` for a dictionary that was begun with another number of processes than share it now."""
     for dictionary in planned:
         folder = dictionary.folder
         begun = {int(path.name.rpartition("-")[2]) for path in (folder / SHARDS).glob("*-of-*")}
@@ -34,5 +33,5 @@ def refuse_other_sharing(planned: Iterable[Planned], processes: int) -> None:
         for other in begun - {processes}:
             raise UserError(
                 f"{folder}: was begun by {other} {'process' if other == 1 else 'processes that share it'}, now by "
-                f"{processes}; go on as before, or delete the folder"
+                f"{processes}; resume with {other}, or delete the folder"
             )

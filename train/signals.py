@@ -7,14 +7,14 @@ from types import FrameType
 
 
 class Stop:
-    """`requested` names the signal that asked to stop, None while there was none."""
+    """`requested` names the signal that asked to stop; None if there was none."""
 
     requested: str | None = None
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Yield the request; a second signal acts as it did before."""
+    """Yield the request; a second signal has its usual effect."""
     stop = Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 

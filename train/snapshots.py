@@ -1,11 +1,11 @@
-"""Dictionaries as they were on the way, at log-spaced rows, so that phase transitions can be plotted.
+"""Snapshots of dictionaries during training, at log-spaced rows, so that phase transitions can be plotted.
 
 dictionaries/<hook>/<name>/snapshots/rows-0000000131072/   an ordinary dictionary, `winnow.load_dictionary` opens it
 
-They are no dictionaries of the run of their own: `winnow.load_dictionaries` finds the finished ones only.
+They do not count among the run's dictionaries: `winnow.load_dictionaries` finds only the finished ones.
 
-They are written behind the training: a disk takes a tenth of a second to keep one, and small dictionaries train for
-hundreds of rows meanwhile. Those of one moment are on disk before the next are begun, and before a checkpoint is.
+They are written in the background: a disk takes a tenth of a second to write one, and small dictionaries train on
+hundreds of rows meanwhile. All snapshots of one moment are on disk before the next are begun, and before a checkpoint.
 """
 
 import math
@@ -31,11 +31,11 @@ class SnapshotWriter:
     def write(
         self, dictionary: Dictionary, folder: Path, rows: int, metadata: dict[str, Any], record: dict[str, Any]
     ) -> None:
-        """Begin to write a snapshot of a dictionary, whose tensors nobody changes any more."""
+        """Begin to write a snapshot of a dictionary; its tensors must not change any more."""
         self.writing.append(self.pool.submit(write_snapshot, dictionary, folder, rows, metadata, record))
 
     def wait(self) -> None:
-        """Wait until all that was begun is on disk. Raises what stood in the way."""
+        """Wait until all begun snapshots are on disk. Raises the error of one that could not be written."""
         for future in self.writing:
             future.result()
         self.writing.clear()
@@ -54,7 +54,7 @@ def snapshot_due(before: int, rows: int, per_doubling: int, first: int) -> bool:
 
 
 def most_snapshots(rows: int, per_doubling: int, batch_rows: int) -> int:
-    """Count the snapshots of a training of so many rows: one at the first batch, then `per_doubling` a doubling."""
+    """Count the snapshots of a training of `rows` rows: one at the first batch, then `per_doubling` a doubling."""
     if not per_doubling:
         return 0
     steps = -(-rows // batch_rows)
@@ -64,17 +64,17 @@ def most_snapshots(rows: int, per_doubling: int, batch_rows: int) -> int:
 
 
 def snapshot_path(folder: Path, rows: int) -> Path:
-    """Name the folder of the snapshot of a dictionary after `rows` rows."""
+    """Return the folder of a dictionary's snapshot after `rows` rows."""
     return folder / SNAPSHOTS / f"rows-{rows:013d}"
 
 
 def write_snapshot(
     dictionary: Dictionary, folder: Path, rows: int, metadata: dict[str, Any], record: dict[str, Any]
 ) -> None:
-    """Save a dictionary as it was after `rows` rows; a training that goes on from before writes the same once more."""
+    """Save a dictionary as it is after `rows` rows; a training that resumes before them writes the same again."""
     save_dictionary(dictionary, snapshot_path(folder, rows), metadata, record)
 
 
 def _passed(rows: int, per_doubling: int, first: int) -> int:
-    """Count the rows of the series up to `rows`."""
+    """Count the points of the series up to `rows`."""
     return 0 if rows < first else 1 + math.floor(per_doubling * math.log2(rows / first) + 1e-9)

@@ -1,12 +1,12 @@
-"""Dictionaries of one shape take their steps together.
+"""Train dictionaries of one shape together, as a stack.
 
 Their parameters, optimiser moments and counters are views into stacked tensors, [learner, …]: one batched product
 encodes for all of them, the sparse work is done over all their rows at once, and one fused Adam moves them. Learners
-may differ in sparsity, seed, initialisation, learning rate and its schedule; what else the step depends on is shared.
+may differ in sparsity, seed, initialisation, learning rate and its schedule; they share whatever else a step needs.
 
-A learner sees what it would see alone, and nothing is added up across learners: one that turns to NaN leaves the others
-as they are. Its numbers are those of the dictionary trained alone to 1e-5 per step, since products and sums over a
-stack may be taken in another order; a stack of one takes the very same steps as a dictionary alone.
+A learner sees what it would see alone, and nothing is summed across learners: one that turns to NaN does not affect the
+others. Its numbers are those of the dictionary trained alone to 1e-5 per step, since a stack may take products and sums
+in another order; a stack of one takes exactly the steps of a dictionary alone.
 """
 
 import dataclasses
@@ -26,12 +26,12 @@ from train.schedule import dead_after
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-CACHED_LATENTS = 2**18  # rows x latents of a stack's step that a core's caches hold
-LAUNCHED_LATENTS = 2**28  # beyond which a GPU's launches are nothing beside its work, and memory counts
+CACHED_LATENTS = 2**18  # rows x latents of a stack's step that fit in a core's caches
+LAUNCHED_LATENTS = 2**28  # rows x latents beyond which a GPU's launches cost nothing beside its work, and memory counts
 
 
 class Stack:
-    """Learners that stand at the same row. From here on, their tensors are views into the stack's."""
+    """Learners that are at the same row; their tensors become views into the stack's."""
 
     def __init__(self, learners: Sequence[Learner]) -> None:
         self.learners = list(learners)
@@ -71,14 +71,14 @@ class Stack:
     def _descend(self, g: Parameters, start: int) -> None:
         """Move the parameters against their gradients; decoder directions keep their norm."""
         W_dec = self.parameters["W_dec"]
-        # the norm of a decoder row is fixed: what would change it is taken out of its gradient
+        # the norm of a decoder row is fixed: remove the part of its gradient that would change it
         g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
         rates = [learner.learning_rate(start, self.rows) for learner in self.learners]
         first = 0
         for rate, group in itertools.groupby(rates):  # learners of one rate move together
             these = slice(first, first + len(list(group)))
             first = these.stop
-            # the number of steps is counted up in place: once for all learners
+            # Adam counts the steps in place: let it do so once for all learners
             steps = self.steps if first == len(rates) else [step.clone() for step in self.steps]
             adam(
                 [self.parameters[name][these] for name in self.averages],
@@ -103,10 +103,10 @@ class Stack:
 def stack_learners(learners: Sequence[Learner]) -> list[Stack]:
     """Stack learners of one shape, the largest first, so that no core waits for one that started late.
 
-    On a GPU, where small steps cost their launches, up to 1 GiB of float32 pre-activations are one stack. On a CPU,
-    whose cores take the steps of several stacks side by side (train/cores.py), only so many learners as stay in its
-    caches. Measured, eight of them on one core against one after the other, by architecture: 256 rows x 128 latents
-    take 0.55 to 1.1 of the time, 256 x 512 0.7 to 1, 1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
+    On a GPU, where small steps cost mostly kernel launches, a stack has up to 1 GiB of float32 pre-activations. On a
+    CPU, whose cores train several stacks in parallel (train/cores.py), it has only as many learners as fit in a core's
+    caches. Measured on one core, the time of a stack of eight over that of the eight one by one, by architecture:
+    256 rows x 128 latents 0.55 to 1.1, 256 x 512 0.7 to 1, 1024 x 512 0.85 to 1.3, 2048 x 1024 0.9 to 1.7.
     """
     shapes: dict[object, list[Learner]] = {}
     for learner in learners:
@@ -131,14 +131,14 @@ def _size_of_stack(alike: Sequence[Learner]) -> int:
 
 
 def _shape(learner: Learner) -> object:
-    """Give what learners must have in common to take their steps together."""
+    """Return what learners must have in common to be stacked."""
     settings = learner.planned.settings
     start = (learner.rows, learner.steps, learner.schedule.warmup_rows, dead_after(settings, 0))
     return (kind_of(settings), *learner.parameters["W_dec"].shape, *start)
 
 
 def _share(parts: Sequence[Parameters]) -> Parameters:
-    """Stack each tensor of the learners, and put views into the stack in the tensors' place."""
+    """Stack each tensor of the learners, and replace the tensors by views into the stack."""
     stacked = {name: _stack([part[name] for part in parts]) for name in parts[0]}
     for number, part in enumerate(parts):
         part.update({name: whole[number] for name, whole in stacked.items()})

@@ -1,4 +1,4 @@
-"""Decide whether there is anything to train, without waiting for torch where there is not."""
+"""Decide whether there is anything to train, before torch is imported."""
 
 import json
 from contextlib import ExitStack
@@ -15,10 +15,10 @@ from winnow.shards.manifest import read_manifest
 
 
 def train(config: Experiment, ranks: Ranks | None = None) -> None:
-    """Train the run's dictionaries, this rank's share of them, or say that they are there.
+    """Train this rank's share of the run's dictionaries, or say that they are finished.
 
-    Raises `UserError` where they were made with other settings, or the request cannot be met;
-    `Interrupted` where a signal stopped it and its state is saved.
+    Raises `UserError` if they were made with other settings, or the request cannot be met; `Interrupted` if a signal
+    stopped the training, whose state is then saved.
     """
     ranks = ranks or this_rank()
     run = Run(Path(config.run))
@@ -28,7 +28,7 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
         refuse_other_settings(planned)
         mine = planned if shares or ranks.total == 1 else share_of(planned, ranks)
         if ranks.total > 1 and not shares:
-            mine = [p for p in mine if held.enter_context(claim(p.folder))]  # others: a rank of another count is at it
+            mine = [p for p in mine if held.enter_context(claim(p.folder))]  # skip those that another job trains
         unfinished = [p for p in mine if not p.finished and not p.failed]
         refuse_other_sharing(unfinished, ranks.total if shares else 1)
         if unfinished:

@@ -43,12 +43,12 @@ from winnow.store import ActivationStore
 def train_all(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
     """Train every planned dictionary to its end, hook by hook.
 
-    ranks: of the job; by its rank a process knows its GPU. Raises `UserError` where the harvest is not finished,
-    `Interrupted` once a signal's state is saved.
+    ranks: of the job; a process's rank selects its GPU. Raises `UserError` if the harvest is not finished,
+    `Interrupted` after a signal, once the state is saved.
     """
     store = finished_store(activations)
     check_loggers(config.train.loggers)
-    device = choose_device(config.model.device, ranks, mps=False)  # whose sums lack float64
+    device = choose_device(config.model.device, ranks, mps=False)  # MPS lacks float64, in which sums are kept
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
             for start, group in group_by_start(p for p in planned if p.hook == hook):
@@ -56,7 +56,7 @@ def train_all(config: Experiment, activations: Path, planned: list[Planned], ran
 
 
 def finished_store(activations: Path) -> ActivationStore:
-    """Open a store. Raises `UserError` where the harvest is not finished."""
+    """Open a store. Raises `UserError` if the harvest is not finished."""
     store = ActivationStore(activations)
     if not store.complete:
         raise UserError(f"{activations}: the harvest is not finished; run make harvest")
@@ -64,9 +64,9 @@ def finished_store(activations: Path) -> ActivationStore:
 
 
 class _Sweep:
-    """The dictionaries of one hook that stand at the same row."""
+    """The dictionaries of one hook that are at the same row."""
 
-    is_main = True  # writes the curve, and shows how it goes; where several processes share a dictionary, one does
+    is_main = True  # writes the curve and shows progress; if several processes share a dictionary, one of them does
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class _Sweep:
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
         self.held_out = HeldOutRows(store, hook, evaluated, config.train.batch_rows, self._prepare)
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
-        self.failing: dict[Learner, float] = {}  # whose loss is not finite, until that is recorded
+        self.failing: dict[Learner, float] = {}  # their losses are not finite, which is not recorded yet
         # the largest first, so that no core waits for one that started late
         self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings.n_latents)]
 
@@ -108,14 +108,14 @@ class _Sweep:
         return learner
 
     def _sample(self) -> Tensor:
-        """Read the rows from which an initialisation may compute directions: those of the stream's beginning."""
+        """Read the first rows of the stream, from which an initialisation may compute directions."""
         count = min(SAMPLE_ROWS, self.loader.order.rows)
         batch = next(self.loader.batches(0, count, count))
         return batch.float().mul_(self.scaling.scale).sub_(self.scaling.mean)
 
     @cached_property
     def _output_weights(self) -> Tensor:
-        """Read the matrix whose product the activations are, from the model."""
+        """Read from the model the weight matrix whose product is the activations."""
         return output_weights(self.model, self.store.manifest["model"], self.store.path, self.hook)
 
     def _prepare(self, batch: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class _Sweep:
         ):
             stacks: list[Stack] = []
             for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
-                if sum(len(stack.learners) for stack in stacks) != len(self.learners):  # some were let go of
+                if sum(len(stack.learners) for stack in stacks) != len(self.learners):  # some have left
                     stacks = stack_learners(self.learners)
                 x = self._prepare(batch)
                 variance = (x - self.mean).square_().sum()
@@ -159,7 +159,7 @@ class _Sweep:
                     raise Interrupted(f"{self.hook}: stopped by {stopped_by} at row {self.rows:,}, state saved")
 
     def _observe(self, before: int, in_parallel: ParallelMap) -> None:
-        """Do what falls due with the step from `before`: copies, points of the curves, evaluations, snapshots."""
+        """Do what is due after the step from `before`: copies, points of the curves, evaluations, snapshots."""
         for learner in self.learners:
             learner.convergence.keep_half(before, self.rows, learner.parameters["W_dec"])
         due = {learner: learner.convergence.point_due(before, self.rows) for learner in self.learners}
@@ -186,7 +186,7 @@ class _Sweep:
         self.writer.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(learner))
 
     def _judge(self, learner: Learner, number: int | None, loss: float) -> None:
-        """Add an evaluation point, if one is due; where the rule holds, let the rate fall from here on."""
+        """Add an evaluation point, if one is due; once the rule holds, let the learning rate fall."""
         directions, alive = learner.parameters["W_dec"], ~learner.dead
         if number is not None and learner.convergence.add_point(number, self.rows, loss, directions, alive):
             schedule = learner.schedule
@@ -197,7 +197,7 @@ class _Sweep:
             learner.convergence.finish(directions, alive)
 
     def _points(self, learners: list[Learner]) -> dict[Learner, dict[str, int | float]]:
-        """Compose the next points of the curves, and let go of dictionaries whose loss is not finite."""
+        """Compose the next points of the curves, and stop dictionaries whose loss is not finite."""
         points = {}
         for learner in learners:
             sums = learner.take_sums()
@@ -215,7 +215,7 @@ class _Sweep:
             if not bool(learner.sums.isfinite().all()):
                 self._fail(learner, float(learner.sums[1] / learner.sums[0]))
         self._write_checkpoints()
-        # after the others' checkpoints: whoever goes on from here stacks those that are left, as this process does
+        # after the others' checkpoints, so that a process that resumes here stacks the same dictionaries as this one
         for learner, loss in self.failing.items() if self.is_main else ():
             planned = learner.planned
             record = {"rows": learner.rows, "loss": str(loss), "settings": planned.settings.to_json()}
@@ -230,12 +230,12 @@ class _Sweep:
             drop_checkpoints(learner.planned.folder, but=self.rows)
 
     def _fail(self, learner: Learner, loss: float) -> None:
-        """Leave a dictionary at its last checkpoint; the others go on."""
+        """Stop a dictionary and keep its last checkpoint; the others continue."""
         self.learners.remove(learner)
         self.failing[learner] = loss
 
     def _finish_ended(self) -> None:
-        """Save dictionaries that are done, and let go of them."""
+        """Save finished dictionaries, and remove them from the sweep."""
         for learner in [learner for learner in self.learners if learner.ended]:
             dictionary = learner.dictionary(self.scaling.scale)
             save_dictionary(dictionary, learner.planned.folder, metadata(self.store), self._provenance(learner))

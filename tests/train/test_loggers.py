@@ -109,7 +109,7 @@ def test_nobody_logged_in_is_said_before_training(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "train", "--config", str(path)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("train: train.loggers: nobody is logged in to wandb; run ")
+    assert done.stderr.strip().splitlines()[-1].startswith("train: train.loggers: wandb is not logged in; run ")
     assert not (tmp_path / "run" / "dictionaries").exists()
 
 
@@ -119,7 +119,7 @@ def test_missing_library_is_named_before_training(
 ) -> None:
     path = write_run(tmp_path, [TOPK], loggers=[name])
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UserError, match=rf'train.loggers: "{name}" is asked for, but not installed .* pip install'):
+    with pytest.raises(UserError, match=rf'train.loggers: "{name}" is not installed .* pip install'):
         train(load(path))
     assert not (tmp_path / "run" / "dictionaries").exists()
 

@@ -118,10 +118,10 @@ def test_job_that_lost_a_rank_says_so_and_goes_on(alone: dict[str, winnow.Dictio
     os.kill(second, signal.SIGKILL)
     said, _ = process.communicate(timeout=300)
     assert process.returncode != 0
-    assert "another rank of this job is gone" in said or "stopped by" in said, said
+    assert "another rank of this job was lost" in said or "stopped by" in said, said
     assert "the same command goes on from there" in said
     assert not trained_names(tmp_path)
-    with pytest.raises(UserError, match=r"begun by 2 processes that share it, now by 1; go on as before, or delete"):
+    with pytest.raises(UserError, match=r"begun by 2 processes that share it, now by 1; resume with 2, or delete"):
         train(load(config))
     finish(torchrun(config, *SHARE))
     assert_equal(trained(tmp_path), {name: d for name, d in alone.items() if name.startswith("topk")})

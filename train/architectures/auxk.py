@@ -1,7 +1,7 @@
-"""AuxK (Gao et al. 2024, appendix A.2): latents that have died learn to explain what the living leave over.
+"""AuxK (Gao et al. 2024, appendix A.2): dead latents learn to reconstruct the error of the living ones.
 
-Of the dead latents, the k_aux largest of ReLU(pre) in each row reconstruct the error e = x − x̂, which is held fixed:
-loss += coefficient · mean over rows of ‖e − ê‖². k_aux is d/2 rounded to a power of two.
+In each row, the k_aux largest of ReLU(pre) among the dead latents reconstruct the error e = x − x̂, which is held
+fixed: loss += coefficient · mean over rows of ‖e − ê‖². k_aux is d/2 rounded to a power of two.
 """
 
 import math
@@ -29,9 +29,9 @@ class AuxK:
         pre: Float[Tensor, "learner row n"],
         context: StepContext,
     ) -> Step:
-        """Add the auxiliary loss and its gradients to a step; nothing where no latent is dead.
+        """Add the auxiliary loss and its gradients to a step; change nothing if no latent is dead.
 
-        A GPU is not asked whether one is, which would make the host wait: the context tells what was known last.
+        Asking a GPU whether one is dead would make the host wait, so there the last answer counts (context.any_dead).
         """
         collectives, dead = architecture.collectives, context.dead
         any_dead = collectives.all_reduce(dead.any(1).int()) > 0
@@ -60,13 +60,13 @@ class AuxK:
         g["W_enc"] += sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_enc"])
         g["b_enc"] += g_b_enc
         g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient.to(centred.dtype)).view_as(p["W_dec"])
-        # the encoder subtracts b_dec; of ê it is no part
+        # the encoder subtracts b_dec; ê does not contain it
         g["b_dec"] -= architecture.through_encoder(p, g_b_enc)
         return step._replace(loss=step.loss + loss)
 
 
 def among(pre: Float[Tensor, "row n"], dead: Bool[Tensor, " n"], k: int) -> Active:
-    """Keep the k largest of ReLU(pre) among the dead latents in each row; none where none is dead."""
+    """Keep the k largest of ReLU(pre) among the dead latents in each row; none if none is dead."""
     latents = dead.nonzero().squeeze(1)
     if not len(latents):
         nothing = sparse.exact(pre[:0, 0])

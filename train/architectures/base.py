@@ -1,4 +1,4 @@
-"""What every kind of dictionary has in common: its parameters, and what a step gives.
+"""What every kind of dictionary has in common: its parameters, and what a step returns.
 
 Dictionaries of one shape are stacked and take their steps together; a single one is a stack of one. Parameters are
 float32 (or float64) tensors by name: W_enc [learner, n, d] (a row per latent, so that gradients gather rows),
@@ -6,7 +6,7 @@ b_enc [learner, n], W_dec [learner, n, d] with unit rows, b_dec [learner, d], an
 All learners see the same rows, whose activations are scaled to a mean norm of sqrt(d).
 
 A large dictionary may be shared by several processes, each with a slice of its latents (train/sharded.py): then n is
-the slice's, and whatever all latents have a part in goes through `collectives`.
+the size of the slice, and whatever depends on all latents goes through `collectives`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,18 +24,18 @@ from train.kernels.sparse import Active
 
 Parameters = dict[str, Tensor]
 
-# Density under which gathering beats four dense products. Measured, one thread, in turns, 256 to 4096 rows, d = 64
-# to 768, n = 128 to 4096: at 0.03 gathering takes 0.35 to 0.6 of a dense step, at 0.1 0.6 to 0.7 of it (in bfloat16 0.8
-# to 1, at d = 64 1.1), at 0.15 0.7 to 1.
+# Density below which gathering is faster than four dense products. Measured with one thread, in turns, 256 to 4096
+# rows, d = 64 to 768, n = 128 to 4096: gathering takes, of a dense step's time, 0.35 to 0.6 at density 0.03, 0.6 to 0.7
+# at 0.1 (in bfloat16 0.8 to 1, at d = 64 1.1), and 0.7 to 1 at 0.15.
 SPARSE_BELOW = 0.1
 
 
 class StepContext(NamedTuple):
-    """Where a training stands when it takes a step."""
+    """The state of a training when it takes a step."""
 
-    warm: float  # share of its full weight that a sparsity penalty has reached
+    warm: float  # the sparsity penalty's weight, as a share of its full weight
     dead: Bool[Tensor, "learner n"]  # latents that have not fired for long
-    any_dead: bool = True  # whether one was dead when the host last looked, at a point of the curve
+    any_dead: bool = True  # whether one was dead at the last point of the curve, when the host looked
 
 
 class Step(NamedTuple):
@@ -51,31 +51,31 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A kind of dictionary: which latents fire, what is minimised, and the gradient of that.
+    """A kind of dictionary: which latents fire, the loss, and the loss's gradient.
 
-    What a stack's learners may differ in, their sparsity, is a tuple with an entry for each.
+    The sparsity, in which a stack's learners may differ, is a tuple with an entry for each learner.
     """
 
     compute_dtype: torch.dtype = torch.float32  # of products and weighted sums; parameters stay as they are
     collectives: Collectives = ALONE  # with the processes that hold the other latents
-    buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches, and are not descended on
+    buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches and have no gradient
 
     def add_parameters(self, p: Parameters) -> None:
-        """Add to the four parameters that every dictionary has; those of one dictionary, not of a stack."""
+        """Add this kind's own parameters to the four that every dictionary has; `p` is one dictionary's, no stack's."""
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
         raise AssertionError(f"{type(self).__name__} has no step")
 
     def project(self, p: Parameters) -> None:
-        """Put parameters back where they are allowed to be, after the optimiser moved them."""
+        """Put parameters back into their allowed range after the optimiser moved them."""
 
     def folded(self, p: Parameters, scale: float) -> Parameters:
-        """Name the tensors of a `Dictionary` of unscaled activations, as its constructor calls them; of one learner.
+        """Return one learner's tensors for a `Dictionary` of unscaled activations, by its constructor's names.
 
-        With x scaled by s, f(s·x) / s is what the same weights with every bias and threshold divided by s find in
-        x: ReLU, a comparison, and the choice of the largest do not change with a positive factor. The decoder keeps
-        its unit norm.
+        With x scaled by s, f(s·x) / s are the latents of x under the same weights with every bias and threshold divided
+        by s: ReLU, a comparison and the choice of the largest commute with a positive factor. The decoder keeps its
+        unit norm.
         """
         return {
             "W_enc": p["W_enc"].T.contiguous(),
@@ -102,7 +102,7 @@ class Architecture:
         return torch.bmm(a, b) if bias is None else torch.baddbmm(self.lowered(bias).unsqueeze(1), a, b)
 
     def lowered(self, tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Bring float32 to the compute dtype; float64 is left as it is."""
+        """Cast float32 to the compute dtype; leave float64 as it is."""
         return tensor.to(self.compute_dtype) if tensor.dtype == torch.float32 else tensor
 
     def sparse_step(
@@ -114,10 +114,10 @@ class Architecture:
         penalty: Float[Tensor, " learner"] | None = None,
         more: Callable[[Float[Tensor, " active"]], Parameters] | None = None,
     ) -> Step:
-        """Finish a step whose latents are `active`: decode, and gradients through the latents > 0 alone.
+        """Finish a step with the latents `active`: decode, and take gradients through the latents > 0 alone.
 
-        Loss: mean over rows of ‖x − x̂‖² + penalty · Σ f. more: gives, from the squared error's gradient in the active
-        values, the gradients of parameters that only this architecture has.
+        Loss: mean over rows of ‖x − x̂‖² + penalty · Σ f. more: from the squared error's gradient in the active values,
+        computes the gradients of the parameters that only this architecture has.
         """
         (e, n, _), b = p["W_dec"].shape, len(x)
         W_dec = p["W_dec"].flatten(0, 1)
@@ -163,7 +163,7 @@ class Architecture:
         penalty: Float[Tensor, " learner"] | None = None,
         more: Callable[[Float[Tensor, "learner row n"]], Parameters] | None = None,
     ) -> Step:
-        """Do as `sparse_step`, where so many latents are active that gathering them costs more."""
+        """Do as `sparse_step`, when so many latents are active that gathering them costs more."""
         b = len(x)
         error = self.dense_error(p, x, f)
         squared_error = error.square().sum((1, 2))
@@ -203,7 +203,7 @@ class Architecture:
     def penalty(
         self, coefficients: tuple[float, ...], context: StepContext, x: Float[Tensor, "row d"]
     ) -> Float[Tensor, " learner"]:
-        """Give the weight that each learner's sparsity penalty has at this moment."""
+        """Return the current weight of each learner's sparsity penalty."""
         return sparse.on_device(coefficients, x.dtype, x.device) * context.warm
 
     def error(self, p: Parameters, x: Float[Tensor, "row d"], active: Active) -> Float[Tensor, "learner row d"]:
@@ -221,16 +221,16 @@ class Architecture:
         return active if chosen is None else sparse.keep(active, chosen.flatten())
 
     def largest(self, pre: Float[Tensor, "learner row n"], counts: Sequence[int]) -> Active:
-        """Keep of each learner the so many largest of ReLU(pre) in all rows together."""
+        """Keep the `counts` largest of ReLU(pre) over all rows of each learner."""
         active = sparse.active_largest(pre, counts)
         chosen = self.collectives.largest(active.values.unsqueeze(0), counts[0])
         return active if chosen is None else sparse.keep(active, chosen.flatten())
 
     def is_dense(self, mask: Bool[Tensor, "learner row n"]) -> bool:
-        """Tell whether so many entries are marked that four dense products beat gathering them.
+        """Tell whether so many entries are marked that four dense products are faster than gathering them.
 
-        On a GPU counting them would make the host wait: there it is always so. Processes that share a dictionary
-        decide together, since what they exchange depends on it.
+        On a GPU the answer is always yes: counting would make the host wait. Processes that share a dictionary decide
+        together, since what they exchange depends on it.
         """
         if sparse.asynchronous(mask):
             return True
@@ -240,7 +240,7 @@ class Architecture:
     def rows_gradient(
         self, p: Parameters, gradient: Float[Tensor, "learner row d"], g_b_enc: Float[Tensor, "learner n"]
     ) -> Float[Tensor, "learner d"]:
-        """Give b_dec's gradient: x̂ holds it once, and the encoder subtracts it from every row."""
+        """Return b_dec's gradient: x̂ contains b_dec once, and the encoder subtracts it from every row."""
         return gradient.sum(1) - self.through_encoder(p, g_b_enc)
 
     def through_encoder(self, p: Parameters, g_b_enc: Float[Tensor, "learner n"]) -> Float[Tensor, "learner d"]:
@@ -249,17 +249,17 @@ class Architecture:
 
 
 def count_learners(mask: Bool[Tensor, "learner row n"]) -> Int[Tensor, " learner"]:
-    """Count the marked entries of each learner; on a CPU numpy takes a sixth of the time that torch does."""
+    """Count the marked entries of each learner; on a CPU numpy takes a sixth of torch's time."""
     if sparse.asynchronous(mask):
         return mask.sum((1, 2))
     return torch.tensor([np.count_nonzero(learner) for learner in mask.numpy()])
 
 
 def zero_where_zero(gradient: Float[Tensor, "*shape"], f: Float[Tensor, "*shape"]) -> None:
-    """Set a gradient to zero, in place, where f ≥ 0 is zero; a seventh of the time of a product with `f > 0`."""
+    """Set a gradient to zero, in place, where f ≥ 0 is zero; takes a seventh of the time of a product with `f > 0`."""
     torch.ops.aten.threshold_backward.grad_input(gradient, f, 0, grad_input=gradient)
 
 
 def of_entries(values: Float[Tensor, " learner"], active: Active, n: int) -> Float[Tensor, "..."]:
-    """Give each active entry the number of its learner."""
+    """Return for each active entry the value of its learner."""
     return values if len(values) == 1 else values[active.latents // n]

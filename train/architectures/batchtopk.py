@@ -1,7 +1,7 @@
 """BatchTopK (Bussmann et al. 2024): the B·k largest of ReLU(pre) in the whole batch, so rows share their k.
 
-Loss: mean over rows of ‖x − x̂‖², and AuxK. Once trained, a latent fires above one threshold: the running mean of
-the smallest value that a batch kept.
+Loss: mean over rows of ‖x − x̂‖², and AuxK. After training, latents fire above one threshold: the running mean of the
+smallest value that each batch kept.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class BatchTopK(Architecture):
         return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step
 
     def follow(self, p: Parameters, active: Active) -> None:
-        """Move thresholds towards the smallest value above zero; over the first batches they are its mean."""
+        """Move thresholds towards the batch's smallest value above zero; over the first batches, take its mean."""
         learners, n = p["b_enc"].shape
         positive = torch.where(active.values > 0, active.values, torch.inf)
         smallest = positive.new_full((learners,), torch.inf)

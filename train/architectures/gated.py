@@ -2,7 +2,7 @@
 
 π = (x − b_dec) W_enc + b_enc decides which latents fire, m = exp(r_mag) · (x − b_dec) W_enc + b_mag how strongly:
 f = 1[π > 0] · ReLU(m). Loss (equation 8), averaged over rows: ‖x − x̂(f)‖² + λ Σ ReLU(π) + ‖x − x̂'(ReLU(π))‖², where
-x̂' decodes with a decoder that is held fixed.
+x̂' decodes with the decoder held fixed.
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,8 @@ f = z · 1[z > θ]. Loss: mean over rows of ‖x − x̂‖² + λ Σ_j 1[z_j > 
 the paper's straight-through one, with a rectangle of width ε around θ as kernel (equations 11 and 12):
 ∂f/∂θ = −(θ/ε) · 1[|z − θ| < ε/2], ∂1[z > θ]/∂θ = −(1/ε) · 1[|z − θ| < ε/2].
 
-Activations here have mean norm sqrt(d), so latents are of order one; θ starts at, and ε is, `bandwidth`. θ is
-descended on itself, not on its logarithm as in the paper (Adam moves a logarithm too little per step), and kept
-above zero.
+Activations here have mean norm sqrt(d), so latents are of order one. `bandwidth` is ε, and the θ at the start. Adam
+moves θ itself, not its logarithm as in the paper (which it moves too little per step); θ is kept above zero.
 """
 
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ class JumpRelu(Architecture):
         theta, width, b = p["threshold"], self.bandwidth, len(x)
         penalty = self.penalty(self.l0_coefficient, context, x) / b
         centred, pre = self.encode(p, x)
-        # every entry that passes, and those below that lie within the kernel
+        # the entries above their thresholds, and those below within the kernel
         near = pre > (theta - width / 2).unsqueeze(1)
         if self.is_dense(near):
             step = self._dense_step(p, x, centred, pre, penalty)

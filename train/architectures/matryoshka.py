@@ -1,7 +1,7 @@
-"""Matryoshka (Bussmann et al. 2025, Learning multi-level features): BatchTopK whose first latents must do alone.
+"""Matryoshka (Bussmann et al. 2025, Learning multi-level features): BatchTopK whose first latents also do alone.
 
-Latents fall into nested prefixes, here the first n/16, n/8, n/4, n/2 and all. Loss: mean over rows of the sum over
-prefixes of ‖x − x̂ₘ‖², x̂ₘ being what prefix m reconstructs, and AuxK on the whole. The metrics are the whole's.
+Prefixes of the latents are nested dictionaries: the first n/16, n/8, n/4, n/2 and all. Loss: mean over rows of the sum
+over prefixes of ‖x − x̂ₘ‖², where x̂ₘ is prefix m's reconstruction, and AuxK on the whole. Metrics are the whole's.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from train.kernels import sparse
 @dataclass(frozen=True, kw_only=True)
 class Matryoshka(BatchTopK):
     def prefixes(self, n_latents: int) -> list[int]:
-        """List how many of `n_latents` latents here the nested dictionaries have, the whole last."""
+        """List how many of this process's `n_latents` latents each nested dictionary has, the whole last."""
         everywhere, before = n_latents * self.collectives.ranks, n_latents * self.collectives.rank
         sizes = [max(1, everywhere // 2**i) for i in (4, 3, 2, 1, 0)]
         return [min(max(size - before, 0), n_latents) for size in sizes]
@@ -29,7 +29,7 @@ class Matryoshka(BatchTopK):
         active = self.largest(pre, [k * b for k in self.k])
         self.follow(p, active)
 
-        # every row becomes one for each band, the latents that a prefix adds to the one before
+        # split each row into bands: a band is the latents that a prefix adds to the previous one
         W_dec, bands = p["W_dec"].flatten(0, 1), len(self.prefixes(n))
         banded = sparse.split_rows(active, self.prefixes(n), n)
         parts = self.collectives.all_reduce(sparse.exact(sparse.decode(banded, self.lowered(W_dec)))).view(

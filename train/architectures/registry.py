@@ -22,12 +22,12 @@ KINDS: dict[str, type[Architecture]] = {
     "gated": Gated,
     "matryoshka": Matryoshka,
 }
-SPARSITY = ("k", "l1_coefficient", "l0_coefficient")  # in which learners of a stack may differ
+SPARSITY = ("k", "l1_coefficient", "l0_coefficient")  # the learners of a stack may differ in these
 SHARED = ("bandwidth", "tied")
 
 
 def architecture_of(*learners: DictionarySettings) -> Architecture:
-    """Make the architecture that the settings of a dictionary name, or those of a stack's learners."""
+    """Make the architecture that the settings name, for one dictionary or for the learners of a stack."""
     first = learners[0]
     options: dict[str, Any] = {name: getattr(first, name) for name in SHARED if getattr(first, name)}
     for name in SPARSITY:
@@ -39,13 +39,13 @@ def architecture_of(*learners: DictionarySettings) -> Architecture:
 
 
 def kind_of(settings: DictionarySettings) -> tuple[Any, ...]:
-    """Give what the learners of a stack have in common besides their shape."""
+    """Return what the learners of a stack have in common besides their shape."""
     named = tuple(getattr(settings, name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
     return (*named, settings.b_dec == "none")
 
 
 def in_training_units(settings: DictionarySettings, d_model: int, scale: float) -> DictionarySettings:
-    """Give the settings with the penalty's weight λ in `l1_coefficient`, whatever its reduction.
+    """Return the settings with the penalty's weight λ in `l1_coefficient`, whatever the reduction.
 
     Training minimises mean over rows of ‖x' − x̂'‖² + λ Σ_j f'_j on scaled activations x' = s·x (train/learner.py), and
     with `l1_reduction = "sum"` the setting `l1_coefficient` is λ. With `"mean"` it is the α of Sharkey et al. 2022,
@@ -55,8 +55,8 @@ def in_training_units(settings: DictionarySettings, d_model: int, scale: float) 
             =  1/d · mean over rows of ‖x − x̂‖²  +  α/n · mean over rows of Σ_j c_j
             =  1/(s²·d) · (mean over rows of ‖x' − x̂'‖²  +  α·(d/n)·s · mean over rows of Σ_j f'_j)
 
-    so λ = α·(d/n)·s; the factor in front is none of Adam's business. The mean over n makes one α a penalty that shrinks
-    as dictionaries grow: the best α rises with n, and λ is what should be compared across sizes.
+    so λ = α·(d/n)·s; Adam's steps do not depend on the factor in front. The mean over n makes one α a weaker penalty in
+    larger dictionaries: the best α rises with n, so compare λ across sizes.
 
     scale: s, by which activations of width `d_model` are multiplied.
     """

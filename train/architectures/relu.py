@@ -1,7 +1,7 @@
 """ReLU with an L1 penalty (Bricken et al. 2023, Towards monosemanticity; Cunningham et al. 2023).
 
-Loss: mean over rows of ‖x − x̂‖² + λ Σ_j f_j, the decoder's rows having unit norm. Tied, the encoder is the
-decoder's transpose throughout (Cunningham et al. 2023).
+Loss: mean over rows of ‖x − x̂‖² + λ Σ_j f_j, with decoder rows of unit norm. If tied, the encoder is always the
+decoder's transpose (Cunningham et al. 2023).
 """
 
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Dictionaries to the Hugging Face Hub: the card and the upload."""
+"""Pushing dictionaries to the Hugging Face Hub: the card and the upload."""

@@ -1,9 +1,9 @@
-"""The model card of a pushed run: what the dictionaries are, what was measured of them, how to load them.
+"""The model card of a pushed run: what the dictionaries are, their metrics, how to load them.
 
     card(folders, metrics, "owner/name")      # the text of README.md; the same inputs give the same text
 
-The text is card.md.jinja. Numbers are those of `report/metrics.json`, under the titles and in the format that it gives
-them itself (`shown`, docs/guide/analyze.md). Where a dictionary is not among them, the card says so.
+The template is card.md.jinja. The numbers come from `report/metrics.json`, with the titles and formats given there
+(`shown`, docs/guide/analyze.md). If a dictionary is not in it, the card says so.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ SETTINGS = {
 
 
 class Table(NamedTuple):
-    """A table of the card: titles of the numbers, and what each row is named after -> its cells."""
+    """A table of the card: the titles of its numbers, and each row's key -> its cells."""
 
     titles: list[str]
     rows: dict[Any, list[str]]
@@ -39,7 +39,7 @@ class Table(NamedTuple):
 def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository: str) -> str:
     """Compose the card of the dictionaries in `folders`, each HOOK/NAME below `dictionaries/`.
 
-    metrics: the content of the run's `report/metrics.json`, None where it is not analysed yet.
+    metrics: the content of the run's `report/metrics.json`; None if the run is not analysed yet.
     """
     training = {path_of(folder): read_json(folder / TRAINING) for folder in folders}
     made_from = next(iter(training.values())).get("activations", {})
@@ -71,7 +71,7 @@ def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository:
 
 
 def path_of(folder: Path) -> str:
-    """Name a dictionary within the repository: HOOK/NAME."""
+    """Return a dictionary's path in the repository: HOOK/NAME."""
     return f"{folder.parent.name}/{folder.name}"
 
 
@@ -124,12 +124,12 @@ def _training(training: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _numbers(shown: Sequence[Mapping[str, str]], record: Mapping[str, Any]) -> list[str]:
-    """Write the metrics of a record as `metrics.json` says."""
+    """Format the metrics of a record as `metrics.json` says."""
     return [_number(_inside(record, one["key"]), one["format"]) for one in shown]
 
 
 def _inside(record: Mapping[str, Any], key: str) -> Any:
-    """Look a key such as "ce.recovered" up; None where a part of the way was not measured."""
+    """Look up a key such as "ce.recovered"; None if a part of it was not measured."""
     value: Any = record
     for part in key.split("."):
         value = None if value is None else value[part]

@@ -3,8 +3,8 @@
     OWNER/NAME/HOOK/DICTIONARY/     cfg.json, sae_weights.safetensors, training.json, metrics.jsonl
     OWNER/NAME/README.md            the model card (train/hub/card.py)
 
-Nothing is trained, and nothing there is deleted; what is unchanged is not sent again. A repository that is not there is
-made, public as the hub's default is; one that exists stays as private as it is.
+Nothing is trained, nothing on the hub is deleted, and unchanged files are not sent again. A repository that does not
+exist is created, public by the hub's default; one that exists stays as private as it is.
 """
 
 from pathlib import Path
@@ -28,9 +28,9 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write
 
 
 def push(config: Experiment, repository: str) -> None:
-    """Upload every finished dictionary of the run and their card in one commit, or say that they are there.
+    """Upload every finished dictionary of the run and their card in one commit, or say that the hub has them.
 
-    Raises `UserError` where nothing is finished, a file is damaged, nobody is logged in, or the hub refuses.
+    Raises `UserError` if nothing is finished, a file is damaged, nobody is logged in, or the hub refuses.
     """
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise UserError(f"--push {repository}: expected OWNER/NAME, for instance someone/gpt2-small-saes")
@@ -56,7 +56,7 @@ def push(config: Experiment, repository: str) -> None:
 
 
 def _metrics(report: Path) -> dict[str, Any] | None:
-    """Read what was measured; None where the run is not analysed yet."""
+    """Read the run's metrics; None if it is not analysed yet."""
     metrics = read_json(report) if report.exists() else None
     if metrics is not None and metrics.get("shown") is None:
         version = metrics.get("version")
@@ -65,12 +65,12 @@ def _metrics(report: Path) -> dict[str, Any] | None:
 
 
 def _by_size(folder: Path) -> tuple[str, str, int, str]:
-    """Give what dictionaries are ordered by: hook, kind, number of latents, and name."""
+    """Return the key that orders dictionaries: hook, kind, number of latents, and name."""
     return folder.parent.name, folder.name.partition("-")[0], read_json(folder / saelens.CONFIG)["d_sae"], folder.name
 
 
 def _upload(files: dict[str, Path], card_text: str, repository: str) -> tuple[bool, CommitInfo]:
-    """Commit the files, and say whether anything changed by it."""
+    """Commit the files; return whether that changed anything, and the commit."""
     api = HfApi(library_name="winnow")
     additions = [CommitOperationAdd(name, path) for name, path in files.items()]
     additions.append(CommitOperationAdd("README.md", card_text.encode()))
@@ -86,10 +86,10 @@ def _upload(files: dict[str, Path], card_text: str, repository: str) -> tuple[bo
 
 
 def _refusal(error: BaseException, repository: str) -> str:
-    """Say what is in the way; what the hub answers to a token that it does not know, or not for this, in clear."""
+    """Say what went wrong; say plainly when the hub does not know the token, or the token may not write."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, HfHubHTTPError) and status == 401:
         return f"{constants.ENDPOINT} does not accept the token; {LOG_IN}"
     if isinstance(error, HfHubHTTPError) and status == 403:
         return f"the token may not write there ({error.server_message or 'status 403'}); {LOG_IN}"
-    return f"{why(error, repository, 'main')}; the same command goes on"
+    return f"{why(error, repository, 'main')}; run the same command again"

@@ -1,1 +1,1 @@
-"""What a step does with sparse latents, in torch and, on a GPU, in Triton."""
+"""A step's work on sparse latents, in torch and, on a GPU, in Triton."""

@@ -1,7 +1,7 @@
-"""What a step does with active latents on a GPU, in Triton: chosen by `available`, with torch as the fallback.
+"""A step's work on active latents on a GPU: in Triton where it is `available`, else in torch.
 
-Triton is imported only when it is used. Its interpreter compares the kernels with torch on the CPU, and its compiler
-builds them without a GPU: `make kernels`, which installs Triton in a place of its own, since it takes a gigabyte.
+Triton is imported only when it is used. `make kernels` needs no GPU: it compares the kernels with torch in Triton's
+interpreter, and compiles them. It installs Triton in an environment of its own, since that takes a gigabyte.
 """
 
 import sys
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def available(tensor: Tensor) -> bool:
-    """Tell whether Triton computes with this tensor: on a GPU, where it is installed, but for float64."""
+    """Tell whether Triton computes with this tensor: on a GPU, if it works there, except in float64."""
     return tensor.is_cuda and tensor.itemsize <= 4 and _works()
 
 
@@ -25,14 +25,14 @@ def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor) -> Tensor:
-    """Sum rows of a table for each list of them, weighed; float32."""
+    """Compute, for each list, the weighted sum of the rows of a table that it names; float32."""
     from train.kernels.rows import weighted_sums
 
     return weighted_sums(offsets, index, weights, table)
 
 
 def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Tensor:
-    """Multiply each list's row with the rows of a table that the list names; float32."""
+    """Compute the dot products of each list's row with the rows of a table that the list names; float32."""
     from train.kernels.rows import products
 
     return products(offsets, index, rows, table)

@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def on_device_of(tensor: Tensor) -> AbstractContextManager[object]:
-    """Make the tensor's GPU the current one in the block; nothing for a tensor on the CPU."""
+    """Make the tensor's GPU the current one in the block; do nothing for a tensor on the CPU."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -1,8 +1,8 @@
-"""Find the k largest of each row, or the largest of a whole batch.
+"""Find the k largest values of each row.
 
-Ranking all of B × n pre-activations would cost about as much as the product that made them. Two things make it cheap
-on a CPU. Of groups of latents, only the k with the largest maximum can hold one of the k largest values, so just their
-members are ranked. And numpy partitions a row with vector instructions, several times faster than torch ranks it.
+Ranking all B × n pre-activations would cost about as much as the product that made them. Two things make it cheap on a
+CPU. If a row is cut into groups, only the k groups with the largest maxima can hold one of the k largest values, so
+only their members are ranked. And numpy partitions a row with vector instructions, several times faster than torch.
 Measured with one thread, 4096 rows of 6144 latents, k = 32: torch.topk 70 ms, here 26, and 20 in bfloat16.
 """
 
@@ -17,8 +17,8 @@ from train.kernels import dispatch
 def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], Int[Tensor, "row k"]]:
     """Find the k largest of ReLU(pre) in each row, and their latents, ascending by latent.
 
-    The latents are those of `torch.topk`, but for equal values, and for those below zero, where any may be chosen. The
-    values may be those of `pre`, not yet ReLU'd.
+    The latents are those of `torch.topk`, but any may be chosen among equal values and among those below zero. The
+    values may be those of `pre`, before ReLU.
     """
     if dispatch.available(pre):
         return dispatch.top_k(pre, k)
@@ -30,14 +30,14 @@ def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], 
 
 
 def exceeds(pre: Float[Tensor, "*shape"], bound: float) -> Bool[Tensor, "*shape"]:
-    """Tell which values are larger than a bound that is not below zero and that the dtype of `pre` can hold."""
+    """Tell which values exceed `bound`, which must not be below zero, and which the dtype of `pre` must hold."""
     if pre.dtype == torch.bfloat16:  # its bits are the upper half of those of float32
         return comparable(pre) > int(np.float32(bound).view(np.int32) >> 16)
     return pre > bound
 
 
 def comparable(pre: Float[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-    """View bfloat16 as integers, which compare like what they stand for where that is not below zero, and faster."""
+    """View bfloat16 as integers, which compare faster, and in the same order for values that are not below zero."""
     return pre.view(torch.int16) if pre.dtype == torch.bfloat16 else pre
 
 
@@ -56,7 +56,7 @@ def _largest(values: Shaped[Tensor, "row n"], k: int) -> Int[Tensor, "row k"]:
 
 
 def _partition(values: Shaped[Tensor, "row m"], k: int) -> Int[Tensor, "row k"]:
-    """Do as `_largest`, for rows that are short."""
+    """Do as `_largest`, for short rows."""
     rows, m = values.shape
     if values.dtype == torch.int16:
         # value and place in one number: no two are equal, and the place comes along
@@ -67,6 +67,6 @@ def _partition(values: Shaped[Tensor, "row m"], k: int) -> Int[Tensor, "row k"]:
     found = values.numpy()
     smallest = np.partition(found, m - k, axis=1)[:, m - k, None]
     places = np.flatnonzero(found >= smallest)
-    if len(places) != rows * k:  # several are equal to the smallest, or some are no numbers
+    if len(places) != rows * k:  # several are equal to the smallest, or some are NaN
         return values.topk(k, dim=1, sorted=False).indices
     return torch.from_numpy(places.reshape(rows, k) - np.arange(0, rows * m, m)[:, None])

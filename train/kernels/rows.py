@@ -1,8 +1,8 @@
 """Weighted sums of the rows of a table, and products with them, for lists of rows that differ in length.
 
-Decoding sums decoder rows over the latents of a batch row; a weight's gradient sums batch rows over those in which a
-latent is active. Either way a program makes one sum, in float32 and in the order of the list: no atomics, so that the
-same bits come out again.
+Decoding sums the decoder rows of a batch row's latents; a weight's gradient sums the batch rows in which a latent is
+active. Either way one program computes one sum, in float32, in the order of the list and without atomics, so that the
+bits are the same every time.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
@@ -20,7 +20,7 @@ AT_ONCE = 8  # rows of the table that a program has in flight
 
 
 def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor) -> Tensor:
-    """Sum table[index[i]] * weights[i] over each list offsets[l] <= i < offsets[l + 1]; float32 [list, d]."""
+    """Sum table[index[i]] * weights[i] over each list l, offsets[l] <= i < offsets[l + 1]; float32 [list, d]."""
     lists, d = len(offsets) - 1, table.shape[1]
     out = torch.empty(lists, d, dtype=torch.float32, device=table.device)
     block = triton.next_power_of_2(d)
@@ -32,7 +32,7 @@ def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor
 
 
 def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Tensor:
-    """Multiply rows[l] with table[index[i]] for each i of list l; float32, zero for what is in no list."""
+    """Compute rows[l] · table[index[i]] for each entry i of list l; float32, zero for entries in no list."""
     d = table.shape[1]
     out = torch.zeros(len(index), dtype=torch.float32, device=table.device)
     block = triton.next_power_of_2(d)

@@ -1,8 +1,8 @@
-"""The k largest of ReLU(pre) in each row: a program a row finds the k-th largest value bit by bit, then takes what is
-above it, and of what equals it the first.
+"""The k largest of ReLU(pre) in each row: one program per row finds the k-th largest value bit by bit, then takes the
+values above it and the first of those equal to it.
 
 Values that are not below zero compare like the bits of their float32 form. Each bit costs a pass over the row, which
-stays in the cache: 31 passes, or 15 for bfloat16, whose lower 16 bits are zero. torch.topk sorts.
+stays in the cache: 31 passes, or 15 for bfloat16, whose lower 16 bits are zero. torch.topk sorts instead.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from train.kernels.guard import on_device_of
 
-MOST = 4096  # values of a row that are looked at together
+MOST = 4096  # values of a row that are processed at once
 
 
 def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Give values, float32 [row, k], and latents, int64 [row, k], ascending by latent, of pre [row, n]."""
+    """Return values, float32 [row, k], and latents, int64 [row, k], ascending by latent, of pre [row, n]."""
     rows, n = pre.shape
     values = torch.empty(rows, k, dtype=torch.float32, device=pre.device)
     latents = torch.empty(rows, k, dtype=torch.int64, device=pre.device)
@@ -34,7 +34,7 @@ def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
 @no_type_check
 @triton.jit
 def _bits(pre, row, start, n, BLOCK: tl.constexpr):
-    """Load values as integers that compare alike: -1 beyond the row, 0 where not above zero, the largest for NaN."""
+    """Load values as integers of the same order: -1 beyond the row, 0 where not above zero, the largest for NaN."""
     at = start + tl.arange(0, BLOCK)
     value = tl.load(pre + row.to(tl.int64) * n + at, mask=at < n, other=0.0).to(tl.float32)
     bits = value.to(tl.int32, bitcast=True) & 0x7FFFFFFF
@@ -46,7 +46,7 @@ def _bits(pre, row, start, n, BLOCK: tl.constexpr):
 @triton.jit
 def _top_k(pre, values, latents, n, k, lowest, BLOCK: tl.constexpr):
     row = tl.program_id(0)
-    kth = 0  # the bits of the k-th largest, as far as they are known
+    kth = 0  # the bits of the k-th largest that are known so far
     for down in range(0, 31 - lowest):
         candidate = kth | (1 << (30 - down))
         count = 0

@@ -1,11 +1,11 @@
-"""What a step needs of sparse latents: find them, decode them, and the gradients through them.
+"""A step's work on sparse latents: find them, decode them, and take gradients through them.
 
 Latents of a batch are stored row by row: those of row r are `latents[offsets[r] : offsets[r + 1]]`, with
-their values beside them. A stack of dictionaries is treated as one whose latents are those of all its learners, one
-learner after the other, and which sees every row once for each: row m·rows + r is what learner m sees of row r, and
-only latents m·n … (m + 1)·n are active in it. A dense step is five products of B × d × n; with k of n latents active,
-everything but the encoder's product costs k/n of one. Measured with one thread at B = 4096, d = 768, n = 6144, k = 32:
-encoder 480 ms; decode 12, gradient of the values 23, each weight gradient 11, sorting by latent 1.
+their values beside them. A stack of dictionaries is treated as one dictionary, whose latents are those of all its
+learners, one learner after the other, and which sees every row once for each learner: row m·rows + r is row r for
+learner m, and only latents m·n … (m + 1)·n are active in it. A dense step is five products of B × d × n; with k of n
+latents active, everything but the encoder's product costs k/n of one. Measured with one thread at B = 4096, d = 768,
+n = 6144, k = 32: encoder 480 ms; decode 12, gradient of the values 23, each weight gradient 11, sorting by latent 1.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from train.kernels import dispatch
 from train.kernels.ranking import exceeds, top_k
 
-with warnings.catch_warnings():  # torch says once a process that CSR tensors are in beta
+with warnings.catch_warnings():  # torch warns once in a process that CSR tensors are in beta
     warnings.simplefilter("ignore")
     torch.sparse_csr_tensor([0, 0], [], torch.empty(0), (1, 1), check_invariants=False)
 
@@ -38,7 +38,7 @@ class Active(NamedTuple):
 
 
 def asynchronous(tensor: Tensor) -> bool:
-    """Tell whether the tensor is computed while the host goes on: where a shape depends on values, it would wait."""
+    """Tell whether the host runs ahead of this tensor's device; a shape that depends on values would make it wait."""
     return tensor.device.type != "cpu"
 
 
@@ -67,13 +67,13 @@ def active_top_k(pre: Float[Tensor, "learner row n"], k: Sequence[int]) -> Activ
 
 
 def active_largest(pre: Float[Tensor, "learner row n"], counts: Sequence[int]) -> Active:
-    """Keep of each learner the so many largest of ReLU(pre) in all rows together; some of them may be zero."""
+    """Keep the `counts` largest of ReLU(pre) over all rows of each learner; some of them may be zero."""
     largest = _largest_in_place if asynchronous(pre) else _largest
     return join_learners([largest(*each) for each in zip(pre, counts, strict=True)], pre.shape[2])
 
 
 def _largest_in_place(pre: Float[Tensor, "row n"], count: int) -> Active:
-    """Keep the `count` largest of ReLU(pre) in all rows together, neither more nor fewer."""
+    """Keep exactly the `count` largest of ReLU(pre) over all rows."""
     rows, n = pre.shape
     places = pre.flatten().topk(min(count, pre.numel()), sorted=False).indices.sort().values
     offsets = torch.searchsorted(places, torch.arange(0, rows * n + 1, n, device=pre.device))
@@ -81,10 +81,10 @@ def _largest_in_place(pre: Float[Tensor, "row n"], count: int) -> Active:
 
 
 def _largest(pre: Float[Tensor, "row n"], count: int) -> Active:
-    """Keep the `count` largest of ReLU(pre) in all rows together; fewer where fewer are above zero.
+    """Keep the `count` largest of ReLU(pre) over all rows; fewer if fewer are above zero.
 
-    Ranking B·n values would take longer than the encoder. A sample tells about where the smallest kept value lies,
-    and only what exceeds a bound safely below that is ranked; should the sample have misled, everything is.
+    Ranking B·n values would take longer than the encoder. A sample shows roughly where the smallest kept value lies,
+    and only values above a bound safely below that are ranked; if the sample misled, all values above zero are.
     """
     stride = max(1, pre.numel() // 2**18)
     while math.gcd(stride, pre.shape[1]) > 1:  # so that it visits all latents
@@ -103,7 +103,7 @@ def _largest(pre: Float[Tensor, "row n"], count: int) -> Active:
 
 
 def join(parts: Sequence[Active]) -> Active:
-    """Put the rows of several batches under one another."""
+    """Concatenate the rows of several batches."""
     if len(parts) == 1:
         return parts[0]
     starts = itertools.accumulate((len(part.latents) for part in parts[:-1]), initial=0)
@@ -122,7 +122,7 @@ def join_learners(parts: Sequence[Active], n: int) -> Active:
 
 
 def split_rows(active: Active, stops: Sequence[int], n: int) -> Active:
-    """Split each row where the latents of its learner reach `stops`, the last of which is n: a row for each piece."""
+    """Split each row at the latents `stops` of its learner, the last of which is n: one row for each piece."""
     pieces = len(stops)
     rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(active.latents))
     bounds = on_device(tuple(stops[:-1]), torch.int64, rows.device)
@@ -132,12 +132,12 @@ def split_rows(active: Active, stops: Sequence[int], n: int) -> Active:
 
 
 def exact(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Bring what was computed in bfloat16 back to float32."""
+    """Cast bfloat16 results back to float32."""
     return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def decode(active: Active, W_dec: Float[Tensor, "n d"]) -> Float[Tensor, "row d"]:
-    """Sum the decoder rows of each row's latents, weighed by their values; float32, or in the dtype of `W_dec`."""
+    """Sum the decoder rows of each row's latents, weighted by their values; float32, or in the dtype of `W_dec`."""
     if dispatch.available(W_dec):
         return dispatch.weighted_sums(active.offsets, active.latents, active.values, W_dec)
     return F.embedding_bag(
@@ -180,7 +180,7 @@ def by_latent(active: Active, n_latents: int) -> ByLatent:
 def weight_gradient(
     groups: ByLatent, values: Float[Tensor, " active"], x: Float[Tensor, "row d"]
 ) -> Float[Tensor, "n d"]:
-    """Sum, for each latent, the rows in which it is active, weighed by `values` (in the order by rows)."""
+    """Sum, for each latent, the rows in which it is active, weighted by `values` (in the order by rows)."""
     weights = values[groups.order]
     if dispatch.available(x):
         return dispatch.weighted_sums(groups.offsets, groups.rows, weights, x)
@@ -193,10 +193,10 @@ def weight_gradient(
 def sum_by_latent(
     active: Active, values: Shaped[Tensor, " active"], n_latents: int, groups: ByLatent | None = None
 ) -> Shaped[Tensor, " n"]:
-    """Sum `values` (in the order by rows) of each latent; `groups` are those of `active`, where they are known.
+    """Sum `values` (in the order by rows) of each latent; `groups`: those of `active`, if they are known already.
 
-    The sums have the same bits every time. On a GPU `index_add_` adds floats in whatever order its threads arrive, so
-    there each latent's list is summed by itself, in its order.
+    The sums have the same bits every time. On a GPU `index_add_` adds floats in the order in which its threads arrive,
+    so there each latent's list is summed separately, in its own order.
     """
     if not asynchronous(values) or not values.is_floating_point():
         return values.new_zeros(n_latents).index_add_(0, active.latents, values)
@@ -235,5 +235,5 @@ def keep(active: Active, chosen: Bool[Tensor, " active"]) -> Active:
 
 @cache  # a copy to a GPU makes the host wait: once is enough
 def on_device(values: tuple[float | int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Give numbers as a tensor, which nobody may change."""
+    """Return the values as a cached, read-only tensor."""
     return torch.tensor(values, dtype=dtype, device=device)
