@@ -1,1 +1,1 @@
-"""What an experiment will take of disk, memory and time."""
+"""Estimate the disk, memory and time that an experiment will take."""

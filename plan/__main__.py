@@ -1,4 +1,4 @@
-"""python -m plan --config FILE: what an experiment will take of disk, memory and time; runs nothing."""
+"""python -m plan --config FILE: estimate the disk, memory and time that an experiment takes, without running it."""
 
 from winnow.config.experiment import Experiment
 from winnow.runtime.stage import run_stage
@@ -6,7 +6,7 @@ from winnow.runtime.stage import run_stage
 
 def main(config: Experiment) -> None:
     """Print the estimate."""
-    from plan.table import print_plan  # it loads torch, which --help and a wrong key need not wait for
+    from plan.table import print_plan  # it imports torch, for which --help and a wrong key need not wait
 
     print_plan(config)
 

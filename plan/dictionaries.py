@@ -1,7 +1,7 @@
 """The dictionaries that a configuration asks for, and how large each is.
 
-`train.plan` lists them. Their sizes are those of the trainer's own objects, made of tensors that have a shape and no
-memory (torch's meta device).
+`train.plan` lists them. Their sizes are measured on the trainer's own objects, made of tensors that have a shape and
+no memory (torch's meta device).
 """
 
 from collections import Counter
@@ -25,14 +25,14 @@ FLOAT = torch.float32.itemsize  # weights and the optimiser's averages
 
 
 class Size(NamedTuple):
-    """One dictionary, as far as disk, memory and time depend on it."""
+    """What disk, memory and time depend on in one dictionary."""
 
     hook: str
     d_model: int
     settings: DictionarySettings
     trained: int  # values that Adam moves
     saved: int  # values of the finished dictionary
-    state: int  # bytes from which a training goes on, with the copies of directions that are compared
+    state: int  # bytes of a checkpoint, with the copies of directions that the rule of convergence compares
 
     @property
     def n_latents(self) -> int:
@@ -40,7 +40,7 @@ class Size(NamedTuple):
 
     @property
     def k(self) -> int:
-        """Latents that are kept for a row; 0 where no k is set."""
+        """Latents kept for a row; 0 if no k is set."""
         return self.settings.k or 0
 
     @property
@@ -50,14 +50,14 @@ class Size(NamedTuple):
 
     @property
     def rows(self) -> int:
-        """Rows that it sees at most."""
+        """The most rows that it sees."""
         return most_rows(self.settings)
 
 
 def asked_sizes(config: Experiment, hooks: dict[str, int]) -> list[Size]:
     """List every dictionary that is asked for, at `hooks` (name -> width), hook by hook.
 
-    Raises `UserError` as `plan_dictionaries` does, but where none is asked for.
+    Raises `UserError` as `plan_dictionaries` does, except that no dictionary is no error.
     """
     if not config.train.dictionaries:
         return []
@@ -67,7 +67,7 @@ def asked_sizes(config: Experiment, hooks: dict[str, int]) -> list[Size]:
 
 @lru_cache(maxsize=1024)
 def size_of(hook: str, d_model: int, settings: DictionarySettings) -> Size:
-    """Measure a dictionary of these settings in `d_model` dimensions."""
+    """Measure the size of a dictionary of these settings in `d_model` dimensions."""
     meta = torch.device("meta")
     directions = torch.empty(settings.n_latents, d_model, device=meta)
     parameters = initial_parameters(directions, torch.empty(d_model, device=meta))
@@ -85,9 +85,11 @@ def size_of(hook: str, d_model: int, settings: DictionarySettings) -> Size:
 
 
 def stacks(sizes: list[Size]) -> list[tuple[Size, int]]:
-    """Group dictionaries that take their steps together, as the trainer does on a GPU: a size, and how many of it."""
+    """Group dictionaries into stacks, as the trainer does on a GPU: the size of one, and how many there are."""
     shapes = [(kind_of(size.settings), size.n_latents, size.d_model) for size in sizes]
-    largest = dict(sorted(zip(shapes, sizes, strict=True), key=lambda pair: pair[1].k))  # of each shape, that of most k
+    largest = dict(
+        sorted(zip(shapes, sizes, strict=True), key=lambda pair: pair[1].k)
+    )  # of each shape, the one with the largest k
     grouped = []
     for shape, count in Counter(shapes).items():
         size = largest[shape]

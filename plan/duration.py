@@ -1,7 +1,7 @@
-"""How long a harvest and a training take: operations, bytes and a fixed part, each by the machine's assumed rate.
+"""How long a harvest and a training take: operations and bytes over the machine's assumed rates, and a fixed part.
 
-A step's operations and bytes are those of the code in train/: its products are counted, and a test counts them again
-while a step runs; its bytes are the passes over weights, latents and rows that it makes on a GPU.
+Operations and bytes of a step are those of the code in train/: its products, which a test counts again while a step
+runs, and the passes over weights, latents and rows that it makes on a GPU.
 """
 
 from typing import NamedTuple
@@ -12,19 +12,19 @@ from plan.model_shape import ModelShape
 from train.loader import BLOCK_ROWS
 from winnow.config.experiment import Experiment, TrainSettings
 
-DENSE_PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}  # of batch x width x latents; the others take one, and sums
-GATHERS = 4  # decode, the values' gradient, two weight gradients: a weight's row for each active latent
-LATENT_PASSES = {"relu": 14, "jumprelu": 18, "gated": 28}  # reads and writes of batch x latents; the others rank them
-RANKING_PASSES = 4
-WEIGHT_BYTES = 48  # for each value of a matrix: written as gradient, by Adam, kept of unit norm (mean of the two)
-LOWERED_BYTES = 6  # more where products are in bfloat16: each matrix is cast
+DENSE_PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}  # of batch x width x latents; the others: one, and gathers
+GATHERS = 4  # decode, the values' gradient, two weight gradients: each reads a weight's row per active latent
+LATENT_PASSES = {"relu": 14, "jumprelu": 18, "gated": 28}  # reads and writes of batch x latents
+RANKING_PASSES = 4  # the same for the others, which rank latents
+WEIGHT_BYTES = 48  # per value of a matrix, for the gradient, Adam and the unit norm (mean of encoder and decoder)
+LOWERED_BYTES = 6  # more per value, to cast each matrix, if products are in bfloat16
 
 
 class HarvestTime(NamedTuple):
-    """Seconds of each part of a harvest; they go on side by side, and the longest decides."""
+    """Seconds of each part of a harvest; the parts run in parallel, so the longest counts."""
 
     computing: float  # the forward passes
-    counting: float  # one thread that casts, counts, copies and hashes each value
+    counting: float  # the thread that casts, counts, copies and hashes each value
     writing: float  # the disk
 
     @property
@@ -33,7 +33,7 @@ class HarvestTime(NamedTuple):
 
 
 class TrainTime(NamedTuple):
-    """Seconds of a training; rows are read while steps are taken, and what takes longer decides."""
+    """Seconds of a training; rows are read during the steps, so the longer of the two counts."""
 
     steps: float
     reading: float
@@ -46,7 +46,7 @@ class TrainTime(NamedTuple):
 def harvest_time(
     config: Experiment, shape: ModelShape, tokens: int, values: int, stored: int, m: Machine
 ) -> HarvestTime:
-    """Estimate a harvest of so many tokens, of which `values` numbers of `stored` bytes in all are kept."""
+    """Estimate a harvest of so many `tokens` that keeps `values` numbers, `stored` bytes in all."""
     return HarvestTime(
         computing=tokens * shape.flops_per_token / (m.flops[config.model.dtype] * m.share),
         counting=values * m.seconds_per_value,
@@ -55,12 +55,12 @@ def harvest_time(
 
 
 def train_time(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> TrainTime:
-    """Estimate the training of the dictionaries of one hook, `stored_rows` of which are on the disk."""
-    rows = sizes[0].rows  # a setting that all share
+    """Estimate the training of one hook's dictionaries from `stored_rows` rows on disk."""
+    rows = sizes[0].rows  # the same for all
     batch = train.batch_rows
     moved = batch * row_bytes / m.move_rate
     step = moved + sum(stack_seconds(train, size, count, m) for size, count in stacks(sizes))
-    # what fits in one window is read once
+    # a store that fits in one window is read once
     read = min(rows, stored_rows) if stored_rows * row_bytes <= train.window_mib * 2**20 else rows
     seconds_per_row = max(row_bytes / m.disk_rate, 1 / (BLOCK_ROWS * m.disk_reads))
     return TrainTime(steps=rows / batch * step, reading=read * seconds_per_row)
@@ -77,13 +77,13 @@ def stack_seconds(train: TrainSettings, size: Size, count: int, m: Machine) -> f
 
 
 def step_flops(size: Size, batch: int) -> int:
-    """Count the operations of a step's dense products; the last of them is b_dec's gradient through the encoder."""
+    """Count the operations of a step's dense products, b_dec's gradient through the encoder included."""
     products = DENSE_PRODUCTS.get(size.settings.architecture, 1)
     return products * 2 * batch * size.matrix + 2 * size.matrix
 
 
 def gather_flops(size: Size, batch: int) -> int:
-    """Count the operations of the weighted sums over active latents, where a step is sparse."""
+    """Count the operations of the weighted sums over active latents in a sparse step."""
     return GATHERS * 2 * batch * size.k * size.d_model
 
 

@@ -1,10 +1,11 @@
-"""What a configuration takes of disk, memory and time: `python -m plan --config FILE`, without running it.
+"""Estimate the disk, memory and time that a configuration takes, without running it: `python -m plan --config FILE`.
 
-Of the model its configuration is read, nothing else; nothing is written. Where the tokens are there already, their
-number is taken from them.
+Only the configuration of the model is read, and nothing is written. If the run has its tokens already, they are
+counted; otherwise `text.tokens` says how many there will be.
 """
 
 import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,16 +32,16 @@ class HookTraining(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """What a run takes, stage by stage."""
+    """The disk, memory and time of a run, stage by stage."""
 
     config: Experiment
     machine: Machine
     shape: ModelShape
     plan: Plan
     sequences: int  # harvested and held out
-    rows: int  # at most: positions may be left out by their token
+    rows: int  # at most: drop_tokens may leave some out
     disk: Disk
-    free: int  # bytes, where the run is to lie
+    free: int  # bytes on the disk of the run
     harvest_time: HarvestTime
     harvest_memory: Memory
     training: list[HookTraining]
@@ -51,15 +52,16 @@ class Estimate(NamedTuple):
 
     @property
     def memory(self) -> Memory:
-        """The most that a stage takes."""
+        """The most memory that a stage takes."""
         stages = [self.harvest_memory, *(hook.memory for hook in self.training)]
         return Memory(max(stage.host for stage in stages), max(stage.gpu for stage in stages))
 
 
 def estimate(config: Experiment, machine: Machine | None = None) -> Estimate:
-    """Estimate a run, on an H100 or, where `model.device` is cpu, on this machine.
+    """Estimate a run on an H100 or, if `model.device` is cpu, on this machine.
 
-    Raises `UserError` for what the stages would refuse: no such model, hook, context, or nothing to harvest.
+    Raises `UserError` for what the stages would refuse: an unknown model or hook, too long a context, nothing to
+    harvest.
     """
     machine = machine or machine_for(config.model.device)
     if config.toy is None:
@@ -75,6 +77,11 @@ def estimate(config: Experiment, machine: Machine | None = None) -> Estimate:
     sizes = asked_sizes(config, shape.hooks)
     space = disk(config, token_sequences, plan, context, shape.hooks, sizes)
     values = rows * sum(shape.hooks.values())
+    training = []
+    for hook, group in groupby(sizes, key=lambda size: size.hook):
+        row_bytes = bytes_per_row({hook: shape.hooks[hook]}, config.harvest.storage_dtype)
+        asked = (config.train, list(group), rows, row_bytes, machine)
+        training.append(HookTraining(hook, asked[1], train_time(*asked), train_memory(*asked)))
     return Estimate(
         config=config,
         machine=machine,
@@ -86,29 +93,12 @@ def estimate(config: Experiment, machine: Machine | None = None) -> Estimate:
         free=shutil.disk_usage(_existing(Path(config.run))).free,
         harvest_time=harvest_time(config, shape, plan.sequences * context, values, space.shards, machine),
         harvest_memory=harvest_memory(config, shape, plan.policy, context, machine),
-        training=[_training(config, shape, sizes, hook, rows, machine) for hook in _trained(sizes)],
+        training=training,
     )
-
-
-def _training(
-    config: Experiment, shape: ModelShape, sizes: list[Size], hook: str, rows: int, machine: Machine
-) -> HookTraining:
-    here = [size for size in sizes if size.hook == hook]
-    row_bytes = bytes_per_row({hook: shape.hooks[hook]}, config.harvest.storage_dtype)
-    return HookTraining(
-        hook,
-        here,
-        train_time(config.train, here, rows, row_bytes, machine),
-        train_memory(config.train, here, rows, row_bytes, machine),
-    )
-
-
-def _trained(sizes: list[Size]) -> list[str]:
-    return list(dict.fromkeys(size.hook for size in sizes))
 
 
 def _tokens(config: Experiment) -> TokenFile:
-    """Open the run's tokens; where there are none yet, describe those that are asked for."""
+    """Open the run's tokens; if there are none yet, describe those that are asked for."""
     path = Run(Path(config.run)).tokens
     if path.exists():
         return open_tokens(path)
@@ -117,12 +107,11 @@ def _tokens(config: Experiment) -> TokenFile:
 
 
 def _toy_shape(toy: ToySettings) -> ModelShape:
-    """Describe the generator as a model: a row is the product of a code with the features' directions."""
+    """Describe the generator of toy data as a model: a row is the product of a code with the features' directions."""
     return ModelShape(
         hooks={"toy": toy.d_model},
         flops_per_token=2 * toy.n_features * (toy.d_model + toy.causes),
         parameters=toy.n_features * (toy.d_model + toy.causes),
-        most_context=1,
         widest=toy.n_features,
     )
 

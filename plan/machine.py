@@ -1,11 +1,11 @@
-"""How fast the machine is that a plan is made for: assumptions, printed with every plan.
+"""The speed of the machine that a plan is for: assumptions, printed with every plan.
 
-Peak rates are those of the vendor's data sheet (H100 SXM, dense products, no TF32, which torch leaves off); the rest is
-cautious round numbers. What a plan says of time is as good as these: no GPU has been at hand to check them.
+Peak rates are those of the vendor's data sheet (H100 SXM, dense products, no TF32, which torch leaves off); the rest
+are cautious round numbers. A plan's times are as good as these: nobody has checked them on a GPU.
 """
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from timeit import repeat
 from typing import NamedTuple
 
 import torch
@@ -14,17 +14,17 @@ from winnow.config.experiment import DType
 
 
 class Machine(NamedTuple):
-    """What times are computed from."""
+    """The rates from which times are computed."""
 
     name: str
-    flops: Mapping[DType, float]  # products, a second, at best
-    share: float  # of that which is achieved, and of the memory's rate
-    memory_rate: float  # bytes a second of the device's memory, at best
-    move_rate: float  # bytes a second of rows that are gathered in the host's memory and moved to the device
+    flops: Mapping[DType, float]  # peak operations a second in products
+    share: float  # of `flops` and of `memory_rate` that is achieved
+    memory_rate: float  # peak bytes a second of the device's memory
+    move_rate: float  # bytes a second of rows gathered in host memory and copied to the device
     disk_rate: float  # bytes a second, written or read
     disk_reads: float  # blocks of rows a second, read in random order
-    seconds_per_step: float  # of Python, for each stack's step
-    seconds_per_value: float  # of the thread that writes a shard: cast, counted, copied, hashed
+    seconds_per_step: float  # of Python, for one step of a stack
+    seconds_per_value: float  # of the thread that writes a shard, to cast, count, copy and hash a value
     on_gpu: bool
 
 
@@ -43,17 +43,17 @@ H100 = Machine(
 
 
 def machine_for(device: str) -> Machine:
-    """Give the machine of a plan: this one where the settings ask for its CPU, one with a GPU otherwise."""
+    """Return the machine of a plan: this one if the settings ask for the CPU, else one with a GPU."""
     return this_cpu() if device == "cpu" else H100
 
 
 def this_cpu() -> Machine:
-    """Measure this machine's cores, in half a second; of its disk, what is assumed of the other's."""
+    """Measure this machine's cores, in half a second; assume the same disk as for the GPU's machine."""
     flops: dict[DType, float] = {"float32": _product_rate(torch.float32), "bfloat16": _product_rate(torch.bfloat16)}
-    flops["float16"] = flops["float32"]  # few CPUs have products of it
+    flops["float16"] = flops["float32"]  # few CPUs have float16 products
     block = torch.ones(2**24)
     into = torch.empty_like(block)
-    copied = 2 * 4 * len(block) / _fastest(lambda: into.copy_(block))
+    copied = 2 * 4 * len(block) / min(repeat(lambda: into.copy_(block), number=1))
     return H100._replace(
         name=f"this CPU, {torch.get_num_threads()} threads",
         flops=flops,
@@ -66,14 +66,4 @@ def this_cpu() -> Machine:
 
 def _product_rate(dtype: torch.dtype, size: int = 1024) -> float:
     a = torch.ones(size, size, dtype=dtype)
-    return 2 * size**3 / _fastest(lambda: a @ a)
-
-
-def _fastest(work: Callable[[], object], times: int = 5) -> float:
-    """Time `work` so many times, and give the shortest in seconds: what else runs can only make it longer."""
-    seconds = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return 2 * size**3 / min(repeat(lambda: a @ a, number=1))

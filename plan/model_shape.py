@@ -1,11 +1,12 @@
-"""What a plan needs to know of a model, read off its configuration: no weight is fetched, and none allocated.
+"""What a plan must know of a model, from the model's configuration: no weight is fetched, and none allocated.
 
 The model and TransformerLens' bridge are built of fake tensors, which have a shape and no memory, so hook names, widths
-and products are those of the real one. (On the meta device the bridge refuses to split the query-key-value weights.)
+and products are the real ones. (On the meta device the bridge refuses to split the query-key-value weights.)
 """
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,46 +19,46 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
 from winnow.model.hooks import resolve_hooks
-from winnow.model.language_model import LanguageModel, not_found
+from winnow.model.language_model import LanguageModel, name_hooks, not_found, with_sdpa
 from winnow.shards.dtypes import TORCH
 
-# The bridge wants a tokenizer, whose words do not matter here: the embedded model's is on every machine.
+# The bridge needs a tokenizer, any: that of the embedded model is on every machine.
 TOKENIZER = Path(__file__).parents[1] / "data" / "tiny_gpt2"
 
 
 class ModelShape(NamedTuple):
-    """A model, as far as a harvest's size depends on it."""
+    """What a harvest's size depends on in a model."""
 
     hooks: dict[str, int]  # name -> width, in the order of the model
-    flops_per_token: float  # of a forward pass that ends at the last hook; a multiplication and an addition are two
+    flops_per_token: float  # of a forward pass up to the last hook; a multiplication and an addition are two
     parameters: int
-    most_context: int  # tokens that it reads at most
-    widest: int  # most values per token that one of its modules gives out
+    widest: int  # the most values per token that a module returns
 
 
 def model_shape(settings: ModelSettings, patterns: Sequence[str], context: int) -> ModelShape:
-    """Measure the model that the settings name, run over sequences of `context` tokens as far as the hooks need.
+    """Measure the model that the settings name, run over sequences of `context` tokens up to the last hook.
 
-    Raises `UserError` where its configuration is not found, where a pattern names no hook, and where the model does not
-    read so many tokens.
+    Raises `UserError` if its configuration is not found, a pattern names no hook, or the model does not read so many
+    tokens.
     """
-    import transformer_lens.model_bridge  # before tensors are fake: it makes some when it is loaded
+    import transformer_lens.model_bridge  # before tensors are fake: it makes some when it is imported
 
     assert transformer_lens.model_bridge
     config = _config(settings)
     with warnings.catch_warnings(), FakeTensorMode():
-        warnings.simplefilter("ignore")  # of libraries, about themselves
+        warnings.simplefilter("ignore")  # libraries warn about themselves
         model = _fake_model(settings, config)
         hooks = resolve_hooks(patterns, model.hooks)
         if context > model.context:
             raise UserError(
                 f"text.context = {context}: {settings.name} reads {model.context} tokens at most; lower text.context"
             )
+        flops = count_flops(model, hooks, context)
+        model.sites.clear()  # from here on the bridge answers, to which a real model's sites are compared
         return ModelShape(
-            hooks=_bridge_widths(model, hooks),
-            flops_per_token=count_flops(model, hooks, context) / context,
+            hooks=model.widths(hooks),
+            flops_per_token=flops / context,
             parameters=sum(parameter.numel() for parameter in model.plain.parameters()),
-            most_context=model.context,
             widest=_widest(model.plain),
         )
 
@@ -74,12 +75,12 @@ def _cpu_attention_flops(query: Any, key: Any, value: Any, *rest: Any, out_shape
     return sdpa_flop_count(query, key, value)
 
 
-# the counter knows attention on GPUs only
+# the counter knows only the attention of GPUs
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flops}
 
 
 def _config(settings: ModelSettings) -> Any:
-    from transformers import AutoConfig  # as below: it takes seconds, and toy data have no model
+    from transformers import AutoConfig  # here and below: it takes seconds to load, and toy data have no model
 
     try:
         return AutoConfig.from_pretrained(settings.name, revision=settings.revision)
@@ -88,46 +89,14 @@ def _config(settings: ModelSettings) -> Any:
 
 
 def _fake_model(settings: ModelSettings, config: Any) -> LanguageModel:
-    import transformers
-    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    transformers.logging.disable_progress_bar()
-    dtype = TORCH[settings.dtype]
-    plain, twin = (_modules(config, dtype) for _ in range(2))  # the bridge takes one of them apart
-    modules = {id(module): path for path, module in twin.named_modules()}
-    bridge = TransformerBridge.boot_transformers(
-        settings.name,
-        hf_model=twin,
-        tokenizer=transformers.AutoTokenizer.from_pretrained(TOKENIZER),
-        device=torch.device("cpu"),
-        dtype=dtype,
-    )
-    return LanguageModel(plain, bridge, modules)
-
-
-def _modules(config: Any, dtype: torch.dtype) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    try:
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
-    except ValueError as error:
-        if "scaled_dot_product_attention" not in str(error):
-            raise
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    return model.eval().requires_grad_(False)
-
-
-def _bridge_widths(model: LanguageModel, hooks: Sequence[str]) -> dict[str, int]:
-    """Ask the bridge, which a real model's sites are compared with before they are used."""
-    sites = dict(model.sites)
-    model.sites.clear()
-    found = model.widths(hooks)
-    model.sites.update(sites)
-    return found
+    plain = with_sdpa(partial(AutoModelForCausalLM.from_config, config, dtype=TORCH[settings.dtype]))
+    return name_hooks(settings, plain, AutoTokenizer.from_pretrained(TOKENIZER))
 
 
 def _widest(model: nn.Module) -> int:
-    """Run two tokens, and give the most values per token that a module gives out; the vocabulary's logits aside."""
+    """Run two tokens, and return the most values per token that a module returns, except the logits."""
     found = [0]
 
     def look(module: nn.Module, args: Any, output: Any) -> None:

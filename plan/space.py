@@ -1,14 +1,16 @@
-"""Bytes on the disk and in memory: of a run's files and what a training needs besides; of each stage at its peak.
+"""Bytes on disk, of a run's files and of a training's checkpoints; bytes in memory, of each stage at its peak.
 
-What is counted of memory grows with the settings; what a process takes in any case is two assumed numbers. A test
-compares the growth with that of real stages (`tests/plan/test_memory.py`): of a training it is that to a factor of two,
-of a harvest the most, since batches wait only where the disk is slower than the model.
+Memory is counted as far as it depends on the settings; the rest, which every process takes, is two assumed numbers. A
+test compares the counted part with real stages (`tests/plan/test_memory.py`): for a training it is right to a factor of
+two, for a harvest it is the most, since batches wait only if the disk is slower than the model.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from harvest.accumulate import BLOCK_VALUES
 from harvest.background_writer import BATCHES_IN_FLIGHT
@@ -19,35 +21,36 @@ from plan.model_shape import ModelShape
 from train.loader import BLOCK_ROWS
 from train.snapshots import most_snapshots
 from winnow.config.experiment import Experiment, PositionPolicy, TrainSettings
+from winnow.model.forward import AT_ONCE
 from winnow.positions import most_per_sequence
 from winnow.shards.contiguous import DataSet, layout_bytes
 from winnow.shards.layout import shard_layout
 from winnow.shards.statistics import BINS, HookStatistics, statistics_layout
 
-HEADER = 2048  # bytes with which a safetensors file says what is in it
+HEADER = 2048  # bytes of the header of a safetensors file
 BESIDE = 60_000  # bytes of cfg.json, training.json and the curve
 
 
 class Disk(NamedTuple):
-    """Bytes of each kind of file. Shards are exact where every sequence keeps equally many positions."""
+    """Bytes of each kind of file. Shards are exact if every sequence keeps equally many positions."""
 
     tokens: int
     shards: int
     statistics: int
     dictionaries: int
     snapshots: int
-    checkpoints: int  # while the hook is trained that needs most; gone at the end
+    checkpoints: int  # of the hook that needs most, while it is trained; deleted at the end
 
     @property
     def total(self) -> int:
-        """What the disk must hold at once."""
+        """The most bytes on disk at once."""
         return sum(self)
 
 
 def disk(
     config: Experiment, sequences: int, plan: Plan, context: int, hooks: dict[str, int], sizes: list[Size]
 ) -> Disk:
-    """Count the bytes of a run of `sequences` token sequences (0: no token file), harvested as planned."""
+    """Count the bytes of a run with `sequences` token sequences (0: no token file), harvested by `plan`."""
     zeros = {hook: HookStatistics.zero(width, context) for hook, width in hooks.items()}
     return Disk(
         tokens=layout_bytes({"tokens": DataSet((sequences, context), np.dtype("<i4"), {})}) if sequences else 0,
@@ -63,7 +66,7 @@ def disk(
 
 
 def shard_bytes(config: Experiment, plan: Plan, context: int, hooks: dict[str, int]) -> int:
-    """Add up the files of all shards, all but the last of which are alike."""
+    """Sum the files of all shards; only the last may be smaller."""
     per_sequence = most_per_sequence(plan.policy, context)
 
     def size(number: int) -> int:
@@ -76,32 +79,32 @@ def shard_bytes(config: Experiment, plan: Plan, context: int, hooks: dict[str, i
 
 
 def checkpoint_bytes(config: Experiment, sizes: Sequence[Size]) -> int:
-    """Count the checkpoints of the hook whose are largest: the older ones stay until the newer are complete."""
-    by_hook: dict[str, int] = {}
+    """Count the checkpoints of the hook that has the largest: two at once, until the newer ones are complete."""
+    by_hook = Counter[str]()
     for size in sizes:
         written = -(-size.rows // config.train.checkpoint_rows)  # the last of them at the end
-        by_hook[size.hook] = by_hook.get(size.hook, 0) + min(2, written) * (size.state + 2 * HEADER)
+        by_hook[size.hook] += min(2, written) * (size.state + 2 * HEADER)
     return max(by_hook.values(), default=0)
 
 
 PROCESS = 700_000_000  # Python, torch, transformers and TransformerLens, loaded
-CONTEXT = 1_000_000_000  # the driver and the libraries of a GPU, on the host and on the device each
-WORKING = 4  # arrays of the widest module's output, at once, in a forward pass
-PER_ROW = 60  # bytes for each row of the windows: its place, and what it takes to draw it
+CONTEXT = 1_000_000_000  # a GPU's driver and libraries, on the host and on the device each
+WORKING = 4  # arrays of the widest module's output that a forward pass holds at once
+PER_ROW = 60  # bytes for each row of the windows: its place, and the random numbers that draw it
 WRITERS = 2  # shards in flight
-WORKSPACE = {"relu": 3, "jumprelu": 4, "gated": 9}  # arrays of batch x latents, at once, in a step; float32 or its like
-RANKED = 3  # likewise of those that keep the k largest
+WORKSPACE = {"relu": 3, "jumprelu": 4, "gated": 9}  # float32 arrays of batch x latents that a step holds at once
+RANKED = 3  # the same for the architectures that keep the k largest
 
 
 class Memory(NamedTuple):
     """Bytes at the peak of a stage."""
 
     host: int
-    gpu: int  # 0 where there is none
+    gpu: int  # 0 on a CPU
 
 
 def harvest_memory(config: Experiment, shape: ModelShape, policy: PositionPolicy, context: int, m: Machine) -> Memory:
-    """Estimate a harvest: weights, batches on their way to the disk, and statistics."""
+    """Estimate a harvest's memory: weights, batches on their way to the disk, and statistics."""
     asked = config.harvest
     number = 4 if config.model.dtype == "float32" else 2
     weights = shape.parameters * number
@@ -112,48 +115,39 @@ def harvest_memory(config: Experiment, shape: ModelShape, policy: PositionPolicy
     statistics = WRITERS * (sum(shape.hooks.values()) * BINS * (8 + 2) + BLOCK_VALUES * FLOAT)
     index = WRITERS * asked.rows_per_shard * 24
     if m.on_gpu:
-        waiting = (BATCHES_IN_FLIGHT + 2) * batch  # one is written, one is copied
+        waiting = (BATCHES_IN_FLIGHT + 2) * batch  # and one is written, one copied
         host = PROCESS + CONTEXT + weights + waiting + statistics + index
         return Memory(host, CONTEXT + weights + 2 * batch + passing)
-    at_once = cpu_batches()
+    at_once = min(torch.get_num_threads(), AT_ONCE)
     waiting = (at_once + 1 + BATCHES_IN_FLIGHT + 1) * batch
     return Memory(PROCESS + weights + waiting + at_once * passing + statistics + index, 0)
 
 
-def cpu_batches() -> int:
-    """Count the batches that a CPU runs side by side."""
-    import torch
-
-    from winnow.model.forward import AT_ONCE
-
-    return min(torch.get_num_threads(), AT_ONCE)
-
-
 def train_memory(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:
-    """Estimate the training of the dictionaries of one hook: their states, a step, an evaluation, rows to come."""
+    """Estimate the memory of training one hook's dictionaries: states, a step, an evaluation, windows of rows."""
     windows = window_bytes(train, stored_rows, row_bytes)
     states = sum(size.state for size in sizes)
-    evaluated = sum(FLOAT * size.saved for size in sizes)  # all of them, as they would be saved
-    # of the stacks that take their steps at once: on a CPU each core has one, on a GPU one has all
+    evaluated = sum(FLOAT * size.saved for size in sizes)  # an evaluation holds all, as they would be saved
+    # stacks that step at once: on a CPU one per core, on a GPU one
     steps = sorted((step_memory(train, size, count) for size, count in stacks(sizes)), reverse=True)
-    at_once = 1 if m.on_gpu else cpu_batches()
+    at_once = 1 if m.on_gpu else torch.get_num_threads()
     working = states + max(evaluated, sum(steps[:at_once]))
     if m.on_gpu:
-        # a dictionary is made, saved and gathered in the host's memory
+        # a dictionary is made, saved and gathered in host memory
         passing = 2 * max((FLOAT * size.saved for size in sizes), default=0)
         return Memory(PROCESS + CONTEXT + windows + passing, CONTEXT + working)
     return Memory(PROCESS + windows + working, 0)
 
 
 def window_bytes(train: TrainSettings, stored_rows: int, row_bytes: int) -> int:
-    """Count the two windows of rows that are held, and the order of the store's blocks, of two epochs."""
+    """Count the windows of rows in memory, and the order of the store's blocks for two epochs."""
     window = max(BLOCK_ROWS, min(stored_rows, train.window_mib * 2**20 // row_bytes))
     held = 1 if window == stored_rows else 2
     return held * window * row_bytes + window * PER_ROW + 2 * 8 * stored_rows // BLOCK_ROWS
 
 
 def step_memory(train: TrainSettings, size: Size, count: int) -> int:
-    """Count the gradients of a stack's step, and what it holds for each row and latent."""
+    """Count the gradients of a stack's step, and its arrays by row and latent."""
     number = 2 if train.compute_dtype == "bfloat16" else FLOAT
     cast = 2 * size.matrix * number if number < FLOAT else 0
     arrays = WORKSPACE.get(size.settings.architecture, RANKED)

@@ -1,4 +1,4 @@
-"""Print an estimate: what is made, what it takes, and what that was computed from."""
+"""Print an estimate: what a run makes, what it takes, and the assumptions."""
 
 import re
 from collections.abc import Iterable
@@ -6,17 +6,19 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from plan.estimate import Estimate, HookTraining, estimate
+from plan.duration import HarvestTime, TrainTime
+from plan.estimate import Estimate, estimate
+from plan.space import Memory
 from winnow.config.experiment import Experiment
 
 WIDTH = 140
 
 
 def print_plan(config: Experiment) -> None:
-    """Print what the configuration takes, on standard output. Raises `UserError` as `estimate` does."""
+    """Print what the configuration takes on standard output. Raises `UserError` as `estimate` does."""
     found = estimate(config)
     console = Console(highlight=False)
-    console.width = max(console.width, WIDTH)  # what is cut off, nobody can read
+    console.width = max(console.width, WIDTH)  # wide enough to cut nothing off
     console.print(f"[bold]{config.config}[/] on {found.machine.name}; an estimate, nothing is run")
     for title, rows in (
         ("makes", _makes(found)),
@@ -32,7 +34,7 @@ def print_plan(config: Experiment) -> None:
 
 
 def in_short(found: Estimate) -> list[str]:
-    """Say in three lines what a run takes; the comments of configs/*.toml are these."""
+    """Say in three lines what a run takes; configs/gpt2-small*.toml have them as comments."""
     disk, memory = found.disk, found.memory
     besides = f", of which {size(disk.checkpoints)} while training" if disk.checkpoints else ""
     gpu = f"{size(memory.gpu)} on the GPU, " if found.machine.on_gpu else ""
@@ -58,7 +60,7 @@ def _makes(found: Estimate) -> Iterable[tuple[str, str, str]]:
 
 
 def _by_point(hooks: Iterable[str]) -> list[tuple[str, list[str]]]:
-    """Name hooks that differ in their layer alone by one pattern."""
+    """Group hooks that differ only in their layer under one pattern."""
     points: dict[str, list[str]] = {}
     for hook in hooks:
         points.setdefault(re.sub(r"^blocks\.\d+\.", "blocks.*.", hook), []).append(hook)
@@ -79,31 +81,21 @@ def _disk(found: Estimate) -> Iterable[tuple[str, str, str]]:
 
 
 def _stages(found: Estimate) -> Iterable[tuple[str, ...]]:
+    def row(name: str, seconds: float, memory: Memory, note: str) -> tuple[str, ...]:
+        return name, duration(seconds), size(memory.host), size(memory.gpu) if found.machine.on_gpu else "-", note
+
+    def parts(time: HarvestTime | TrainTime) -> str:
+        return ", ".join(f"{part} {duration(seconds)}" for part, seconds in time._asdict().items())
+
     yield "", "time", "host", "GPU", ""
-    time, memory, gpu = found.harvest_time, found.harvest_memory, found.machine.on_gpu
-    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in time._asdict().items())
-    yield "harvest", duration(time.total), size(memory.host), size(memory.gpu) if gpu else "-", parts
-    for alike in _alike(found.training):
-        time, memory = alike[0].time, alike[0].memory
-        name = ", ".join(point for point, _ in _by_point(hook.hook for hook in alike))
-        parts = ", ".join(f"{part} {duration(seconds)}" for part, seconds in time._asdict().items())
-        each = f"; each of {len(alike)}" if len(alike) > 1 else ""
-        yield f"train {name}", duration(time.total), size(memory.host), size(memory.gpu) if gpu else "-", parts + each
-    total = found.harvest_time.total + found.train_seconds
-    yield (
-        "in all",
-        duration(total),
-        size(found.memory.host),
-        size(found.memory.gpu) if gpu else "-",
-        "one after another",
-    )
-
-
-def _alike(training: list[HookTraining]) -> list[list[HookTraining]]:
-    groups: dict[object, list[HookTraining]] = {}
-    for hook in training:
-        groups.setdefault((hook.time, hook.memory), []).append(hook)
-    return list(groups.values())
+    yield row("harvest", found.harvest_time.total, found.harvest_memory, parts(found.harvest_time))
+    alike: dict[tuple[TrainTime, Memory], list[str]] = {}
+    for hook in found.training:
+        alike.setdefault((hook.time, hook.memory), []).append(hook.hook)
+    for (time, memory), hooks in alike.items():
+        each = f"; each of {len(hooks)}" if len(hooks) > 1 else ""
+        yield row(f"train {', '.join(dict(_by_point(hooks)))}", time.total, memory, parts(time) + each)
+    yield row("in all", found.harvest_time.total + found.train_seconds, found.memory, "one after another")
 
 
 def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
@@ -133,7 +125,7 @@ def _table(rows: Iterable[tuple[str, ...]]) -> Table:
 
 
 def size(count: int | float) -> str:
-    """Say bytes with three digits, in decimal units as disks are sold."""
+    """Format bytes with three digits, in decimal units as disks are sold."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"
@@ -142,7 +134,7 @@ def size(count: int | float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Say how long, in the two largest units that matter."""
+    """Format a time in the largest unit that matters, or in two."""
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

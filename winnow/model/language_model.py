@@ -13,6 +13,7 @@ module; if one is asked for, the bridge runs. `open_model` compares both ways, a
 import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -148,23 +149,38 @@ def open_model(
     revision has moved on since, that commit is loaded.
     Raises `UserError` naming what was tried if there is no such model, or it is not a language model.
     """
-    # Both take seconds to load, and most that import this file open no model: toy data have none.
-    import transformers
-    from transformer_lens.model_bridge import TransformerBridge
-
-    transformers.logging.disable_progress_bar()
     device = choose_device(settings.device, ranks)
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # libraries warn about themselves
         plain, tokenizer, commit = _load(settings, device, begun_with or {})
-        twin = _share_weights(plain)
-        modules = {id(module): path for path, module in twin.named_modules()}
-        bridge = TransformerBridge.boot_transformers(
-            settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
-        )
-    model = LanguageModel(plain, bridge, modules, commit)
+        model = name_hooks(settings, plain, tokenizer, commit)
     _drop_unequal_sites(model)
     return model
+
+
+def name_hooks(settings: ModelSettings, plain: nn.Module, tokenizer: Any, commit: str = "") -> LanguageModel:
+    """Give a Hugging Face model TransformerLens' hook names, by a bridge over a twin that shares its weights."""
+    # This takes seconds to load, and most that import this file open no model: toy data have none.
+    from transformer_lens.model_bridge import TransformerBridge
+
+    twin = _share_weights(plain)  # the bridge takes it apart
+    modules = {id(module): path for path, module in twin.named_modules()}
+    device = next(plain.parameters()).device
+    bridge = TransformerBridge.boot_transformers(
+        settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
+    )
+    return LanguageModel(plain, bridge, modules, commit)
+
+
+def with_sdpa(make: Callable[..., Any]) -> Any:
+    """Make a model with `sdpa` attention, or with its own where it has no such form; without gradients."""
+    try:
+        model = make(attn_implementation="sdpa")
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        model = make()
+    return model.eval().requires_grad_(False)
 
 
 def _share_weights(model: nn.Module) -> Any:
@@ -173,26 +189,20 @@ def _share_weights(model: nn.Module) -> Any:
 
 
 def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str, Any]) -> tuple[Any, Any, str]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
+    logging.disable_progress_bar()
     same = (begun_with.get("name"), begun_with.get("revision")) == (settings.name, settings.revision)
     try:
         begun_at = begun_with.get("commit", "") if same else ""
         commit = keep_commit("model", settings.name, settings.revision, begun_at)
-        where = {"pretrained_model_name_or_path": settings.name, "revision": commit or settings.revision}
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                **where, dtype=TORCH[settings.dtype], attn_implementation="sdpa"
-            )
-        except ValueError as error:
-            if "scaled_dot_product_attention" not in str(error):
-                raise
-            model = AutoModelForCausalLM.from_pretrained(**where, dtype=TORCH[settings.dtype])
+        load = partial(AutoModelForCausalLM.from_pretrained, settings.name, revision=commit or settings.revision)
+        model = with_sdpa(partial(load, dtype=TORCH[settings.dtype]))
         # open it by folder: TransformerLens reads it again by that name, without a revision
         tokenizer = AutoTokenizer.from_pretrained(model_folder(settings.name, commit))
     except (*FAILURES, SafetensorError) as error:
         raise UserError(not_found(settings, error)) from error
-    return nn.Module.to(model, device).eval().requires_grad_(False), tokenizer, commit
+    return nn.Module.to(model, device), tokenizer, commit
 
 
 def not_found(settings: ModelSettings, error: Exception) -> str:
