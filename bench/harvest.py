@@ -26,7 +26,8 @@ from data.tokens import token_settings
 from harvest.make_shards import make_missing
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
-from winnow.config.experiment import DType, Experiment, HarvestSettings, ModelSettings, PositionPolicy, TextSettings
+from winnow.config.dtypes import DType
+from winnow.config.experiment import Experiment, HarvestSettings, ModelSettings, PositionPolicy, TextSettings
 from winnow.model.forward import forward_passes
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model

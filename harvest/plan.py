@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from winnow.config.experiment import DType, Experiment, PositionPolicy
+from winnow.config.dtypes import DType
+from winnow.config.experiment import Experiment, PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError
 from winnow.positions import most_per_sequence, position_policy

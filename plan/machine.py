@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from winnow.config.experiment import DType
+from winnow.config.dtypes import DType
 
 
 class Machine(NamedTuple):

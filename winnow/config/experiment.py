@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from winnow.config.dtypes import DType
 from winnow.config.section import Count, Natural, Positive, Section
 from winnow.config.toy import ToySettings
 from winnow.config.toy_rules import refuse_beside_toy
 
-DType = Literal["float32", "bfloat16", "float16"]
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from winnow.config.dtypes import DTYPES
 from winnow.errors import UserError
 from winnow.runtime.publish import publish_text
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
-STORAGE_DTYPES = ("float32", "float16", "bfloat16")
 REMEDY = "restore it from a copy, or delete it and run make harvest with the settings that the shards were made with"
 
 
@@ -31,7 +31,7 @@ class Manifest:
 
     hooks: Mapping[str, int]  # name -> width, in the order of the shards
     context: int  # positions of a sequence
-    storage_dtype: str  # one of STORAGE_DTYPES
+    storage_dtype: str  # one of DTYPES
     rows_per_shard: int  # at most
     shards: int  # of the finished harvest
     settings: Mapping[str, Any]  # the settings that the shards depend on
@@ -158,7 +158,7 @@ def _check(path: Path, written: Any) -> Manifest:
     return Manifest(
         hooks={hook: hooks.integer(hook, 1) for hook in hooks.all},
         context=fields.integer("context", 1),
-        storage_dtype=fields.one_of("storage_dtype", STORAGE_DTYPES),
+        storage_dtype=fields.one_of("storage_dtype", DTYPES),
         rows_per_shard=fields.integer("rows_per_shard", 1),
         shards=fields.integer("shards", 1),
         settings=fields.object("settings").all,
@@ -176,7 +176,7 @@ def _check(path: Path, written: Any) -> Manifest:
 def _check_model(model: _Fields) -> dict[str, Any]:
     for name in ("name", "revision", "weights_sha256"):
         model.text(name)
-    model.one_of("dtype", STORAGE_DTYPES)
+    model.one_of("dtype", DTYPES)
     if "commit" in model.all:
         model.text("commit")
     return model.all
