@@ -1,10 +1,10 @@
-"""What comparing two dictionaries costs beside the bare product of their directions, and how much memory it takes.
+"""How long comparing two dictionaries takes, against the bare product of their directions, and how much memory.
 
     python -m bench.analyze [--quick] [--latents 24576] [--repeats 2]
 
-d = 768, float32. The product is computed in the same blocks and thrown away; both take turns, the middle ratio counts.
-Memory is the peak above what the weights take, each in a process of its own: of the max-cosines, and of a whole
-comparison both ways (matching, diagnosis, meta-decomposition and all).
+d = 768, float32. The product is computed in the same blocks and thrown away. Both are timed in turns, and the median
+ratio counts. Memory is the peak above the weights, in a process each, of the max-cosines and of a whole comparison both
+ways (matching, diagnosis, meta-decomposition and all).
 """
 
 import multiprocessing
@@ -57,7 +57,7 @@ def speed(n: int, repeats: int) -> Row:
 
 
 def memory(name: str, work: Callable[[Tensor, Tensor], object], n: int) -> Row:
-    """Measure the peak of a process that does the work, above what it held before."""
+    """Measure the peak memory of a process that does the work, above what it held before."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         used = pool.apply(_peak_of, (work, n))
@@ -74,17 +74,17 @@ def everything(a: Tensor, b: Tensor) -> object:
 
 
 def _peak_of(work: Callable[[Tensor, Tensor], object], n: int) -> float:
-    """Run the work in this process, and give the MiB that it added to what was resident."""
+    """Run the work in this process, and return the MiB of peak memory above what was resident before."""
     a, b = directions(n)
-    work(a[:64], b[:64])  # libraries load what they need
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident
+    work(a[:64], b[:64])  # so that libraries have loaded everything
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak to what is resident
     before = _status("VmRSS")
     work(a, b)
     return (_status("VmHWM") - before) / 1024
 
 
 def _status(name: str) -> int:
-    """Read a size in KiB from the kernel's account of this process."""
+    """Read a size in KiB from the kernel's status of this process."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 

@@ -2,8 +2,8 @@
 
     python -m bench.features [--latents 10240] [--sequences 256] [--quick]
 
-Everything that the stage does for one dictionary but opening the model, running it and encoding: examples,
-histograms, tokens promoted and suppressed, nearest latents in a size half as large, and writing the files. The
+Everything that the stage does for one dictionary, except opening and running the model and encoding: examples,
+histograms, tokens promoted and suppressed, nearest latents in a dictionary half as large, and writing the files. The
 target is 10,000 latents in two minutes on two cores.
 """
 
@@ -32,7 +32,7 @@ TARGET = 10_000 / 120  # latents a second
 
 
 def make_dictionary(n_latents: int, architecture: str, generator: torch.Generator) -> Dictionary:
-    """Random unit directions; of a relu dictionary, about 2 % fire on a row of independent normal values."""
+    """Make random unit directions; about 2 % of a relu dictionary's fire on a row of independent normal values."""
     directions = unit(torch.randn(n_latents, D_MODEL, generator=generator))
     bias = torch.full((n_latents,), 0.0 if architecture == "topk" else -2.05)
     k = 32 if architecture == "topk" else None

@@ -1,9 +1,9 @@
-"""Run the experiments on GPT-2 small with a model of its size, and hold what they took against what --plan said.
+"""Run the experiments on GPT-2 small with a model of its size, and compare what they take with `python -m plan`.
 
     make gpt2-size                             # or: python -m bench.gpt2_size [NAME] [--keep FOLDER] [--quick]
 
 124 M random weights, the real tokenizer, a few thousand tokens, a few steps of training. It needs no network, but the
-tokenizer in ../shared/gpt2-tokenizer and text in ../shared/text; where they are missing it says so, and is done.
+tokenizer in ../shared/gpt2-tokenizer and text in ../shared/text; if they are missing, it says so and ends.
 `--quick` needs neither: the first experiment on a narrow model with the embedded tokenizer, over this project's docs.
 """
 
@@ -36,7 +36,7 @@ FEW = {
     "harvest": {"rows_per_shard": 4096},
     "train": {"rows": 4096, "batch_rows": 512},
 }
-# 48 dictionaries of up to 24,576 latents are 11 GB, and hours of two cores: of every hook, smaller ones
+# at every hook, smaller dictionaries: 48 of up to 24,576 latents are 11 GB, and hours of two cores
 SMALLER = {"gpt2-small": 1, "gpt2-small-all-layers": 64}
 NARROW = {"n_embd": 64, "n_head": 2, "vocab_size": 4096}  # --quick: as many layers, so that every hook is there
 
@@ -47,14 +47,14 @@ class Took(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What the experiments are run on."""
+    """What the experiments run on."""
 
     model: dict[str, Any]  # what differs from GPT-2 small
     tokenizer: Path  # a folder
     text: str
-    divide: int  # n_latents by this at least
-    hooks: int | None  # the first so many; None for all
-    sizes: int | None  # of each grid, the first so many of n_latents; None for all
+    divide: int  # divide n_latents by this at least
+    hooks: int | None  # take this many hooks; None for all
+    sizes: int | None  # take this many n_latents of each grid; None for all
 
 
 FULL = Inputs({}, SHARED / "gpt2-tokenizer", f"{SHARED}/text/*.txt", 1, None, None)
@@ -77,7 +77,7 @@ def save_model(folder: Path, inputs: Inputs) -> None:
 
 
 def few(name: str, model: Path, folder: Path, inputs: Inputs) -> Path:
-    """Write the configuration with few tokens and rows, and leave the rest as it is."""
+    """Write the configuration with few tokens and rows, the rest unchanged."""
     config: dict[str, Any] = tomllib.loads((ROOT / "configs" / f"{name}.toml").read_text(encoding="utf-8"))
     for section, keys in FEW.items():
         config[section] |= keys
@@ -92,7 +92,7 @@ def few(name: str, model: Path, folder: Path, inputs: Inputs) -> Path:
 
 
 def run(stage: str, config: Path) -> Took:
-    """Run a stage as a user does; exits where it fails."""
+    """Run a stage as a user does; exit if it fails."""
     started = time.perf_counter()
     arguments = [sys.executable, "-m", stage, "--config", str(config)]
     process = os.posix_spawn(sys.executable, arguments, os.environ)
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "name", nargs="?", choices=list(SMALLER), help="one of them; by default both, or the first with --quick"
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the model and the runs are left")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the model and the runs there")
     arguments = parser.parse_args(argv)
     if not arguments.quick and not FULL.tokenizer.is_dir():
         print(f"gpt2-size: skipped, there is no {FULL.tokenizer} with GPT-2's vocab.json and merges.txt")

@@ -1,9 +1,9 @@
-"""Everything of winnow that computes on a GPU, once: right first, then how fast. Run from the repository's root.
+"""Check all of winnow's work on a GPU: first that it is right, then how fast it is. Run from the repository's root.
 
     python bench/gpu_check.py --out DIR [--only machine,kernels,...] [--budget 540] [--quick]
 
-Each part stands alone: what raises is printed and the next part goes on; no part begins once the budget is spent.
-`--quick` takes small sizes, and runs on a CPU too, to see that this file itself is right before a GPU is asked for.
+Parts are independent: an error is printed and the next part runs; no part begins once the budget (seconds) is spent.
+`--quick` takes small sizes and also runs on a CPU, to test this file itself without a GPU.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def note(name, value, good=None):
 
 
 def note_speed(name, value, good):
-    """Note a measured speed; only a GPU's is held to its target."""
+    """Note a measured speed; only a GPU must meet its target."""
     note(name, value, good if GPU else None)
 
 
@@ -306,7 +306,7 @@ def resume(quick):
 
 @part
 def speed(quick):
-    """Milliseconds a step of the device and of the host, beside the encoder's product in the same dtype."""
+    """Milliseconds of a step, on the device and on the host, against the encoder's product in the same dtype."""
     from train.stack import Stack
 
     shapes = [(256, 64, 512)] if quick else [(4096, 768, 24_576), (16_384, 768, 24_576), (16_384, 768, 131_072)]
@@ -347,7 +347,7 @@ def speed(quick):
 
 @part
 def pieces(quick):
-    """What a topk step is made of, and what a latent that fires in every row costs."""
+    """The parts of a topk step's time, and the cost of a latent that fires in every row."""
     from train.kernels import sparse
     from train.kernels.ranking import top_k
     from train.kernels.sparse import Active
@@ -403,7 +403,7 @@ def pieces(quick):
 
 @part
 def reading(quick):
-    """A step fed from shards beside one fed from the device's memory."""
+    """A step on rows from shards, against one on rows in the device's memory."""
     from bench.train import TOPK, Shape, loader_of
     from train.stack import Stack
 
@@ -428,7 +428,7 @@ def reading(quick):
 
 
 def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float32", stored="float16", positions=None):
-    """Harvest random tokens into two shards; give seconds and the sha256 of each."""
+    """Harvest random tokens into two shards; return the seconds and each shard's sha256."""
     from harvest.make_shards import make_missing
     from harvest.model_source import ModelSource
     from harvest.plan import Plan
@@ -475,7 +475,7 @@ def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float
 
 @part
 def harvest(quick):
-    """Rows and statistics of the device against the CPU's, and the same bytes twice."""
+    """Rows and statistics of the device against the CPU's, and the same bytes in two harvests."""
     import h5py
 
     root = Path(tempfile.mkdtemp(dir="."))

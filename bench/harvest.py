@@ -1,11 +1,11 @@
-"""How much of the forward pass' speed is left when its activations go to disk.
+"""How fast a harvest is, against the model's forward pass alone.
 
     python -m bench.harvest [--quick] [--repeats 3] [--only TEXT]
 
-A model of GPT-2 small's size with random weights is run over random tokens: alone, up to the last layer
-that a hook needs, and as a harvest of 1 or 24 hooks into two shards, statistics, hashes and syncing to the disk
-included, the last shard's too, behind which nothing is left to compute. The two take turns, so that a noisy
-machine is equally noisy to both; the middle ratio counts.
+A model of GPT-2 small's size with random weights runs over random tokens: alone, up to the last layer
+that a hook needs, and as a harvest of 1 or 24 hooks into two shards, with statistics, hashes and syncing to disk. The
+last shard counts too, although no computation hides its writing. Both are timed in turns, so that a noisy machine is
+equally noisy to both; the median ratio counts.
 """
 
 import shutil

@@ -1,9 +1,9 @@
-"""How often rows of one sequence meet in a batch, beside uniform samples of the whole store.
+"""How often rows of one sequence meet in a batch, against uniform samples of the whole store.
 
     python -m bench.mixing [--rows 20_000_000] [--width 768] [--quick]
 
 Counts pairs of rows of one sequence in batches of 4096, sequences of 128, stored in float16, for several sizes of the
-window; beside each, a plain shuffle of the same rows. Nothing is read: the order is a function of sizes and seed.
+window, and for a plain shuffle of the same window. Nothing is read: the order is a function of sizes and seed.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ BATCH, LENGTH, WINDOWS = 4096, 128, 4
 
 
 def pairs_in_batches(stream: np.ndarray) -> float:
-    """Average over batches the pairs of rows of one sequence, in a stream of row numbers."""
+    """Return the mean number of pairs of rows of one sequence per batch, in a stream of row numbers."""
     batches = stream[: len(stream) // BATCH * BATCH].reshape(-1, BATCH) // LENGTH
     counts = [np.unique(batch, return_counts=True)[1] for batch in batches]
     return float(np.mean([(count * (count - 1) // 2).sum() for count in counts]))

@@ -1,12 +1,12 @@
-"""Take training steps of one trainer, ours or a peer's, when told to; in the environment that has it.
+"""Take training steps of one trainer, ours or a peer's, on request; run it in the trainer's environment.
 
     PYTHON bench/peer_step.py NAME ROWS D_MODEL N_LATENTS K
 
-Prints `ready` once it is, and for each line it reads takes one step and prints its seconds. A step is what the
-trainer's own loop does with a batch that it has: loss, gradients, optimiser, schedule, normalisation and counters, by
-the trainer's own code where a method of it does all that (SAELens' `SAETrainer.step`, dictionary_learning's
-`update`); sparsify's is a part of a long loop that also runs the language model, of which the lines after the
-activations are known are repeated here in their order, with its `adam`. Settings are each trainer's defaults.
+Prints `ready` when it is, then takes one step for each line that it reads, and prints the seconds. A step is all that
+the trainer's own loop does with a batch: loss, gradients, optimiser, schedule, normalisation and counters. If the
+trainer has a method for that, it is called (SAELens' `SAETrainer.step`, dictionary_learning's `update`). sparsify's
+step is part of a long loop that also runs the language model; its lines after the activations are repeated here in
+their order, with its `adam`. Settings are each trainer's defaults.
 """
 
 import sys
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 Step = Callable[[], object]
-STEPS = 1_000_000  # that schedules believe in
+STEPS = 1_000_000  # the length of the training, for schedules
 
 
 def winnow(kind: str, x: torch.Tensor, n: int, k: int, dtype: str) -> Step:
@@ -133,7 +133,7 @@ def main() -> None:
     trainer, kind, dtype = name.split("/")
     rows, d, n, k = map(int, sizes)
     x = torch.randn(rows, d, generator=torch.Generator().manual_seed(0))
-    out, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
+    out, sys.stdout = sys.stdout, sys.stderr  # keep what libraries print out of the answers
     step = TRAINERS[trainer](kind, x, n, k, dtype)
     step()  # allocators and caches warm up
     print("ready", file=out, flush=True)

@@ -1,11 +1,11 @@
-"""How fast dictionaries are trained, beside the libraries that people use for it.
+"""How fast winnow trains dictionaries, against the libraries that people use for it.
 
     make bench-peers                                   # installs the peers into .venv-peers first
     python -m bench.peers [--steps 5] [--quick]
 
 Each trainer runs in a process and an environment of its own (bench/peer_step.py), with the same rows, shape and number
 of threads: 4096 rows of 768 dimensions, 6144 latents, k = 32. Ours and the peer take single steps in turns, so that a
-noisy machine is equally noisy to both; the middle ratio counts. A process that waits for its turn sleeps.
+noisy machine is equally noisy to both; the median ratio counts. A process that waits for its turn sleeps.
 """
 
 import statistics
@@ -28,7 +28,7 @@ class Match(NamedTuple):
 
     ours: str
     peer: str
-    target: float  # the least ratio of their speeds that is good enough
+    target: float  # the smallest good ratio of their speeds
 
 
 MATCHES = [
@@ -66,7 +66,7 @@ class Trainer:
         self.process.communicate()
 
     def step(self) -> float:
-        """Take a step, and give its seconds."""
+        """Take a step, and return its seconds."""
         assert self.process.stdin
         self.process.stdin.write("step\n")
         self.process.stdin.flush()
@@ -82,7 +82,7 @@ class Trainer:
 
 
 def compare(match: Match, sizes: tuple[int, ...], steps: int) -> Row:
-    """Measure both in turns; the peer's speed is its median, ours is that times the median ratio."""
+    """Time both in turns; the peer's speed is its median, ours is that times the median ratio."""
     with Trainer(match.ours, sizes) as ours, Trainer(match.peer, sizes) as peer:
         pairs = [(ours.step(), peer.step()) for _ in range(steps)]
     ratio = statistics.median(theirs / own for own, theirs in pairs)

@@ -1,9 +1,9 @@
-"""How fast rows come back from shards, beside a raw read of the same bytes.
+"""How fast rows are read from shards, against a raw read of the same bytes.
 
     python -m bench.read [--mib 1024] [--quick] [--repeats 7]
 
-Both read the same files through the page cache, in turns; sequentially in long stretches, and blockwise in
-random order as the trainer's shuffle does.
+Both read the same files through the page cache, in turns: sequentially in long stretches, and block by block in random
+order, as the trainer's shuffle does.
 """
 
 import os
@@ -28,7 +28,7 @@ TARGET = 0.8
 
 
 def write_store(folder: Path, rows: int, shards: int, width: int = WIDTH) -> ActivationStore:
-    """Write random rows, as many into each shard."""
+    """Write random rows, equally many into each shard."""
     folder.mkdir()
     dtype = "float16"
     write_manifest(
@@ -55,7 +55,7 @@ def write_store(folder: Path, rows: int, shards: int, width: int = WIDTH) -> Act
 def measure(store: ActivationStore, block: int, order: np.ndarray, what: str, repeats: int) -> Row:
     """Read blocks of rows in the given order, by the store and by `preadv` at the same places."""
     out = torch.empty(block, WIDTH, dtype=torch.float16)
-    raw = torch.empty(block * WIDTH * 2, dtype=torch.uint8).numpy().data  # memory of the same kind
+    raw = torch.empty(block * WIDTH * 2, dtype=torch.uint8).numpy().data  # the same kind of memory as torch's
     spots = [store.place(HOOK, int(start)) for start in order]
     files = {path: os.open(path, os.O_RDONLY) for path, _ in spots}
 

@@ -15,14 +15,14 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 class Row(NamedTuple):
-    """One measured speed beside what it is compared with."""
+    """One measured speed, and the reference it is compared with."""
 
     what: str
     speed: float
     reference: float
     unit: str
-    target: float  # the least ratio speed / reference that is good enough
-    less_is_better: bool = False  # of memory, say: then the target is the largest ratio
+    target: float  # the smallest good ratio speed / reference
+    less_is_better: bool = False  # for memory, say; then the target is the largest good ratio
 
     @property
     def ratio(self) -> float:
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 def publish_rows(section: str, against: str, rows: Iterable[Row], *, quick: bool = False) -> None:
-    """Print a table and replace `section` in the results file; small sizes (`quick`) are only printed."""
+    """Print a table, and replace `section` in the results file unless sizes are small (`quick`)."""
     kept = list(rows)
     table = Table(title=section + " (quick)" * quick)
     for column in ("", "measured", against, "ratio", "target", ""):
@@ -49,7 +49,7 @@ def publish_rows(section: str, against: str, rows: Iterable[Row], *, quick: bool
             "met" if row.met else "missed",
         )
     console = Console()
-    console.width = max(console.width, 110)  # in a log there is no terminal to fit
+    console.width = max(console.width, 110)  # a log has no terminal's width
     console.print(table)
     if quick:
         return

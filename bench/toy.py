@@ -1,9 +1,10 @@
-"""How fast toy data reach the disk, beside a raw write of the same bytes.
+"""How fast toy data reach the disk, against a raw write of the same bytes.
 
     python -m bench.toy [--rows 524288] [--quick] [--repeats 5] [--only TEXT]
 
-The default settings, float16: generated, measured, hashed and put on the disk as a harvest does, on all cores. The raw
-write puts files of the same sizes there, each synced, one after the other. Both take turns; the middle ratio counts.
+Toy data of the default settings, in float16: generated, measured, hashed and written as in a harvest, on all cores. The
+raw write makes files of the same sizes, each synced, one after the other. Both are timed in turns, and the median ratio
+counts.
 """
 
 import os
@@ -35,7 +36,7 @@ KINDS = {
 
 
 def measure(what: str, settings: ToySettings, folder: Path, repeats: int) -> list[Row]:
-    """Time the harvest of all shards, and a raw write of as many bytes: in MiB and in rows."""
+    """Time the harvest of all shards against a raw write of the same bytes, in MiB and in rows."""
     plan: Plan = plan_toy(settings, ROWS_PER_SHARD)
     shards = folder / "shards"
 
@@ -79,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = []
     for what, changed in KINDS.items():
         if arguments.only in what:
-            # on the disk that harvests go to, which the folder for temporary files need not be
+            # on the disk of the harvests: the folder for temporary files may be on another
             RUNS.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=RUNS) as name:
                 settings = ToySettings(**{"rows": rows, **changed})

@@ -1,13 +1,13 @@
-"""What a training step costs beside the dense products that it cannot do without.
+"""How long a training step takes, against the dense products that it cannot do without.
 
     python -m bench.train [--quick] [--repeats 5] [--only step|sweep|reading]
 
-On a CPU: d = 768, n = 6144, k = 32, 4096 rows a step, on the device's own threads. On a GPU, where there is one:
-n = 24,576 and 131,072, 16,384 rows. Step and floor take turns, so that a noisy machine is equally noisy to both; the
-middle ratio counts. The step is all of it: loss, gradients, Adam, normalisation and counters.
+On a CPU: d = 768, n = 6144, k = 32, 4096 rows a step, on all of torch's threads. On a GPU, if there is one: n = 24,576
+and 131,072, 16,384 rows. Step and floor are timed in turns, so that a noisy machine is equally noisy to both; the
+median ratio counts. A step is everything: loss, gradients, Adam, normalisation and counters.
 
-Two more rows compare whole passes over rows: eight small dictionaries in one sweep with eight runs one after the other,
-each of which reads and prepares the rows for itself; and a dictionary fed from shards with one fed from memory.
+Two more rows compare whole passes over rows: eight small dictionaries in one sweep, against eight runs one after the
+other, each of which reads and prepares the rows itself; and a dictionary trained from shards, against one from memory.
 """
 
 import itertools
@@ -34,7 +34,7 @@ from train.start.initialise import first_directions, initial_parameters
 from winnow.shards.dtypes import TORCH
 
 K = 32
-STILL = 1e-9  # learning rate: a step costs the same, and the density stays what it is
+STILL = 1e-9  # learning rate: steps cost the same, and the density does not change
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -45,14 +45,14 @@ class Shape(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A step, and what it may cost."""
+    """A step, and how long it may take."""
 
     what: str
     settings: dict[str, Any]
     dtype: str
-    products: int  # of the encoder's size, in the same dtype: the floor
-    most: float  # times the floor
-    density: float | None = None  # to which the encoder's bias is set
+    products: int  # the floor: this many products of the encoder's size, in the same dtype
+    most: float  # the longest good time, as a multiple of the floor
+    density: float | None = None  # set the encoder's bias for this share of active latents
 
 
 TOPK = {"architecture": "topk", "k": K}
@@ -116,7 +116,7 @@ def rows_of(shape: Shape, batches: int = 1) -> Tensor:
 
 
 def step(case: Case, shape: Shape, repeats: int) -> Row:
-    """Time a step against so many products of the encoder's size in the same dtype."""
+    """Time a step against `case.products` products of the encoder's size in the same dtype."""
     x = rows_of(shape).to(DEVICE)
     measured = learner(shape, case.settings | {"compute_dtype": case.dtype})
     if case.density is not None:
@@ -138,7 +138,7 @@ def step(case: Case, shape: Shape, repeats: int) -> Row:
 
 
 def set_density(measured: Learner, x: Tensor, density: float) -> None:
-    """Lower the encoder's bias until that share of the latents is active."""
+    """Lower the encoder's bias until a share `density` of the latents is active."""
     pre = x[:512] @ measured.parameters["W_enc"].T
     above = round(density * pre.numel())
     measured.parameters["b_enc"].fill_(-float(pre.flatten().kthvalue(pre.numel() - above).values))
@@ -162,7 +162,7 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
                     stack.train_on(x, x.square().sum())
 
         stacks = stack_learners(together)
-        # the threads of a sweep are set up once in a run: not part of its steps
+        # a run sets up its threads once: not part of its steps
         with parallel_map(len(together), DEVICE) as in_parallel:
 
             def in_one_pass() -> None:
@@ -176,7 +176,7 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
 
 
 def reading(shape: Shape, repeats: int) -> Row:
-    """Time a topk dictionary on rows from shards against the same rows in memory, both in the middle of a training."""
+    """Time a topk dictionary on rows from shards against the same rows from memory, both in mid-training."""
     batches = 8
     stack = Stack([learner(shape, TOPK)])
     with tempfile.TemporaryDirectory() as folder:
@@ -197,13 +197,13 @@ def reading(shape: Shape, repeats: int) -> Row:
 
 
 def loader_of(folder: Path, shape: Shape, batches: int) -> Loader:
-    """Write shards, and open what reads them in shuffled order, a few windows an epoch."""
+    """Write shards, and open a loader of a few windows per epoch."""
     store = write_store(folder / "store", batches * shape.rows // 4, 4, shape.d)
     return Loader(store, HOOK, 0, max(1, batches * shape.rows * shape.d * 2 // 4))
 
 
 def waited(work: Callable[[], None]) -> Callable[[], None]:
-    """Wait for the GPU when the work is done, where there is one."""
+    """Wait for the GPU, if there is one, after the work."""
     if DEVICE.type != "cuda":
         return work
 

@@ -1,4 +1,4 @@
-"""What --plan says of a run is what the run then writes, computes and is asked for."""
+"""A run writes and computes what `python -m plan` estimates, and the estimate's comments and refusals are right."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ KINDS: list[dict[str, Any]] = [
 
 
 def save_configuration(folder: Path, gpt2: Path) -> Path:
-    """Leave only what --plan may read of a model."""
+    """Copy the only file of a model that `plan` may read."""
     folder.mkdir()
     (folder / "config.json").write_bytes((gpt2 / "config.json").read_bytes())
     return folder
@@ -93,7 +93,7 @@ def test_a_step_takes_the_planned_products(tmp_path: Path, gpt2: Path, kind: dic
 
 
 def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Size, Learner]:
-    """Give the size of one dictionary of 96 latents in 32 dimensions, and the dictionary."""
+    """Return the size of one dictionary of 96 latents in 32 dimensions, and the dictionary."""
     config = load(write_config(folder, model, train={"rows": 100, "dictionaries": [{"n_latents": 96, **kind}]}))
     (sized,) = asked_sizes(config, {"hook": 32})
     (planned,) = plan_dictionaries(config, {"hooks": {"hook": 32}}, folder)

@@ -1,4 +1,4 @@
-"""The memory that --plan estimates is what a training takes, to a factor of two, and what a harvest takes at most."""
+"""`plan` estimates a training's memory to a factor of two, and the most memory that a harvest takes."""
 
 import os
 import subprocess
@@ -19,11 +19,11 @@ from tests.stores import write_store
 
 pytestmark = pytest.mark.slow
 
-CPU = H100._replace(on_gpu=False)  # speed has no part in it
+CPU = H100._replace(on_gpu=False)  # memory does not depend on speed
 
 
 def growth(stage: str, config: Path) -> int:
-    """Run a stage on one core, and give the bytes by which it grew."""
+    """Run a stage on one core, and return the bytes by which it grew."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.plan.growth", stage, str(config)],
         cwd=ROOT,
