@@ -116,6 +116,12 @@ class Loader:
                     at += len(batch)
                     pieces, missing = [], min(batch_rows, stop - at)
 
+    def spread(self, rows: int) -> Shaped[Tensor, "row d"]:
+        """Read about `rows` rows, or all, from all over the store, in random order; the same at every call."""
+        kept = np.sort(_shuffled(self.order.blocks, self.order.seed, 0)[: -(-rows // self.order.block_rows)])
+        found = self._rows_of(kept)
+        return found[torch.from_numpy(np.random.default_rng(self.order.seed).permutation(len(found)))]
+
     def _windows(self, start: int) -> Iterator[tuple[Window, int]]:
         """Yield the windows from row `start` of the stream, each with how many of its rows are already used."""
         epoch, skip = divmod(start, self.order.rows)
@@ -140,6 +146,10 @@ class Loader:
         places = torch.from_numpy(self.order.places(epoch, number, blocks))
         if same is not None:
             return same._replace(places=places)
+        return Window(self._rows_of(blocks), places)
+
+    def _rows_of(self, blocks: np.ndarray) -> Tensor:
+        """Read blocks, ascending."""
         rows = torch.empty(self.order.size(blocks), self.store.hooks[self.hook], dtype=self.dtype)
         starts, counts = _joined(blocks * self.order.block_rows, self.order.counts(blocks))
         begins = np.cumsum(counts) - counts
@@ -150,7 +160,7 @@ class Loader:
 
         with ThreadPoolExecutor(READERS) as readers:
             list(readers.map(read, np.array_split(np.arange(len(starts)), min(READERS, len(starts)))))
-        return Window(rows, places)
+        return rows
 
 
 def _joined(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
   snapshots/        dictionaries as they were on the way, where asked for (train/snapshots.py)
 """
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.schedule import CONVERGED, fewest_rows
-from train.settings import DictionarySettings
-from winnow.config.experiment import Dictionaries, Experiment
+from train.settings import LEAST_SQUARES, TRANSPOSE, DictionarySettings
+from winnow.config.experiment import Dictionaries, EncoderStart, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
 from winnow.shards.fingerprint import fingerprint
 
@@ -31,8 +32,17 @@ ABBREVIATIONS = {
 }
 BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
+THRESHOLD_ROWS = 32_768  # a hundredth of a short training's work; the L0 that follows is right to 1 %
 AUTO = "auto"  # rows between resamplings: an eighth of the training's
 MAX_ROWS = 200_000_000
+ENCODER_STARTS: dict[str, EncoderStart] = {
+    "relu": 0.1,
+    "topk": LEAST_SQUARES,
+    "batchtopk": LEAST_SQUARES,
+    "jumprelu": 0.1,
+    "gated": 0.1,
+    "matryoshka": LEAST_SQUARES,
+}
 NAME_DEFAULTS = {
     "learning_rate": Dictionaries.model_fields["learning_rate"].default,
     "bandwidth": BANDWIDTH,
@@ -57,6 +67,11 @@ class Planned(NamedTuple):
         return self.folder.name
 
     @property
+    def begun_before(self) -> bool:
+        """Whether an older version began it, which had one start for all encoders and did not name it."""
+        return self.name != _name(self.settings)
+
+    @property
     def finished(self) -> bool:
         return (self.folder / "cfg.json").exists()
 
@@ -79,8 +94,8 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     planned: dict[Path, Planned] = {}
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):
-            for settings in _combinations(grid, shared):
-                path = folder / hook / _name(settings)
+            for asked in _combinations(grid, shared):
+                path, settings = _as_begun(folder / hook, asked, silent=grid.encoder_start is None)
                 if path in planned:
                     raise UserError(
                         f"train.dictionaries.{number}: {hook}/{path.name} is asked for twice; remove one of them"
@@ -93,17 +108,49 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
 def refuse_other_settings(planned: Iterable[Planned]) -> None:
     """Raise `UserError` naming the first setting in which what is on disk differs from what is asked for."""
     for dictionary in planned:
-        folder = dictionary.folder
-        # a kill may leave half a checkpoint in a .partial, which the names of complete ones do not match
-        states = sorted(folder.glob("checkpoints/rows-*[0-9]/state.json"))
-        for path in (folder / "training.json", folder / FAILED, *states):
-            if path.exists():
-                refuse_other(dictionary, json.loads(path.read_text(encoding="utf-8"))["settings"])
+        for path in _records(dictionary.folder):
+            refuse_other(dictionary, json.loads(path.read_text(encoding="utf-8"))["settings"])
 
 
 def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
     """Raise `UserError` naming the first setting in which a file's record differs from what is asked for."""
     refuse_changed(planned.folder, DictionarySettings.from_json(recorded).to_json(), planned.settings.to_json())
+
+
+def _as_begun(folder: Path, asked: DictionarySettings, silent: bool) -> tuple[Path, DictionarySettings]:
+    """Return where a dictionary goes, and its settings; one that an older version began goes on as it was begun.
+
+    Names did not tell the encoder's start before there was a setting, and then it was the decoder's transpose. Where
+    the configuration is silent about it, such a dictionary keeps that start. Nor was its threshold estimated again.
+    """
+    path = folder / _name(asked)
+    begun = dataclasses.replace(asked, encoder_start=TRANSPOSE, threshold_rows=None)
+    unnamed = folder / _name(dataclasses.replace(asked, encoder_start=default_start(asked)))
+    if (
+        (silent or asked.encoder_start == TRANSPOSE)
+        and not (path.exists() and path != unnamed)
+        and _begun_before(unnamed)
+    ):
+        return unnamed, begun
+    return path, asked
+
+
+def _begun_before(folder: Path) -> bool:
+    """Tell whether a dictionary's records say the old start, or are older than the setting."""
+    records = (json.loads(path.read_text(encoding="utf-8"))["settings"] for path in _records(folder))
+    return any(recorded.get("encoder_start", TRANSPOSE) == TRANSPOSE for recorded in records)
+
+
+def _records(folder: Path) -> list[Path]:
+    """List the files of a dictionary's folder that hold its settings."""
+    # a kill may leave half a checkpoint in a .partial, which the names of complete ones do not match
+    states = sorted(folder.glob("checkpoints/rows-*[0-9]/state.json"))
+    return [path for path in (folder / "training.json", folder / FAILED, *states) if path.exists()]
+
+
+def default_start(settings: DictionarySettings) -> EncoderStart:
+    """Return the encoder's start where the configuration names none."""
+    return TRANSPOSE if settings.tied else ENCODER_STARTS[settings.architecture]
 
 
 def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:
@@ -128,9 +175,12 @@ def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[Dic
         options["resample_rows"] = AUTO if grid.resample_rows is None else grid.resample_rows
     if sparsity == "k":
         options["auxk_coefficient"] = AUXK if grid.auxk_coefficient is None else grid.auxk_coefficient
+    if grid.architecture in ("batchtopk", "matryoshka"):
+        options["threshold_rows"] = THRESHOLD_ROWS
     sizes = itertools.product(grid.n_latents, getattr(grid, sparsity))
-    starts = itertools.product(grid.initialisation, grid.seed)
-    for (n_latents, value), (initialisation, seed) in itertools.product(sizes, starts):
+    encoders = grid.encoder_start or [TRANSPOSE if grid.tied else ENCODER_STARTS[grid.architecture]]
+    starts = itertools.product(grid.initialisation, encoders, grid.seed)
+    for (n_latents, value), (initialisation, encoder_start, seed) in itertools.product(sizes, starts):
         yield DictionarySettings(
             architecture=grid.architecture,
             n_latents=n_latents,
@@ -138,6 +188,7 @@ def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[Dic
             seed=seed,
             learning_rate=grid.learning_rate,
             initialisation=initialisation,
+            encoder_start=encoder_start,
             b_dec=grid.b_dec,
             **options,
             **shared,
@@ -159,10 +210,15 @@ def _name(own: DictionarySettings) -> str:
         f"{'l1mean_' if own.l1_reduction == 'mean' else SPARSITY[sparsity]}{value:g}",
         *unusual,
         *([] if own.initialisation == "random" else [own.initialisation]),
+        *([] if own.encoder_start == default_start(own) else [_start_name(own.encoder_start)]),
         *([] if own.b_dec == "mean" else ["no_b_dec" if own.b_dec == "none" else own.b_dec]),
         f"seed{own.seed}",
     ]
     return "-".join(map(str, parts))
+
+
+def _start_name(start: EncoderStart) -> str:
+    return start if isinstance(start, str) else f"encoder{start:g}"
 
 
 def rows_between_logs(settings: DictionarySettings) -> int:

@@ -8,10 +8,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from winnow.config.experiment import Architecture, Dictionaries, Initialisation, TrainSettings
+from winnow.config.experiment import Architecture, Dictionaries, EncoderStart, Initialisation, TrainSettings
 
+TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
-LEGACY_DEFAULTS = {"scale_activations": True}  # what was so before there was a setting
+LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE}  # what was so before there was a setting
 _TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
 _GRID = {name: field.default for name, field in Dictionaries.model_fields.items()}
 
@@ -28,12 +29,14 @@ class DictionarySettings:
     seed: int = 0
     learning_rate: float = _GRID["learning_rate"]
     initialisation: Initialisation = "random"
+    encoder_start: EncoderStart = TRANSPOSE
     b_dec: Literal["mean", "geometric_median", "none"] = _GRID["b_dec"]
     tied: bool = False
     l1_reduction: Literal["sum", "mean"] = "sum"
     bandwidth: float | None = None
     resample_rows: int | Literal["auto"] | None = None
     auxk_coefficient: float | None = None
+    threshold_rows: int | None = None  # batchtopk: over which the threshold is estimated at the end; None: it is not
     rows: int | Literal["converged"] = _TRAIN["rows"]
     max_rows: int | None = None  # set where rows = "converged"
     slope_bound: float = _TRAIN["slope_bound"]

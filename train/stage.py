@@ -57,4 +57,6 @@ def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -
     if not done and failed:
         raise UserError(f"{folder}: no dictionary could be trained; see the lines above")
     share = f" of rank {ranks.rank} of {ranks.total}" if ranks.total > 1 else ""
-    print(f"{folder}: {done} dictionaries{share}" + (" are there; nothing to do" if already else ""))
+    old = sum(p.begun_before for p in planned)
+    kept = f"; {old} of them {'keeps' if old == 1 else 'keep'} the encoder's old start, transpose" if old else ""
+    print(f"{folder}: {done} dictionaries{share}" + (" are there; nothing to do" if already else "") + kept)

@@ -70,6 +70,9 @@ class Architecture:
     def project(self, p: Parameters) -> None:
         """Put parameters back into their allowed range after the optimiser moved them."""
 
+    def follow_rows(self, p: Parameters, x: Float[Tensor, "row d"]) -> None:
+        """Let the buffers follow a batch, the weights standing still."""
+
     def folded(self, p: Parameters, scale: float) -> Parameters:
         """Return one learner's tensors for a `Dictionary` of unscaled activations, by its constructor's names.
 

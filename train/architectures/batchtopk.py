@@ -1,7 +1,8 @@
 """BatchTopK (Bussmann et al. 2024): the B·k largest of ReLU(pre) in the whole batch, so rows share their k.
 
-Loss: mean over rows of ‖x − x̂‖², and AuxK. After training, latents fire above one threshold: the running mean of the
-smallest value that each batch kept.
+Loss: mean over rows of ‖x − x̂‖², and AuxK. Once trained, a latent fires above one threshold: the mean of the smallest
+value that a batch kept. In training it is a running mean, which lags behind the weights: after short trainings it let
+a tenth fewer latents through than k. So it is estimated again once the weights stand still.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,11 @@ class BatchTopK(Architecture):
         self.follow(p, active)
         step = self.sparse_step(p, x, centred, active)
         return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step
+
+    def follow_rows(self, p: Parameters, x: Float[Tensor, "row d"]) -> None:
+        """Let the threshold follow a batch, the weights standing still."""
+        _, pre = self.encode(p, x)
+        self.follow(p, self.largest(pre, [k * len(x) for k in self.k]))
 
     def follow(self, p: Parameters, active: Active) -> None:
         """Move thresholds towards the batch's smallest value above zero; over the first batches, take its mean."""

@@ -1,5 +1,5 @@
-"""The first parameters of a dictionary: unit decoder directions by name, encoder = decoder transposed, b_dec = the
-middle of the activations (train/start/centre.py).
+"""The first parameters of a dictionary: unit decoder directions by name, the encoder a multiple of the decoder's
+transpose (train/start/encoder.py), b_dec the middle of the activations (train/start/centre.py).
 
 Register one function to add an initialisation: it gets a `StartData` and gives directions [n, d] of any norm but zero.
 """
@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.architectures.base import Parameters
-from train.settings import DictionarySettings
+from train.settings import LEAST_SQUARES, DictionarySettings
 from train.start.centre import geometric_median
+from train.start.encoder import encoder_gain
 
 SAMPLE_ROWS = 16_384  # that directions may be computed from
 KMEANS_ROUNDS = 10
@@ -153,10 +154,10 @@ def first_directions(
     return F.normalize(INITIALISATIONS[name](source), dim=1)
 
 
-def initial_parameters(directions: Float[Tensor, "n d"], centre: Float[Tensor, " d"]) -> Parameters:
-    """Start encoder and decoder at `directions`, and b_dec at `centre`."""
+def initial_parameters(directions: Float[Tensor, "n d"], centre: Float[Tensor, " d"], gain: float = 1.0) -> Parameters:
+    """Start the decoder at `directions`, the encoder at `gain` times them, and b_dec at `centre`."""
     return {
-        "W_enc": directions.clone(),
+        "W_enc": directions * gain,
         "b_enc": directions.new_zeros(len(directions)),
         "W_dec": directions.clone(),
         "b_dec": centre.to(directions, copy=True),
@@ -177,4 +178,7 @@ def first_parameters(
     seen = sample if biased else lambda: sample() + mean  # from where the decoder starts: b_dec, or the origin
     directions = first_directions(settings.initialisation, settings.n_latents, len(mean), settings.seed, seen, weights)
     centre = mean + geometric_median(sample()).to(mean) if settings.b_dec == "geometric_median" else mean
-    return initial_parameters(directions, centre if biased else torch.zeros_like(mean))
+    centre = centre if biased else torch.zeros_like(mean)
+    start = settings.encoder_start
+    centred = sample() + (mean - centre) if start == LEAST_SQUARES else torch.empty(0, len(mean))
+    return initial_parameters(directions, centre, encoder_gain(start, directions, centred))

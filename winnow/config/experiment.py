@@ -16,6 +16,7 @@ from winnow.config.toy_rules import refuse_beside_toy
 
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
+EncoderStart = Literal["transpose", "least_squares"] | Positive
 
 
 def _as_list(value: Any) -> Any:
@@ -30,6 +31,10 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 def _distinct_or_none(values: list[Any]) -> list[Any]:
     return _distinct(values) if values else values
+
+
+def _transpose_for_one(values: list[Any]) -> list[Any]:
+    return _distinct(["transpose" if value == 1 else value for value in values])
 
 
 OneOrMore = (BeforeValidator(_as_list), AfterValidator(_distinct))
@@ -140,6 +145,12 @@ class Dictionaries(Section):
     initialisation: Annotated[list[Initialisation], *OneOrMore] = Field(
         default=["random"], description="first directions: random, orthogonal, samples, pca, basis, singular or kmeans"
     )
+    encoder_start: Annotated[list[EncoderStart], *OneOrMore, AfterValidator(_transpose_for_one)] | None = Field(
+        default=None,
+        description="the encoder's first weights, as a multiple of the decoder's transpose: a number; transpose, "
+        "which is 1; or least_squares, the number at which the first reconstruction errs least; by default what "
+        "train/start/encoder.py chooses for the architecture",
+    )
     b_dec: Literal["mean", "geometric_median", "none"] = Field(
         default="mean",
         description="where the decoder's bias starts: mean or geometric_median of the activations; none: there is "
@@ -173,6 +184,8 @@ class Dictionaries(Section):
         for name in {name for names in by_architecture.values() for name in names}.difference(own):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} has no meaning for {self.architecture}; remove it")
+        if self.tied and self.encoder_start:
+            raise ValueError("encoder_start has no meaning where tied = true: the encoder is the decoder's transpose")
         if self.k and max(self.k) > min(self.n_latents):
             raise ValueError(f"k = {max(self.k)} is more than n_latents = {min(self.n_latents)}")
         return self
