@@ -9,11 +9,20 @@ compares r with r/2:
     slope            ln(ℓ(r) / ℓ(r/2)) / ln 2, the relative change of the loss for each doubling of the rows
     self-similarity  the mean of d_j(r) · d_j(r/2) over the latents that are alive at r
 
-and holds where |slope| is at most `train.slope_bound` and self-similarity at least `train.similarity_bound`. Then the
-rate falls to zero over the rows that make `train.decay` of the whole, and the dictionary is done.
+A dictionary stands still where |slope| is at most `train.slope_bound` and self-similarity at least
+`train.similarity_bound`. So does one whose rate is too low to move it. The rule therefore asks besides that it has
+learned since its start, at row 0:
 
-A training of fixed rows is judged by the same bounds: its slope is that of the last doubling at full rate, and its
-self-similarity is that of the finished directions with those at half of all rows.
+    FVU                on the held-out rows: below 1, which the mean activation alone reaches
+    loss share         ℓ(r) / ℓ(0): at most LEARNED_LOSS
+    start similarity   the mean of d_j(r) · d_j(0) over the latents that are alive at r: at most LEFT_START
+
+What stands still and has learned is "converged": the rate falls to zero over the rows that make `train.decay` of the
+whole, and the dictionary is done. What stands still and has not learned is "stalled": its training goes on.
+
+A training of fixed rows is judged by the same bounds: its slope is that of the last doubling at full rate, its
+self-similarity is that of the finished directions with those at half of all rows, and whether it has learned is judged
+when it is finished.
 """
 
 import math
@@ -32,6 +41,11 @@ WORTH_ROWS = 64  # rows trained on for each held-out row before the first evalua
 HALF = -1  # the copy of the directions at half of a fixed number of rows
 
 
+# A learning rate of 1e-5 leaves cosines above 0.999; what learns comes below 0.9 (docs/guide/train.md has the figures)
+LEFT_START = 0.99
+LEARNED_LOSS = 0.95
+
+
 class EvaluationPoint(NamedTuple):
     """An evaluation while the rate is full."""
 
@@ -39,10 +53,35 @@ class EvaluationPoint(NamedTuple):
     loss: float
 
 
-class Convergence:
-    """The rule for one dictionary. Evaluation points are numbered backwards: 0 is the last possible one."""
+class Progress(NamedTuple):
+    """How far a dictionary has come from its start; None is what an older checkpoint did not keep."""
 
-    def __init__(self, settings: DictionarySettings, held_out_rows: int) -> None:
+    fvu: float | None = None
+    loss_share: float | None = None  # held-out loss, divided by that of the start
+    start_similarity: float | None = None
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has learned; what is not known does not speak against it."""
+        return (
+            (self.fvu is None or self.fvu < 1)
+            and (self.loss_share is None or self.loss_share <= LEARNED_LOSS)
+            and (self.start_similarity is None or self.start_similarity <= LEFT_START)
+        )
+
+
+class Convergence:
+    """The rule for one dictionary. Evaluation points are numbered backwards: 0 is the last possible one.
+
+    start: the decoder directions at row 0, which are not changed; None where nobody will ask for the verdict.
+    """
+
+    def __init__(
+        self, settings: DictionarySettings, held_out_rows: int, start: Float[Tensor, "n d"] | None = None
+    ) -> None:
+        self.start = start
+        self.start_loss: float | None = None  # held-out loss at row 0
+        self.progress = Progress()
         self.asked = settings.rows == CONVERGED
         self.slope_bound: float = settings.slope_bound
         self.similarity_bound: float = settings.similarity_bound
@@ -70,6 +109,14 @@ class Convergence:
         if not self.asked and before < self.half <= rows:
             self.copies[HALF] = W_dec.clone()
 
+    def measure_progress(self, loss: float, fvu: float, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]) -> None:
+        """Measure how far the dictionary has come from its start."""
+        share = loss / self.start_loss if self.start_loss else None
+        similarity = (
+            None if self.start is None else self_similarity(W_dec, self.start.to(W_dec.device), alive, self.collectives)
+        )
+        self.progress = Progress(fvu, share, similarity)
+
     def add_point(
         self, number: int, rows: int, loss: float, W_dec: Float[Tensor, "n d"], alive: Bool[Tensor, " n"]
     ) -> bool:
@@ -92,6 +139,16 @@ class Convergence:
 
     @property
     def holds(self) -> bool:
+        """Whether the dictionary, as last measured, stands still and has learned."""
+        return self.stands_still and self.progress.learned
+
+    @property
+    def stalled(self) -> bool:
+        """Whether it stands still without having learned."""
+        return self.stands_still and not self.progress.learned
+
+    @property
+    def stands_still(self) -> bool:
         """Whether slope and self-similarity, as last measured, are within their bounds."""
         return (
             self.slope is not None
@@ -109,7 +166,9 @@ class Convergence:
         return {
             "slope": self.slope,
             "self_similarity": self.self_similarity,
+            **self.progress._asdict(),
             "converged": self.holds,
+            "stalled": self.stalled,
             "reason": reason,  # why it ended: the number of rows, the rule, or the ceiling before the rule held
         }
 
@@ -120,6 +179,7 @@ class Convergence:
             "looks": {str(number): list(point) for number, point in self.points.items()},  # the checkpoints' name
             "slope": self.slope,
             "self_similarity": self.self_similarity,
+            "start_loss": self.start_loss,
             "ends": self.ends,
         }
 
@@ -129,6 +189,7 @@ class Convergence:
         self.copies = {int(name.removeprefix("copy.")): copy.to(device) for name, copy in copies.items()}
         self.points = {int(number): EvaluationPoint(*point) for number, point in numbers["looks"].items()}
         self.slope, self.self_similarity = numbers["slope"], numbers["self_similarity"]
+        self.start_loss = numbers.get("start_loss")  # checkpoints of older versions have none
         self.ends = numbers["ends"]
 
 

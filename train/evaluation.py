@@ -36,12 +36,20 @@ class Evaluation(NamedTuple):
         penalty = (settings.l1_coefficient or 0.0) * self.magnitude + (settings.l0_coefficient or 0.0) * self.active
         return (self.squared_error + penalty) / self.rows
 
+    @property
+    def fvu(self) -> float:
+        return self.squared_error / self.variance
+
+    @property
+    def l0(self) -> float:
+        return self.active / self.rows
+
     def point(self, settings: DictionarySettings) -> dict[str, float]:
         """Return the numbers under their names in the curve."""
         return {
             "eval_loss": self.loss(settings),
-            "eval_fvu": self.squared_error / self.variance,
-            "eval_l0": self.active / self.rows,
+            "eval_fvu": self.fvu,
+            "eval_l0": self.l0,
         }
 
 

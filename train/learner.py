@@ -6,10 +6,11 @@ the stack's.
 
 import math
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from train.architectures import Parameters, architecture_of
@@ -48,7 +49,7 @@ class Learner:
         self.objective = in_training_units(settings, parameters["W_dec"].shape[1], scale)
         self.architecture = architecture_of(self.objective)
         self.schedule = schedule_of(settings)
-        self.convergence = Convergence(settings, held_out_rows)
+        self.convergence = Convergence(settings, held_out_rows, start=parameters["W_dec"].clone())
         self.architecture.add_parameters(parameters)
         self.parameters: Parameters = {name: value.to(device) for name, value in parameters.items()}
         fixed = (*self.architecture.buffers, *(["b_dec"] if settings.b_dec == "none" else []))
@@ -78,6 +79,14 @@ class Learner:
     def learning_rate(self, start: int, stop: int) -> float:
         """Return the rate of the step that takes rows [start, stop)."""
         return self.planned.settings.learning_rate * self.schedule.rate(start, stop)
+
+    def estimate_buffers(self, batches: Iterable[Float[Tensor, "row d"]]) -> None:
+        """Estimate again, with the weights as they are, what follows the batches: a threshold."""
+        stacked = {name: value.unsqueeze(0) for name, value in self.parameters.items()}
+        for name in self.architecture.buffers:
+            stacked[name].zero_()
+        for x in batches:
+            self.architecture.follow_rows(stacked, x)
 
     def take_sums(self) -> Sums:
         """Return the sums since the last call, and reset them."""

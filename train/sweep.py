@@ -6,6 +6,7 @@ Every batch is read, scaled and moved to the device once, and each dictionary ta
 import json
 import math
 import sys
+from collections import Counter
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ from winnow.runtime.publish import publish_text
 from winnow.runtime.ranks import Ranks
 from winnow.runtime.stage import Interrupted
 from winnow.store import ActivationStore
+
+STALLS = 3  # evaluation points, a doubling of the rows: what stands still for so long gets a warning
+L0_TOLERANCE = 0.05  # of k, by which a threshold may miss it on held-out rows
 
 
 def train_all(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
@@ -91,6 +95,7 @@ class _Sweep:
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
         self.held_out = HeldOutRows(store, hook, evaluated, config.train.batch_rows, self._prepare)
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
+        self.stalled: Counter[Learner] = Counter()  # evaluation points at which it stood still without having learned
         self.failing: dict[Learner, float] = {}  # their losses are not finite, which is not recorded yet
         # the largest first, so that no core waits for one that started late
         self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings.n_latents)]
@@ -134,6 +139,9 @@ class _Sweep:
             parallel_map(len(self.learners), self.device) as in_parallel,
             snapshot_writer() as self.writer,
         ):
+            if not self.rows:
+                for learner, result in zip(self.learners, self._evaluate(self.learners, in_parallel), strict=True):
+                    learner.convergence.start_loss = result.loss(learner.objective)
             stacks: list[Stack] = []
             for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
                 if sum(len(stack.learners) for stack in stacks) != len(self.learners):  # some have left
@@ -164,11 +172,12 @@ class _Sweep:
             learner.convergence.keep_half(before, self.rows, learner.parameters["W_dec"])
         due = {learner: learner.convergence.point_due(before, self.rows) for learner in self.learners}
         logs = _passes(before, self.rows, self.logs)
+        self._estimate_thresholds([learner for learner in self.learners if learner.ended])
         points = self._points([m for m in self.learners if logs or m.ended or due[m] is not None])
         evaluated = [learner for learner in points if learner.ended or due[learner] is not None]
         for learner, result in zip(evaluated, self._evaluate(evaluated, in_parallel), strict=True):
             points[learner] |= result.point(learner.objective)
-            self._judge(learner, due[learner], points[learner]["eval_loss"])
+            self._judge(learner, due[learner], result)
         for learner, point in points.items() if self.is_main else ():
             append_point(learner.planned.folder, point)
             self.loggers.add(learner.planned, point)
@@ -178,6 +187,15 @@ class _Sweep:
             for learner in self.learners:
                 self._snapshot(learner)
 
+    def _estimate_thresholds(self, ended: list[Learner]) -> None:
+        """Estimate the thresholds of finished dictionaries again, now that their weights stand still."""
+        for learner in ended:
+            rows = learner.planned.settings.threshold_rows
+            if rows is not None:
+                batches = self.loader.spread(rows).split(self.config.batch_rows)
+                whole = [batch for batch in batches if len(batch) == self.config.batch_rows] or batches
+                learner.estimate_buffers(self._prepare(batch) for batch in whole)
+
     def _evaluate(self, learners: list[Learner], in_parallel: ParallelMap) -> list[Evaluation]:
         return evaluate(learners, self.held_out, self.mean, in_parallel)
 
@@ -185,9 +203,10 @@ class _Sweep:
         dictionary, folder = learner.dictionary(self.scaling.scale), learner.planned.folder
         self.writer.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(learner))
 
-    def _judge(self, learner: Learner, number: int | None, loss: float) -> None:
+    def _judge(self, learner: Learner, number: int | None, result: Evaluation) -> None:
         """Add an evaluation point, if one is due; once the rule holds, let the learning rate fall."""
-        directions, alive = learner.parameters["W_dec"], ~learner.dead
+        directions, alive, loss = learner.parameters["W_dec"], ~learner.dead, result.loss(learner.objective)
+        learner.convergence.measure_progress(loss, result.fvu, directions, alive)
         if number is not None and learner.convergence.add_point(number, self.rows, loss, directions, alive):
             schedule = learner.schedule
             end = min(schedule.rows, rows_at_end(self.rows, schedule.decay, self.config.batch_rows))
@@ -195,6 +214,21 @@ class _Sweep:
             learner.schedule = schedule.ending(end)
         if learner.ended:
             learner.convergence.finish(directions, alive)
+            self._check_l0(learner, result.l0)
+        if learner.convergence.stalled:
+            self.stalled[learner] += 1
+            if self.stalled[learner] == STALLS or learner.ended:
+                self._warn(learner, "it stands still and has not learned; raise learning_rate")
+
+    def _check_l0(self, learner: Learner, l0: float) -> None:
+        """Warn where a threshold lets through on held-out rows what it was not meant to."""
+        settings = learner.planned.settings
+        if settings.threshold_rows is not None and settings.k and abs(l0 / settings.k - 1) > L0_TOLERANCE:
+            self._warn(learner, f"{l0:.1f} latents are active on held-out rows, k = {settings.k}; compare it by its L0")
+
+    def _warn(self, learner: Learner, what: str) -> None:
+        if self.is_main:
+            print(f"{self.hook}/{learner.planned.name}, row {self.rows:,}: {what}", file=sys.stderr)
 
     def _points(self, learners: list[Learner]) -> dict[Learner, dict[str, int | float]]:
         """Compose the next points of the curves, and stop dictionaries whose loss is not finite."""

@@ -44,11 +44,14 @@ class Baselines(Record):
 
 @record
 class Convergence(Record):
-    """Whether the dictionary had stopped learning."""
+    """Whether the dictionary had stopped learning, and how far it had come from its start by then."""
 
     slope: Number | None
     self_similarity: Number | None
+    start_similarity: Number | None
+    loss_share: Number | None
     converged: bool | None
+    stalled: bool | None
     caveat: str | None
     reason: str | None
     held_at: Number | None

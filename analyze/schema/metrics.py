@@ -45,6 +45,10 @@ SHRINKAGE_HIGH = _d("shrinkage.0.95", "shrinkage, 95% of latents", TWO_PLACES, (
 ACTIVE = _d("toy.active", "active at a time", PERCENT, (DICTIONARIES, "The toy model's assumptions"))
 SLOPE = _d("convergence.slope", "slope", DECIMAL, (DICTIONARIES, "Convergence"), unit="d log loss / d log rows")
 SIMILARITY = _d("convergence.self_similarity", "self-similarity", DECIMAL, (DICTIONARIES, "Convergence"), "higher")
+START_SIMILARITY = _d(
+    "convergence.start_similarity", "cosine with the start", DECIMAL, (DICTIONARIES, "Convergence"), "lower"
+)
+LOSS_SHARE = _d("convergence.loss_share", "loss / start's", DECIMAL, (DICTIONARIES, "Convergence"), "lower")
 
 QUALITY = (FVU, FVU_UNCENTRED, FVU_ROWWISE, LOSS_RECOVERED, RECOVERED_MEAN, KL, DEAD, ALIVE, ROWS_SEEN)
 BASELINES = (PCA, KMEANS, RANDOM, UNTRAINED)

@@ -35,7 +35,10 @@ def _of_dictionary(d: dict[str, Any]) -> dict[str, Any]:
     return {
         "baselines": {"pca": 1.5 * fvu, "kmeans": 0.9, "random": 2 * fvu, "untrained": 3.0},
         "shrinkage": {"0.05": 0.9, "0.25": 1.0, "0.5": 1.2, "0.75": 1.3, "0.95": 1.6},
-        "convergence": {"slope": -0.03, "self_similarity": 0.95, "converged": True, "caveat": None, "reason": None},
+        "convergence": {
+            **{"slope": -0.03, "self_similarity": 0.95, "start_similarity": 0.4, "loss_share": 0.2},
+            **{"converged": True, "stalled": False, "caveat": None, "reason": None},
+        },
         "snapshots": {"rows": [1000, 2000, 4000], "similarity": [0.3, 0.6, 0.9], "recovered": [0.0, 0.4, 0.8]},
         "toy": _toy(),
     }

@@ -116,8 +116,11 @@ def _training(training: Mapping[str, Mapping[str, Any]]) -> Table:
     used = [key for key in SETTINGS if any(key in settings for settings in own.values())]
     rows = {}
     for path, settings in own.items():
-        converged = training[path].get("convergence", {}).get("converged")
-        verdict = "not known" if converged is None else "yes" if converged else "no"
+        record = training[path].get("convergence", {})
+        converged = record.get("converged")
+        verdict = (
+            "stalled" if record.get("stalled") else "not known" if converged is None else "yes" if converged else "no"
+        )
         rows[path] = [_value(training[path].get("rows") if key == "rows" else settings.get(key)) for key in used]
         rows[path].append(verdict)
     return Table([SETTINGS[key] for key in used], rows)

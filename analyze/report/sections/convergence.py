@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analyze.format import NOT_MEASURED, count, decimal
+from analyze.format import NOT_MEASURED, count
 from analyze.ladders import Ladder, ladders, ladders_of
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import LOSS_SHARE, SIMILARITY, SLOPE, START_SIMILARITY
 from analyze.schema.record import measured
+
+NUMBERS = (SLOPE, SIMILARITY, START_SIMILARITY, LOSS_SHARE)
 
 Dictionary = Mapping[str, Any]
 
@@ -20,18 +24,24 @@ def convergence_table(metrics: Mapping[str, Any]) -> list[Table]:
         how_to_read=(
             "The trainer's own rule: slope is d log loss / d log rows of the held-out loss over the last doubling of "
             "the rows at full rate, 0 for a level curve; self-similarity is the mean cosine of the directions with "
-            "themselves at half the rows, 1 where they have stopped turning; a comparison with a dictionary that had "
-            "not converged compares moments of trainings."
+            "themselves at half the rows, 1 where they have stopped turning. What stands still has converged only if "
+            "it has learned: its directions have left their start and its loss has fallen; otherwise it has stalled. A "
+            "comparison with a dictionary that had not converged compares moments of trainings."
         ),
-        columns=("latents", "rows seen", "slope", "self-similarity", "converged", "because"),
+        columns=(
+            "latents",
+            "rows seen",
+            *titles(NUMBERS),
+            "converged",
+            "because",
+        ),
         groups={
             label: [
                 (
                     count(d["n_latents"]),
                     count(measured(d, "rows")),
-                    decimal(measured(d, "convergence.slope")),
-                    decimal(measured(d, "convergence.self_similarity")),
-                    {True: "yes", False: "no", None: NOT_MEASURED}[measured(d, "convergence.converged")],
+                    *texts(d, NUMBERS),
+                    _verdict(d),
                     measured(d, "convergence.caveat") or "",
                 )
                 for d in dictionaries
@@ -40,6 +50,17 @@ def convergence_table(metrics: Mapping[str, Any]) -> list[Table]:
         },
     )
     return [table] if known else []
+
+
+def has_stalled(dictionary: Dictionary) -> bool:
+    """Tell whether a dictionary stood still without having learned."""
+    return bool(measured(dictionary, "convergence.stalled"))
+
+
+def _verdict(dictionary: Dictionary) -> str:
+    if has_stalled(dictionary):
+        return "stalled"
+    return {True: "yes", False: "no", None: NOT_MEASURED}[measured(dictionary, "convergence.converged")]
 
 
 def snapshot_charts(metrics: Mapping[str, Any]) -> list[Chart]:

@@ -7,7 +7,7 @@ from analyze.format import Number, count
 from analyze.ladders import ladders
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section
-from analyze.report.sections.convergence import convergence_table, snapshot_charts
+from analyze.report.sections.convergence import convergence_table, has_stalled, snapshot_charts
 from analyze.report.sections.undertraining import undertraining_charts, undertraining_tables
 from analyze.schema.record import measured
 
@@ -40,8 +40,8 @@ def training_section(metrics: Mapping[str, Any]) -> Section:
 
 
 def still_learning(dictionary: Mapping[str, Any]) -> bool:
-    """Tell whether the trainer's rule says that a dictionary had not converged; of one without a verdict, False."""
-    return measured(dictionary, "convergence.converged") is False
+    """Tell whether the trainer's rule says that a dictionary went on learning; without a verdict, False."""
+    return measured(dictionary, "convergence.converged") is False and not has_stalled(dictionary)
 
 
 def _not_judged(metrics: Mapping[str, Any]) -> list[str]:

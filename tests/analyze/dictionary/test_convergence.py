@@ -44,3 +44,15 @@ def test_where_the_rule_held_is_before_the_rate_fell() -> None:
     found = convergence(trained(slope=-0.01, self_similarity=0.95, converged=True, reason="converged"))
     assert found is not None
     assert found["held_at"] == pytest.approx(32_000)
+
+
+def test_what_stalled_is_said_with_its_numbers_and_the_remedy() -> None:
+    numbers = {"fvu": 3.0, "start_similarity": 0.99987, "loss_share": 0.98}
+    still = {"slope": 0.0, "self_similarity": 1.0, "reason": "rows"}
+    found = convergence(trained(**still, **numbers, converged=False, stalled=True))
+    assert found is not None
+    assert found["stalled"] is True
+    assert found["caveat"] == (
+        "stalled: it stands still and has not learned (held-out FVU 3, cosine with its start 0.9999, "
+        "loss, divided by the start's, 0.98); raise learning_rate"
+    )

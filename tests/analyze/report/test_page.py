@@ -160,6 +160,11 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
         "No better than PCA",
         "No ceiling",
     ]
+    stalled = {"converged": False, "stalled": True}
+    assert caveats(lambda m: m["dictionaries"][0].update(convergence=stalled)) == ["Stalled", "No ceiling"]
+    threshold = {"architecture": "batchtopk", "sparsity": {"k": 10}}
+    assert caveats(lambda m: m["dictionaries"][0].update(**threshold, l0=9.4)) == ["L0 is not k", "No ceiling"]
+    assert caveats(lambda m: m["dictionaries"][0].update(**threshold, l0=9.6)) == ["No ceiling"]
     strict = "Below stricter chance"
     assert caveats(lambda m: m["pairs"][0].update(covariance_null=1.0)) == [strict, "No ceiling"]
 
@@ -194,6 +199,12 @@ def test_only_the_trainers_verdict_says_whether_a_dictionary_had_converged() -> 
     cells = [cell for rows in table.groups.values() for row in rows for cell in row]
     assert "slope -0.3 (at most ±0.05)" in cells
     assert (cells.count("no"), cells.count("yes")) == (1, len(rest))
+    first["convergence"] |= {"stalled": True, "caveat": "stalled: raise learning_rate"}
+    found = typed(metrics)
+    assert not still_learning(found["dictionaries"][0])
+    (table,) = (table for table in training_section(found).tables if table.title == "Had they converged?")
+    cells = [cell for rows in table.groups.values() for row in rows for cell in row]
+    assert (cells.count("no"), cells.count("stalled")) == (0, 1)
 
 
 def test_verdict_states_every_mmcs_with_its_chance_level() -> None:
@@ -218,6 +229,9 @@ def test_verdict_has_three_sentences_with_ceiling_and_convergence() -> None:
     (view,) = overview_section(typed(metrics)).views
     assert view.verdict[1].endswith("(chance 0, ceiling unknown).")
     assert view.verdict[2] == "Not final: 1 of 4 dictionaries were still learning when training ended."
+    metrics["dictionaries"][0]["convergence"] = {"converged": False, "stalled": True}
+    (view,) = overview_section(typed(metrics)).views
+    assert view.verdict[2] == "1 of 4 dictionaries have learned nothing: raise their learning rate."
 
 
 def test_ceiling_of_one_size_stands_beside_the_score_of_that_size_alone() -> None:

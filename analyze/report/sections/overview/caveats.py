@@ -4,14 +4,16 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from analyze.format import listing, significant
-from analyze.ladders import Pair, ladder_of, ladders, names, pairs_by_ladder
+from analyze.format import decimal, listing, significant
+from analyze.ladders import Pair, full_name, ladder_of, ladders, names, pairs_by_ladder
 from analyze.report.section import Note
+from analyze.report.sections.convergence import has_stalled
 from analyze.report.sections.training import still_learning
 from analyze.schema.record import measured
 
 SAME_L0 = 1.25  # dictionaries whose L0 differ by more than this factor are not equally sparse
 MANY_DEAD = 0.1
+L0_TOLERANCE = 0.05  # of k, by which a threshold may miss it
 
 
 def caveats(metrics: Mapping[str, Any]) -> Iterator[Note]:
@@ -23,6 +25,21 @@ def caveats(metrics: Mapping[str, Any]) -> Iterator[Note]:
             f"Not converged: {len(falling)} of {len(dictionaries)}",
             f"These dictionaries were still learning when training ended: {listing(names(falling))}. "
             "More rows may change what they share.",
+        )
+    stalled = [d for d in dictionaries if has_stalled(d)]
+    if stalled:
+        yield Note(
+            f"Stalled: {len(stalled)} of {len(dictionaries)}",
+            f"These dictionaries stood still without having learned: {listing(names(stalled))}. "
+            "A higher learning rate would move them; what they share says nothing about the data.",
+        )
+    missed = [d for d in dictionaries if _misses_k(d)]
+    if missed:
+        shown = [f"{full_name(d)} (L0 {decimal(measured(d, 'l0'))})" for d in missed]
+        yield Note(
+            f"L0 is not k: {len(missed)} of {len(dictionaries)}",
+            f"The threshold lets more or fewer latents through than k, by over {L0_TOLERANCE:.0%}: {listing(shown)}. "
+            "Compare them by their L0.",
         )
     pairs = [pair for group in pairs_by_ladder(metrics).values() for pair in group]
     chance = [p for p in pairs if (measured(p.scores, "mmcs_corrected") or 0) <= 0 and "mmcs_corrected" in p.scores]
@@ -88,3 +105,9 @@ def _unequal_sparsity(metrics: Mapping[str, Any]) -> list[str]:
 
 def _where(pair: Pair) -> str:
     return f"{ladder_of(pair.source).label} ({pair.label})"
+
+
+def _misses_k(dictionary: Mapping[str, Any]) -> bool:
+    """Tell whether a dictionary that fires above a threshold has another L0 than the k it was trained for."""
+    k, l0 = (dictionary["sparsity"] or {}).get("k"), measured(dictionary, "l0")
+    return bool(k and l0 and dictionary["architecture"] != "topk" and abs(l0 / k - 1) > L0_TOLERANCE)

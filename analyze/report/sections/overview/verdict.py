@@ -6,6 +6,7 @@ from typing import Any
 
 from analyze.format import count, listing, percent
 from analyze.ladders import ladder_of
+from analyze.report.sections.convergence import has_stalled
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.overview.agreement import Step, reaches_ceiling, similarity, steps_of
 from analyze.report.sections.overview.words import best_by_hook, fvu_at_l0
@@ -64,9 +65,11 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _whether_done(dictionaries: Sequence[Dictionary]) -> Iterator[str]:
-    falling = sum(map(still_learning, dictionaries))
+    falling, stalled = (sum(map(test, dictionaries)) for test in (still_learning, has_stalled))
     known = sum(map(_is_known, dictionaries))
-    if falling:
+    if stalled:
+        yield f"{stalled} of {len(dictionaries)} dictionaries have learned nothing: raise their learning rate."
+    elif falling:
         yield (f"Not final: {falling} of {len(dictionaries)} dictionaries were still learning when training ended.")
     elif known and known == len(dictionaries):
         yield f"All {known} dictionaries had converged."
