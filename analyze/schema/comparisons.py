@@ -60,6 +60,7 @@ class Stitching(Record):
     """What latents do in the other's reconstruction."""
 
     novel: Number | None
+    novel_to_itself: Number | None
     auc: Number | None
 
 

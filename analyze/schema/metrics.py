@@ -92,6 +92,7 @@ JACCARD = _p("functional.jaccard", "Jaccard", DECIMAL, (PAIRS, "Functional agree
 TO_TARGET = _p("functional.masked_to_target", "cosine where target fires", DECIMAL, (PAIRS, "Functional agreement"))
 TO_SOURCE = _p("functional.masked_to_source", "where source fires", DECIMAL, (PAIRS, "Functional agreement"))
 NOVEL = _p("stitching.novel", "novel", PERCENT, (PAIRS, "Stitching"), "lower", "share of the latents")
+NOVEL_ITSELF = _p("stitching.novel_to_itself", "novel to itself", PERCENT, (PAIRS, "Stitching"), "lower")
 NOVELTY_AUC = _p("stitching.auc", "novelty predicted by cosine (ROC AUC)", DECIMAL, (PAIRS, "Stitching"), "higher")
 MATCHED_PAIRS = _p("subspaces.pairs", "pairs", COUNT, (PAIRS, "Subspaces"))
 PAIR_CORRELATION = _p("subspaces.correlation", "correlation", DECIMAL, (PAIRS, "Subspaces"), "higher")

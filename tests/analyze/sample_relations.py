@@ -58,7 +58,7 @@ def _of_pair(pair: dict[str, Any]) -> dict[str, Any]:
             "participation": {"0.05": 1.0, "0.25": 1.5, "0.5": 2.0, "0.75": 3.0, "0.95": 3.9},
         },
         "functional": {"correlation": 0.6, "jaccard": 0.4, "masked_to_target": 0.7, "masked_to_source": 0.5},
-        "stitching": {"novel": 0.4, "auc": 0.8},
+        "stitching": {"novel": 0.4, "novel_to_itself": 0.01, "auc": 0.8},
         "meta": {"explained": 0.6, "random": 0.2},
         "subspaces": {
             **{"pairs": 20, "correlation": 0.5, "cka": tested, "svcca": tested},
