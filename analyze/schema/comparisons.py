@@ -17,6 +17,16 @@ class LatentsOfRate(Record):
 
 
 @record
+class RandomShares(Record):
+    """What one to four random directions explain of each latent, for comparison."""
+
+    present: Number | None
+    composed: Number | None
+    absent: Number | None
+    r2: Numbers
+
+
+@record
 class Diagnosis(Record):
     """What of each latent one to four directions of the other explain."""
 
@@ -24,6 +34,7 @@ class Diagnosis(Record):
     composed: Number | None
     absent: Number | None
     r2: Numbers
+    random: RandomShares | None
     participation: Quantiles | None
 
 

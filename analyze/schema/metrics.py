@@ -84,6 +84,9 @@ SHARED = _p("shared_fraction", "shared", PERCENT, (PAIRS, "Shared fraction"), "h
 PRESENT = _p("diagnosis.present", "present", PERCENT, (PAIRS, "Diagnosis of middling cosines"), "higher")
 COMPOSED = _p("diagnosis.composed", "composed", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
 ABSENT = _p("diagnosis.absent", "absent", PERCENT, (PAIRS, "Diagnosis of middling cosines"), "lower")
+PRESENT_RANDOM = _p("diagnosis.random.present", "present, random", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
+COMPOSED_RANDOM = _p("diagnosis.random.composed", "composed, random", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
+ABSENT_RANDOM = _p("diagnosis.random.absent", "absent, random", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
 PARTICIPATION = _p("diagnosis.participation.0.5", "participation", TWO_PLACES, (PAIRS, "Diagnosis of middling cosines"))
 EXPLAINED = _p("meta.explained", "explained by four", PERCENT, (PAIRS, "Meta-decomposition"), "higher")
 BY_RANDOM = _p("meta.random", "by random four", PERCENT, (PAIRS, "Meta-decomposition"))
@@ -177,6 +180,8 @@ LATENTS_OF_PAIR = (  # pairs/*.csv
     Column("firing_rate", "share of the evaluation rows"),
     Column("r2_1", "share of the direction's square that one direction explains"),
     Column("r2_4", "that at most four explain"),
+    Column("r2_1_random", "share that one direction of a random dictionary of equal size explains"),
+    Column("r2_4_random", "that at most four of them explain"),
     Column("participation", "how many of those four share the work"),
     Column("match", "partner in the one-to-one matching"),
     Column("match_cosine", "cosine with it"),

@@ -55,6 +55,7 @@ def _of_pair(pair: dict[str, Any]) -> dict[str, Any]:
         "by_firing_rate": bins,
         "diagnosis": {
             **{"present": 0.5, "composed": 0.2, "absent": 0.3, "r2": [0.5, 0.6, 0.65, 0.7]},
+            "random": {"present": 0.0, "composed": 0.1, "absent": 0.9, "r2": [0.2, 0.3, 0.35, 0.4]},
             "participation": {"0.05": 1.0, "0.25": 1.5, "0.5": 2.0, "0.75": 3.0, "0.95": 3.9},
         },
         "functional": {"correlation": 0.6, "jaccard": 0.4, "masked_to_target": 0.7, "masked_to_source": 0.5},
