@@ -26,6 +26,9 @@ class Relations(NamedTuple):
     edges: Int[Tensor, "edge 2"]  # index in the small dictionary, index in the large one
     cosines: Float[Tensor, " edge"]
     masked: Float[Tensor, " edge"]  # cosine over the rows on which the large dictionary's feature fires
+    mutual: Bool[Tensor, " edge"]  # each is the other's nearest, by decoder cosine
+    near: Bool[Tensor, " edge"]  # the decoder cosine is enough
+    alike: Bool[Tensor, " edge"]  # the masked cosine is enough
     children: Int[Tensor, " n_small"]  # for each alive feature of the small dictionary
     parents: Int[Tensor, " n_large"]
 
@@ -80,19 +83,23 @@ def related(
     alive: tuple[Bool[Tensor, " n_small_all"], Bool[Tensor, " n_large_all"]],
 ) -> Relations:
     """Choose the candidates that are relatives; `agreed` is their functional agreement on rows."""
-    kept = (near.cosines >= COSINE) | (agreed.masked_to_b >= MASKED)
+    close, alike = near.cosines >= COSINE, agreed.masked_to_b >= MASKED
+    kept = close | alike
     a, b = near.a[kept], near.b[kept]
     return Relations(
         torch.stack([a, b], dim=1),
         near.cosines[kept],
         agreed.masked_to_b[kept].float(),
+        _mutual(near)[kept],
+        close[kept],
+        alike[kept],
         torch.bincount(a, minlength=len(alive[0]))[alive[0]],
         torch.bincount(b, minlength=len(alive[1]))[alive[1]],
     )
 
 
 def summarise_families(found: Relations, small: str, large: str) -> dict[str, Any]:
-    """Count the fates, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
+    """Count fates and edges, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
     children, parents = found.children, found.parents
     return {
         "from": small,
@@ -102,6 +109,10 @@ def summarise_families(found: Relations, small: str, large: str) -> dict[str, An
         "vanished": int((children == 0).sum()),
         "new": int((parents == 0).sum()),
         "merges": int((parents > 1).sum()),
+        "mutual": int(found.mutual.sum()),
+        "by_cosine": int((found.near & ~found.alike).sum()),
+        "by_masked": int((found.alike & ~found.near).sum()),
+        "by_both": int((found.near & found.alike).sum()),
         "edges": [
             [*edge, cosine, masked]
             for edge, cosine, masked in zip(
@@ -109,6 +120,14 @@ def summarise_families(found: Relations, small: str, large: str) -> dict[str, An
             )
         ],
     }
+
+
+def _mutual(near: Candidates) -> Tensor:
+    """Mark the pairs of which each is the other's nearest: bool [pair]."""
+    of_a, of_b = torch.zeros(2, len(near.a), dtype=torch.bool).unbind(0)
+    of_a[near.nearest_of_a] = True
+    of_b[near.nearest_of_b] = True
+    return of_a & of_b
 
 
 def _pairs(indices: Tensor) -> Tensor:

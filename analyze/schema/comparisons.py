@@ -152,6 +152,10 @@ class Family(Record):
     vanished: int
     new: int
     merges: int
+    mutual: int
+    by_cosine: int
+    by_masked: int
+    by_both: int
     edges: list[list[Number]] | None
 
 

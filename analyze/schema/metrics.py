@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from analyze.schema.activations import Activations
-from analyze.schema.comparisons import Pair
+from analyze.schema.comparisons import Family, Pair
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.groups import Grid, Group
 from analyze.schema.metric import COUNT, DECIMAL, PERCENT, SIGNIFICANT, TWO_PLACES, Form, Metric, metric
@@ -105,6 +105,14 @@ SVCCA = _p("subspaces.svcca.score", "SVCCA", DECIMAL, (PAIRS, "Subspaces"), "hig
 SVCCA_NULL = _p("subspaces.svcca.null", "chance", DECIMAL, (PAIRS, "Subspaces"))
 OVERLAP = _p("subspaces.angles.overlap.score", "overlap", DECIMAL, (PAIRS, "Subspaces"), "higher")
 OVERLAP_NULL = _p("subspaces.angles.overlap.null", "chance", DECIMAL, (PAIRS, "Subspaces"))
+
+# of the relations between two sizes
+_f = partial(metric, Family)
+_EDGES = ("families", "What edges rest on")
+MUTUAL = _f("mutual", "mutual", COUNT, _EDGES, unit="edges")
+BY_COSINE = _f("by_cosine", "by cosine alone", COUNT, _EDGES, unit="edges")
+BY_MASKED = _f("by_masked", "by masked cosine alone", COUNT, _EDGES, unit="edges")
+BY_BOTH = _f("by_both", "by both", COUNT, _EDGES, unit="edges")
 
 # of a grid; its values are tables [size, sparsity]
 _g = partial(metric, Grid)

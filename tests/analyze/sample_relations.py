@@ -139,8 +139,15 @@ def _family(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         "vanished": int((counts == 0).sum()),
         "new": round(b["alive_fraction"] * b["n_latents"]) - len(parents),
         "merges": 0,
+        **_rests_on(edges),
         "edges": edges,
     }
+
+
+def _rests_on(edges: list[list[Any]]) -> dict[str, int]:
+    near, alike = (np.array([edge[place] >= least for edge in edges]) for place, least in ((2, 0.7), (3, 0.6)))
+    found = {"by_cosine": near & ~alike, "by_masked": alike & ~near, "by_both": near & alike}
+    return {"mutual": len({edge[0] for edge in edges}), **{name: int(mask.sum()) for name, mask in found.items()}}
 
 
 def _lineage(chain: list[dict[str, Any]]) -> dict[str, Any]:

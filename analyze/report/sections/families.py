@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 from analyze.format import count
 from analyze.ladders import Ladder, ladder_of
 from analyze.report.draw.chart import Axis, Chart, FamilyTree, HeatMap, Kinship, Panel, Series
+from analyze.report.section import Table
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import BY_BOTH, BY_COSINE, BY_MASKED, MUTUAL
 from analyze.schema.record import measured
+
+BASES = (BY_COSINE, BY_BOTH, BY_MASKED)
 
 Dictionary = Mapping[str, Any]
 
@@ -27,6 +32,35 @@ class Step(NamedTuple):
 def family_charts(metrics: Mapping[str, Any]) -> list[Chart]:
     chains = _chains(metrics)
     return [*_trees(chains), *_fates(chains), *_survival(metrics)]
+
+
+def family_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    chains = _chains(metrics)
+    table = Table(
+        title="What relations between sizes rest on",
+        how_to_read=(
+            "Edges join a feature of one size and one of the next: because their directions have a cosine of at least "
+            "0.7, because they fire alike where the larger size's fires (masked cosine at least 0.6), or both. Mutual "
+            "are those of which each feature is the other's nearest by direction."
+        ),
+        columns=("from", "to", "edges", *titles((MUTUAL, *BASES))),
+        groups={
+            ladder.label: [
+                (
+                    *(count(d["n_latents"]) for d in (step.small, step.large)),
+                    count(_edges(step)),
+                    *texts(step.found, (MUTUAL, *BASES)),
+                )
+                for step in steps
+            ]
+            for ladder, steps in chains.items()
+        },
+    )
+    return [table] if chains else []
+
+
+def _edges(step: Step) -> int:
+    return sum(base.value(step.found) for base in BASES)
 
 
 def _chains(metrics: Mapping[str, Any]) -> dict[Ladder, list[Step]]:
@@ -76,11 +110,14 @@ def _fates(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
             title="What becomes of features from size to size",
             how_to_read=(
                 "Left: the smaller size's alive features, with one child (persists), several (splits) or none "
-                "(vanished). Right: the larger size's, with one parent, several (merges) or none (new)."
+                "(vanished). Middle: the larger size's, with one parent, several (merges) or none (new). Right: "
+                "whether the edges between them rest on the cosine of directions, on firing alike (masked cosine), or "
+                "on both; dots are the share of edges of which each feature is the other's nearest."
             ),
             panels=(
                 _bars("Features of the smaller size", steps, _down(steps)),
                 _bars("Features of the larger size", steps, _up(steps)),
+                _rests(steps),
             ),
             family="fates",
             choice=ladder.label,
@@ -110,6 +147,27 @@ def _up(steps: Sequence[Step]) -> list[tuple[str, int, list[float | None]]]:
         for key, features in (("one parent", alive - new - merges), ("merges", merges), ("new", new)):
             shares[key].append(100 * features / alive if alive else None)
     return [(key, colour, values) for (key, values), colour in zip(shares.items(), (0, 3, 2), strict=True)]
+
+
+def _rests(steps: Sequence[Step]) -> Panel:
+    totals = [_edges(step) for step in steps]
+    shares = [
+        Series(
+            name=base.title,
+            x=range(len(steps)),
+            y=[100 * base.value(s.found) / total if total else None for s, total in zip(steps, totals, strict=True)],
+            mark="points" if base is MUTUAL else "bars",
+            colour=colour,
+            notes=[f"{base.text(s.found)} of {count(total)}" for s, total in zip(steps, totals, strict=True)],
+        )
+        for base, colour in zip((*BASES, MUTUAL), (0, 4, 3, 6), strict=True)
+    ]
+    return Panel(
+        title="Edges",
+        x=Axis(title="from → to (latents)", categories=tuple(step.label for step in steps)),
+        y=Axis(title="edges (%)", range=(0, 100)),
+        series=tuple(shares),
+    )
 
 
 def _bars(title: str, steps: Sequence[Step], shares: Sequence[tuple[str, int, list[float | None]]]) -> Panel:
