@@ -44,15 +44,14 @@ def compare_on_rows(
     if not len(near.a):
         return OnRows(NOTHING, NOTHING, relations)
     of_a, of_b = rescaled or (Rescaled.of(a, alive[0], rows), Rescaled.of(b, alive[1], rows))
-    back = Candidates(near.b, near.a, near.cosines, near.nearest_of_b, near.nearest_of_a)
-    agreed_back = agreed._replace(masked_to_b=agreed.masked_to_a, masked_to_a=agreed.masked_to_b)
+    back = near._replace(a=near.b, b=near.a, nearest_of_a=near.nearest_of_b, nearest_of_b=near.nearest_of_a)
     nulls = [
         covariance_null(root, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
         for i in (0, 1)
     ]
     return OnRows(
         {"covariance_null": nulls[0], **_one_way((a, b), (of_a, of_b), near, agreed, rows)},
-        {"covariance_null": nulls[1], **_one_way((b, a), (of_b, of_a), back, agreed_back, rows)},
+        {"covariance_null": nulls[1], **_one_way((b, a), (of_b, of_a), back, agreed.turned(), rows)},
         relations,
     )
 
@@ -72,6 +71,9 @@ def _one_way(
             "jaccard": _mean(agreed.jaccard[nearest]),
             "masked_to_target": _mean(agreed.masked_to_b[nearest]),
             "masked_to_source": _mean(agreed.masked_to_a[nearest]),
+            "jaccard_null": _mean(agreed.jaccard_null[nearest]),
+            "masked_to_target_null": _mean(agreed.masked_to_b_null[nearest]),
+            "masked_to_source_null": _mean(agreed.masked_to_a_null[nearest]),
         },
         "stitching": _stitching(dictionaries, rescaled, near, rows),
     }

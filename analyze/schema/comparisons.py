@@ -64,6 +64,9 @@ class Functional(Record):
     jaccard: Number | None
     masked_to_target: Number | None
     masked_to_source: Number | None
+    jaccard_null: Number | None
+    masked_to_target_null: Number | None
+    masked_to_source_null: Number | None
 
 
 @record
@@ -156,6 +159,7 @@ class Family(Record):
     by_cosine: int
     by_masked: int
     by_both: int
+    cosine_random: int
     edges: list[list[Number]] | None
 
 

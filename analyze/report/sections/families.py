@@ -9,7 +9,7 @@ from analyze.ladders import Ladder, ladder_of
 from analyze.report.draw.chart import Axis, Chart, FamilyTree, HeatMap, Kinship, Panel, Series
 from analyze.report.section import Table
 from analyze.schema.metric import texts, titles
-from analyze.schema.metrics import BY_BOTH, BY_COSINE, BY_MASKED, MUTUAL
+from analyze.schema.metrics import BY_BOTH, BY_COSINE, BY_MASKED, COSINE_RANDOM, MUTUAL
 from analyze.schema.record import measured
 
 BASES = (BY_COSINE, BY_BOTH, BY_MASKED)
@@ -41,15 +41,16 @@ def family_tables(metrics: Mapping[str, Any]) -> list[Table]:
         how_to_read=(
             "Edges join a feature of one size and one of the next: because their directions have a cosine of at least "
             "0.7, because they fire alike where the larger size's fires (masked cosine at least 0.6), or both. Mutual "
-            "are those of which each feature is the other's nearest by direction."
+            "are those of which each feature is the other's nearest by direction. Random counts the edges that as many "
+            "random directions would have by cosine: many in few dimensions."
         ),
-        columns=("from", "to", "edges", *titles((MUTUAL, *BASES))),
+        columns=("from", "to", "edges", *titles((MUTUAL, *BASES, COSINE_RANDOM))),
         groups={
             ladder.label: [
                 (
                     *(count(d["n_latents"]) for d in (step.small, step.large)),
                     count(_edges(step)),
-                    *texts(step.found, (MUTUAL, *BASES)),
+                    *texts(step.found, (MUTUAL, *BASES, COSINE_RANDOM)),
                 )
                 for step in steps
             ]

@@ -1,8 +1,9 @@
+import pytest
 import torch
 
 from analyze.compare.cosines import unit
 from analyze.compare.families import relate, summarise_families
-from tests.analyze.planted import orthogonal, sparse_rows, tied
+from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 
 def every(small, large):
@@ -85,3 +86,14 @@ def test_only_one_of_two_children_is_its_parents_nearest():
     found = summarise_families(relate(small, large, every(small, large), sparse_rows(features)), "s", "l")
     assert len(found["edges"]) == 2
     assert found["mutual"] == 1
+
+
+def test_in_few_dimensions_random_directions_have_edges_and_their_number_stands_beside():
+    rows = torch.zeros(100, 8)  # nothing fires
+    small, large = tied(directions(200, 8)), tied(directions(400, 8, seed=1))
+    found = summarise_families(relate(small, large, every(small, large), rows), "s", "l")
+    assert found["by_cosine"] == len(found["edges"]) > 1000
+    assert found["cosine_random"] == pytest.approx(found["by_cosine"], rel=0.1)
+    wide = tied(directions(40, 64)), tied(directions(80, 64, seed=1))
+    found = summarise_families(relate(*wide, every(*wide), torch.zeros(100, 64)), "s", "l")
+    assert found["cosine_random"] == len(found["edges"]) == 0
