@@ -68,11 +68,10 @@ def refit(dictionary: Dictionary, rows: Float[Tensor, "row d_model"], dense: int
         product += (f * ((x - centre.to(x)) @ W.T)).sum(0).double()
     mean = total / len(rows)
     variance = square / len(rows) - mean.square()
-    fitted = variance > VARIES * square / len(rows)
-    diagonal = torch.where(fitted, variance * W.double().square().sum(1), 0)
-    fitted &= diagonal > 0
-    gains = _solve(second.operator(W, mean, len(rows)), product / len(rows), torch.where(fitted, diagonal, 0))
-    return Refit(gains, fitted, centre - (gains * mean) @ W.double())
+    varies = variance > VARIES * square / len(rows)
+    diagonal = torch.where(varies, variance * W.double().square().sum(1), 0)
+    gains = _solve(second.operator(W, mean, len(rows)), product / len(rows), diagonal)
+    return Refit(gains, diagonal > 0, centre - (gains * mean) @ W.double())
 
 
 def _solve(apply: Apply, target: Tensor, diagonal: Tensor) -> Tensor:
@@ -83,9 +82,11 @@ def _solve(apply: Apply, target: Tensor, diagonal: Tensor) -> Tensor:
     scaled = inverse * residual  # what each would change by itself
     direction, size = scaled, residual @ scaled
     for _ in range(STEPS):
+        if scaled.abs().max() < CLOSE:
+            break
         image = apply(direction)
         curvature = direction @ image
-        if scaled.abs().max() < CLOSE or curvature <= 0:
+        if curvature <= 0:  # nothing but rounding is left
             break
         step = size / curvature
         solution, residual = solution + step * direction, residual - step * image
@@ -102,11 +103,11 @@ class _Products:
         self.sums = torch.zeros(n, n, dtype=torch.float64)
 
     def add(self, f: Float[Tensor, "row n"]) -> None:
-        self.sums += (f.T @ f).double()
+        self.sums += f.T @ f
 
     def operator(self, W: Float[Tensor, "n d"], mean: Float[Tensor, " n"], n_rows: int) -> Apply:
-        """Return v -> G v."""
-        G = (self.sums / n_rows - mean[:, None] * mean) * (W @ W.T).double()
+        """Return v -> G v; G takes the place of the sums."""
+        G = self.sums.div_(n_rows).addr_(mean, mean, alpha=-1).mul_(W @ W.T)
         return lambda v: G @ v
 
 
