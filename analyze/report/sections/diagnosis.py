@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from analyze.format import decimal
+from analyze.format import Number, decimal
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
@@ -69,8 +69,8 @@ def diagnosis_charts(groups: Groups) -> list[Chart]:
             how_to_read=(
                 "The shares of each size's latents that one direction of the other dictionary explains to 80% "
                 "(present), that only four together explain (composed: split or merged), and that four do not explain "
-                "(absent). The bar to the right of each has as many random directions in place of the other "
-                "dictionary: what they explain is chance."
+                "(absent). Marks show how far these shares would reach with as many random directions in place of "
+                "the other dictionary."
             ),
             panels=tuple(_shares(label, known[label]) for label in labels),
             family="diagnosis",
@@ -86,27 +86,31 @@ def _known(groups: Groups) -> dict[str, list[Pair]]:
 
 
 def _shares(label: str, pairs: Sequence[Pair]) -> Panel:
+    by_chance = [[_percent(share.value(pair.scores)) for share in RANDOM[:2]] for pair in pairs]
+    both = [None if present is None or composed is None else present + composed for present, composed in by_chance]
     return Panel(
         title=label,
-        x=Axis(title="from → to (latents)", categories=tuple(bar for pair in pairs for bar in _names(pair))),
+        x=Axis(title="from → to (latents)", categories=tuple("\n→ ".join(pair.ends) for pair in pairs)),
         y=Axis(title="latents (%)", range=(0, 100)),
-        series=tuple(
-            Series(
-                name=share.title,
-                x=range(2 * len(pairs)),
-                y=[_percent(one.value(pair.scores)) for pair in pairs for one in (share, by_chance)],
-                mark="bars",
-                colour=colour,
-            )
-            for share, by_chance, colour in zip(SHARES, RANDOM, (0, 5, 6), strict=True)
+        series=(
+            *(
+                Series(
+                    name=share.title,
+                    x=range(len(pairs)),
+                    y=[_percent(share.value(pair.scores)) for pair in pairs],
+                    mark="bars",
+                    colour=colour,
+                )
+                for share, colour in zip(SHARES, (0, 5, 6), strict=True)
+            ),
+            _chance("present by chance", [present for present, _ in by_chance], 0),
+            _chance("present or composed by chance", both, 1),
         ),
     )
 
 
-def _names(pair: Pair) -> tuple[str, str]:
-    """Name the bar of a pair, and the one of as many random directions."""
-    source, target = pair.ends
-    return f"{source}\n→ {target}", f"{source}\n→ {target}\nrandom"
+def _chance(name: str, shares: Sequence[Number | None], symbol: int) -> Series:
+    return Series(name=name, x=range(len(shares)), y=shares, mark="points", reference=True, symbol=symbol)
 
 
 def _percent(share: float | int | None) -> float | None:

@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 def family_charts(metrics: Mapping[str, Any]) -> list[Chart]:
     chains = _chains(metrics)
-    return [*_trees(chains), *_fates(chains), *_survival(metrics)]
+    return [*_trees(chains), *_fates(chains), *_rests(chains), *_survival(metrics)]
 
 
 def family_tables(metrics: Mapping[str, Any]) -> list[Table]:
@@ -111,14 +111,11 @@ def _fates(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
             title="What becomes of features from size to size",
             how_to_read=(
                 "Left: the smaller size's alive features, with one child (persists), several (splits) or none "
-                "(vanished). Middle: the larger size's, with one parent, several (merges) or none (new). Right: "
-                "whether the edges between them rest on the cosine of directions, on firing alike (masked cosine), or "
-                "on both; dots are the share of edges of which each feature is the other's nearest."
+                "(vanished). Right: the larger size's, with one parent, several (merges) or none (new)."
             ),
             panels=(
                 _bars("Features of the smaller size", steps, _down(steps)),
                 _bars("Features of the larger size", steps, _up(steps)),
-                _rests(steps),
             ),
             family="fates",
             choice=ladder.label,
@@ -150,24 +147,44 @@ def _up(steps: Sequence[Step]) -> list[tuple[str, int, list[float | None]]]:
     return [(key, colour, values) for (key, values), colour in zip(shares.items(), (0, 3, 2), strict=True)]
 
 
-def _rests(steps: Sequence[Step]) -> Panel:
-    totals = [_edges(step) for step in steps]
-    shares = [
-        Series(
-            name=base.title,
-            x=range(len(steps)),
-            y=[100 * base.value(s.found) / total if total else None for s, total in zip(steps, totals, strict=True)],
-            mark="points" if base is MUTUAL else "bars",
-            colour=colour,
-            notes=[f"{base.text(s.found)} of {count(total)}" for s, total in zip(steps, totals, strict=True)],
+def _rests(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
+    by_hook: dict[str, list[Panel]] = {}
+    for ladder, steps in chains.items():
+        by_hook.setdefault(ladder.hook, []).append(_bases(ladder.label, steps))
+    return [
+        Chart(
+            name=f"edges-{number:02d}",
+            title="What relations between sizes rest on",
+            how_to_read=(
+                "The share of edges that rest on the cosine of directions, on firing alike where the larger size's "
+                "feature fires (masked cosine), or on both. Dots are the share of edges of which each feature is the "
+                "other's nearest by direction."
+            ),
+            panels=tuple(panels),
+            family="edges",
+            choice=hook,
         )
-        for base, colour in zip((*BASES, MUTUAL), (0, 4, 3, 6), strict=True)
+        for number, (hook, panels) in enumerate(by_hook.items())
     ]
+
+
+def _bases(title: str, steps: Sequence[Step]) -> Panel:
+    totals = [_edges(step) for step in steps]
     return Panel(
-        title="Edges",
+        title=title,
         x=Axis(title="from → to (latents)", categories=tuple(step.label for step in steps)),
         y=Axis(title="edges (%)", range=(0, 100)),
-        series=tuple(shares),
+        series=tuple(
+            Series(
+                name=base.title,
+                x=range(len(steps)),
+                y=[100 * base.value(s.found) / n if n else None for s, n in zip(steps, totals, strict=True)],
+                mark="points" if base is MUTUAL else "bars",
+                colour=colour,
+                notes=[f"{base.text(s.found)} of {count(n)}" for s, n in zip(steps, totals, strict=True)],
+            )
+            for base, colour in zip((*BASES, MUTUAL), (0, 5, 4, 6), strict=True)
+        ),
     )
 
 
