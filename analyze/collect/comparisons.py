@@ -16,6 +16,7 @@ from analyze.compare.directions import DirectedComparison, Features, compare
 from analyze.compare.families import relate, summarise_families
 from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
 from analyze.compare.rows import compare_on_rows
+from analyze.compare.stitching import Rescaled
 from analyze.compare.subspaces import subspaces
 from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
@@ -56,6 +57,7 @@ class Comparisons:
         self.known_families = dict(known_families)
         self._seed = held_out.config.seed
         self._roots: dict[str, Tensor] = {}
+        self._rescaled: dict[str, Rescaled] = {}
 
     def sizes(self, entries: Entries) -> list[Pair]:
         """Compare neighbouring sizes, both ways."""
@@ -86,7 +88,8 @@ class Comparisons:
         first, second = self.dictionaries[a], self.dictionaries[b]
         alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
-        found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed)
+        rescaled = self._at_its_gains(a), self._at_its_gains(b)
+        found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed, rescaled)
         self.known_families[a, b] = _family(summarise_families(found.relations, a, b))  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         early = [{"snapshots": stages} for stages in self._agreement(first, second)]
@@ -116,6 +119,14 @@ class Comparisons:
 
     def _features(self, path: str) -> Features:
         return Features.of(self.dictionaries[path], self.latents[path], self.held_out.rows)
+
+    def _at_its_gains(self, path: str) -> Rescaled:
+        """Refit a dictionary once for all its comparisons."""
+        if path not in self._rescaled:
+            dictionary = self.dictionaries[path]
+            rows = self.held_out.sample(dictionary.hook)
+            self._rescaled[path] = Rescaled.of(dictionary, self.latents[path].alive, rows)
+        return self._rescaled[path]
 
     def _root(self, hook: str) -> Tensor:
         if hook not in self._roots:

@@ -83,16 +83,25 @@ def compare(a: Features, b: Features) -> tuple[DirectedComparison, DirectedCompa
     ab, ba = max_cosines(a.decoder, b.decoder)
     matching = match(a.decoder, b.decoder)
     back = Matching(matching.b, matching.a, matching.cosines)
-    explained = decompose(a.decoder, b.decoder), decompose(b.decoder, a.decoder)
+    forth, reverse = Explained.of(a, b), Explained.of(b, a)
     return (
         DirectedComparison(
-            _scores(a, b, ab, dead_ab, matching, explained[0]),
-            _per_feature(a, (of_a, of_b), ab, matching, explained[0]),
+            _scores(a, b, ab, dead_ab, matching, forth), _per_feature(a, (of_a, of_b), ab, matching, forth)
         ),
-        DirectedComparison(
-            _scores(b, a, ba, dead_ba, back, explained[1]), _per_feature(b, (of_b, of_a), ba, back, explained[1])
-        ),
+        DirectedComparison(_scores(b, a, ba, dead_ba, back, reverse), _per_feature(b, (of_b, of_a), ba, back, reverse)),
     )
+
+
+class Explained(NamedTuple):
+    """What a few directions of B explain of A's, and what as many random directions explain in their place."""
+
+    found: Decomposition
+    by_chance: Decomposition
+
+    @classmethod
+    def of(cls, a: Features, b: Features) -> "Explained":
+        """Explain A's directions by B's, and by a random dictionary of B's size."""
+        return Explained(decompose(a.decoder, b.decoder), decompose(a.decoder, random_like(b.decoder)))
 
 
 def _per_feature(
@@ -100,7 +109,7 @@ def _per_feature(
     numbers: tuple[NDArray[np.int64], NDArray[np.int64]],
     maxima: Tensor,
     matching: Matching,
-    explained: Decomposition,
+    explained: Explained,
 ) -> PairFeatures:
     """Gather the values of A's alive latents; `numbers` are the indices of the alive latents in A and in B."""
     own, other = numbers
@@ -110,24 +119,26 @@ def _per_feature(
     real = (matching.a >= 0) & (matching.b >= 0)
     partner[matching.a[real]] = other[matching.b[real]]
     cosine[matching.a[real]] = matching.cosines[real]
-    r2 = explained.r2.double().cpu().numpy()
+    r2, random = (one.r2.double().cpu().numpy() for one in explained)
     return PairFeatures(
         latent=own,
         max_cosine=m if len(other) else np.full(n, np.nan),
         # the regression's first direction is the one with the largest cosine
-        nearest=other[explained.indices[:, 0].cpu().numpy()] if len(other) else np.full(n, NONE),
+        nearest=other[explained.found.indices[:, 0].cpu().numpy()] if len(other) else np.full(n, NONE),
         p=p if len(other) else np.full(n, np.nan),
         firing_rate=a.rates.double().cpu().numpy(),
         r2_1=r2[:, 0],
         r2_4=r2[:, -1],
-        participation=explained.participation.double().cpu().numpy(),
+        r2_1_random=random[:, 0],
+        r2_4_random=random[:, -1],
+        participation=explained.found.participation.double().cpu().numpy(),
         match=partner,
         match_cosine=cosine,
     )
 
 
 def _scores(
-    a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matching: Matching, explained: Decomposition
+    a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matching: Matching, explained: Explained
 ) -> dict[str, Any]:
     n_a, d = a.decoder.shape
     m = maxima.double().cpu().numpy()
@@ -146,10 +157,10 @@ def _scores(
         "scale_aware": scale_aware(m, a.scales.double().numpy()),
         "recovery": recovery_curve(m),
         "by_firing_rate": by_firing_rate(m, a.rates.double().numpy()),
-        "diagnosis": diagnosis(explained),
+        "diagnosis": diagnosis(*explained),
         "meta": {
-            "explained": explained_variance(a.decoder, explained),
-            "random": explained_variance(a.decoder, decompose(a.decoder, random_like(b.decoder))),
+            "explained": explained_variance(a.decoder, explained.found),
+            "random": explained_variance(a.decoder, explained.by_chance),
         },
         "max_cosines": {
             "edges": HISTOGRAM_EDGES,
@@ -161,7 +172,7 @@ def _scores(
 
 
 def random_like(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Draw as many directions uniformly from the sphere, the baseline for meta-decomposition.
+    """Draw as many directions uniformly from the sphere: the baseline of diagnosis and meta-decomposition.
 
     The seed is one that no training uses: a dictionary's initial directions are drawn the same way, so with a shared
     seed the baseline would contain them.

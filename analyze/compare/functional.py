@@ -4,6 +4,9 @@ Latents with equal decoder directions need not fire alike. For each pair (i, j) 
 the correlation of their values over all rows, the Jaccard index of the rows on which they fire, and the masked
 cosine, which is the cosine of their values over only the rows on which the target fires (1 if i is proportional
 to j there, whatever i does on other rows).
+
+Latents that fire often agree without having anything to do with each other: if both are above zero on half of the
+rows, their Jaccard index is 1/3. So beside each stands what independent latents of the same values would give.
 """
 
 from typing import NamedTuple
@@ -25,6 +28,15 @@ class Agreement(NamedTuple):
     jaccard: Float[Tensor, " pair"]
     masked_to_b: Float[Tensor, " pair"]  # over the rows on which B's latent fires
     masked_to_a: Float[Tensor, " pair"]
+    jaccard_null: Float[Tensor, " pair"]  # if both had the same values, but independently
+    masked_to_b_null: Float[Tensor, " pair"]
+    masked_to_a_null: Float[Tensor, " pair"]
+
+    def turned(self) -> "Agreement":
+        """Exchange A and B."""
+        forth = (self.masked_to_b, self.masked_to_b_null)
+        turned = self._replace(masked_to_b=self.masked_to_a, masked_to_b_null=self.masked_to_a_null)
+        return turned._replace(masked_to_a=forth[0], masked_to_a_null=forth[1])
 
 
 @torch.no_grad()
@@ -59,11 +71,16 @@ def functional_agreement(
     n = len(rows)
     covariance = sums["xy"] - p.values * q.values / n
     spread = (p.squares - p.values.square() / n) * (q.squares - q.values.square() / n)
+    chance = p.firings * q.firings / n
+    product = p.values * q.values / n
     return Agreement(
         covariance / spread.clamp_min(0).sqrt(),
         sums["both"] / (p.firings + q.firings - sums["both"]),
         sums["xy"] / (sums["xx_on_y"] * q.squares).sqrt(),
         sums["xy"] / (sums["yy_on_x"] * p.squares).sqrt(),
+        chance / (p.firings + q.firings - chance),
+        product / (p.squares * q.firings / n * q.squares).sqrt(),
+        product / (q.squares * p.firings / n * p.squares).sqrt(),
     )
 
 

@@ -38,6 +38,8 @@ class PairFeatures(NamedTuple):
     firing_rate: Float[np.ndarray, " n"]  # share of the evaluation rows on which it fires
     r2_1: Float[np.ndarray, " n"]  # share of |a_i|^2 that one direction of B explains
     r2_4: Float[np.ndarray, " n"]  # share that at most four directions explain
+    r2_1_random: Float[np.ndarray, " n"]  # the same of a random dictionary of B's size
+    r2_4_random: Float[np.ndarray, " n"]
     participation: Float[np.ndarray, " n"]  # (sum w^2)^2 / sum w^4 of those directions' weights
     match: Int[np.ndarray, " n"]  # its partner in the one-to-one matching, or NONE
     match_cosine: Float[np.ndarray, " n"]

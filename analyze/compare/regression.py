@@ -6,6 +6,9 @@
 
 This tells apart the causes of a middling max-cosine. A feature that one direction explains is present; one that
 only several together (up to four) explain is split or composed; one that four do not explain is absent.
+
+In few dimensions four directions explain nearly anything: among 64 random directions in 8 dimensions, 95 % of random
+ones are composed. So the same shares, for a random dictionary in place of B, stand beside.
 """
 
 from typing import Any, NamedTuple
@@ -49,16 +52,24 @@ def decompose(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"], terms: int = TER
     return Decomposition(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def diagnosis(found: Decomposition) -> dict[str, Any]:
-    """Summarise, named as in `metrics.json`: shares present, composed and absent; mean r2; participation."""
+def shares(found: Decomposition) -> dict[str, Any]:
+    """Compute the shares present, composed and absent, and the mean r2 after each step, named as in `metrics.json`."""
     first, last = found.r2[:, 0], found.r2[:, -1]
     present, explained = first >= HIGH, last >= HIGH
-    ratio = found.participation.double().cpu().numpy()
     return {
         "present": _share(present),
         "composed": _share(explained & ~present),
         "absent": _share(~explained),
         "r2": [float(column.double().mean()) for column in found.r2.T] if len(first) else [],
+    }
+
+
+def diagnosis(found: Decomposition, by_chance: Decomposition) -> dict[str, Any]:
+    """Summarise, named as in `metrics.json`: the shares, those that a random dictionary gives, and participation."""
+    ratio = found.participation.double().cpu().numpy()
+    return {
+        **shares(found),
+        "random": shares(by_chance),
         "participation": {str(q): float(np.quantile(ratio, q)) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
         if len(ratio)
         else {},

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -9,7 +10,7 @@ from torch import Tensor
 from analyze.compare.covariance_null import covariance_null
 from analyze.compare.families import Candidates, Relations, candidates, related
 from analyze.compare.functional import Agreement, functional_agreement
-from analyze.compare.stitching import auc, insert
+from analyze.compare.stitching import ITSELF, Rescaled, auc, insert
 from winnow.dictionary import Dictionary
 
 NOTHING: dict[str, Any] = {"covariance_null": None, "functional": None, "stitching": None}
@@ -30,47 +31,69 @@ def compare_on_rows(
     rows: Float[Tensor, "row d_model"],
     root: Float[Tensor, "d_model d_model"],
     seed: int,
+    rescaled: tuple[Rescaled, Rescaled] | None = None,
 ) -> OnRows:
     """Compare both ways; alive latents only, None where there are none.
 
-    `root` is the root of the activations' covariance, from `covariance_null.root_of`.
+    `root` is the root of the activations' covariance, from `covariance_null.root_of`. `rescaled` are the gains of
+    both on the same rows, from `Rescaled.of`; without them they are found here.
     """
     near = candidates(a, b, alive)
     agreed = functional_agreement(a, b, rows, (near.a, near.b))
     relations = related(near, agreed, alive)
     if not len(near.a):
         return OnRows(NOTHING, NOTHING, relations)
-    back = Candidates(near.b, near.a, near.cosines, near.nearest_of_b, near.nearest_of_a)
-    agreed_back = agreed._replace(masked_to_b=agreed.masked_to_a, masked_to_a=agreed.masked_to_b)
+    of_a, of_b = rescaled or (Rescaled.of(a, alive[0], rows), Rescaled.of(b, alive[1], rows))
+    back = near._replace(a=near.b, b=near.a, nearest_of_a=near.nearest_of_b, nearest_of_b=near.nearest_of_a)
     nulls = [
         covariance_null(root, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
         for i in (0, 1)
     ]
     return OnRows(
-        {"covariance_null": nulls[0], **_one_way(a, b, near, agreed, rows)},
-        {"covariance_null": nulls[1], **_one_way(b, a, back, agreed_back, rows)},
+        {"covariance_null": nulls[0], **_one_way((a, b), (of_a, of_b), near, agreed, rows)},
+        {"covariance_null": nulls[1], **_one_way((b, a), (of_b, of_a), back, agreed.turned(), rows)},
         relations,
     )
 
 
-def _one_way(a: Dictionary, b: Dictionary, near: Candidates, agreed: Agreement, rows: Tensor) -> dict[str, Any]:
+def _one_way(
+    dictionaries: tuple[Dictionary, Dictionary],
+    rescaled: tuple[Rescaled, Rescaled],
+    near: Candidates,
+    agreed: Agreement,
+    rows: Tensor,
+) -> dict[str, Any]:
     """Compare A's alive features with their nearest in B."""
     nearest = near.nearest_of_a
-    inserted = insert(a, b, rows)
-    latents = near.a[nearest]
-    fires = inserted.power[latents] > 0
-    novel = inserted.novel[latents][fires].numpy()
     return {
         "functional": {
             "correlation": _mean(agreed.correlation[nearest]),
             "jaccard": _mean(agreed.jaccard[nearest]),
             "masked_to_target": _mean(agreed.masked_to_b[nearest]),
             "masked_to_source": _mean(agreed.masked_to_a[nearest]),
+            "jaccard_null": _mean(agreed.jaccard_null[nearest]),
+            "masked_to_target_null": _mean(agreed.masked_to_b_null[nearest]),
+            "masked_to_source_null": _mean(agreed.masked_to_a_null[nearest]),
         },
-        "stitching": {
-            "novel": float(novel.mean()) if len(novel) else float("nan"),
-            "auc": auc(-near.cosines[nearest][fires].double().numpy(), novel),
-        },
+        "stitching": _stitching(dictionaries, rescaled, near, rows),
+    }
+
+
+def _stitching(
+    dictionaries: tuple[Dictionary, Dictionary], rescaled: tuple[Rescaled, Rescaled], near: Candidates, rows: Tensor
+) -> dict[str, Any]:
+    """Count A's alive features that are novel to B; NaN where more than `ITSELF` of either are novel to themselves."""
+    to_itself = float(np.max([one.novel_to_itself for one in rescaled]))  # NaN where either is
+    if not to_itself <= ITSELF:
+        return {"novel": float("nan"), "novel_to_itself": to_itself, "auc": float("nan")}
+    change = insert(*dictionaries, rows, (rescaled[0].refits, rescaled[1].refits))[near.a[near.nearest_of_a]]
+    known = ~change.isnan()
+    novel = (change[known] < 0).numpy()
+    cosines = near.cosines[near.nearest_of_a][known].double().numpy()
+    return {
+        "novel": float(novel.mean()) if len(novel) else float("nan"),
+        "novel_to_itself": to_itself,
+        "auc": auc(-cosines, novel),
     }
 
 

@@ -17,6 +17,16 @@ class LatentsOfRate(Record):
 
 
 @record
+class RandomShares(Record):
+    """What one to four random directions explain of each latent, for comparison."""
+
+    present: Number | None
+    composed: Number | None
+    absent: Number | None
+    r2: Numbers
+
+
+@record
 class Diagnosis(Record):
     """What of each latent one to four directions of the other explain."""
 
@@ -24,6 +34,7 @@ class Diagnosis(Record):
     composed: Number | None
     absent: Number | None
     r2: Numbers
+    random: RandomShares | None
     participation: Quantiles | None
 
 
@@ -53,6 +64,9 @@ class Functional(Record):
     jaccard: Number | None
     masked_to_target: Number | None
     masked_to_source: Number | None
+    jaccard_null: Number | None
+    masked_to_target_null: Number | None
+    masked_to_source_null: Number | None
 
 
 @record
@@ -60,6 +74,7 @@ class Stitching(Record):
     """What latents do in the other's reconstruction."""
 
     novel: Number | None
+    novel_to_itself: Number | None
     auc: Number | None
 
 
@@ -140,6 +155,11 @@ class Family(Record):
     vanished: int
     new: int
     merges: int
+    mutual: int
+    by_cosine: int
+    by_masked: int
+    by_both: int
+    cosine_random: int
     edges: list[list[Number]] | None
 
 

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from analyze.schema.activations import Activations
-from analyze.schema.comparisons import Pair
+from analyze.schema.comparisons import Family, Pair
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.groups import Grid, Group
 from analyze.schema.metric import COUNT, DECIMAL, PERCENT, SIGNIFICANT, TWO_PLACES, Form, Metric, metric
@@ -88,14 +88,21 @@ SHARED = _p("shared_fraction", "shared", PERCENT, (PAIRS, "Shared fraction"), "h
 PRESENT = _p("diagnosis.present", "present", PERCENT, (PAIRS, "Diagnosis of middling cosines"), "higher")
 COMPOSED = _p("diagnosis.composed", "composed", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
 ABSENT = _p("diagnosis.absent", "absent", PERCENT, (PAIRS, "Diagnosis of middling cosines"), "lower")
+PRESENT_RANDOM = _p("diagnosis.random.present", "present, random", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
+COMPOSED_RANDOM = _p("diagnosis.random.composed", "composed, random", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
+ABSENT_RANDOM = _p("diagnosis.random.absent", "absent, random", PERCENT, (PAIRS, "Diagnosis of middling cosines"))
 PARTICIPATION = _p("diagnosis.participation.0.5", "participation", TWO_PLACES, (PAIRS, "Diagnosis of middling cosines"))
 EXPLAINED = _p("meta.explained", "explained by four", PERCENT, (PAIRS, "Meta-decomposition"), "higher")
 BY_RANDOM = _p("meta.random", "by random four", PERCENT, (PAIRS, "Meta-decomposition"))
 CORRELATION = _p("functional.correlation", "correlation", DECIMAL, (PAIRS, "Functional agreement"), "higher")
 JACCARD = _p("functional.jaccard", "Jaccard", DECIMAL, (PAIRS, "Functional agreement"), "higher")
+JACCARD_NULL = _p("functional.jaccard_null", "chance", DECIMAL, (PAIRS, "Functional agreement"))
 TO_TARGET = _p("functional.masked_to_target", "cosine where target fires", DECIMAL, (PAIRS, "Functional agreement"))
+TO_TARGET_NULL = _p("functional.masked_to_target_null", "chance", DECIMAL, (PAIRS, "Functional agreement"))
 TO_SOURCE = _p("functional.masked_to_source", "where source fires", DECIMAL, (PAIRS, "Functional agreement"))
+TO_SOURCE_NULL = _p("functional.masked_to_source_null", "chance", DECIMAL, (PAIRS, "Functional agreement"))
 NOVEL = _p("stitching.novel", "novel", PERCENT, (PAIRS, "Stitching"), "lower", "share of the latents")
+NOVEL_ITSELF = _p("stitching.novel_to_itself", "novel to itself", PERCENT, (PAIRS, "Stitching"), "lower")
 NOVELTY_AUC = _p("stitching.auc", "novelty predicted by cosine (ROC AUC)", DECIMAL, (PAIRS, "Stitching"), "higher")
 MATCHED_PAIRS = _p("subspaces.pairs", "pairs", COUNT, (PAIRS, "Subspaces"))
 PAIR_CORRELATION = _p("subspaces.correlation", "correlation", DECIMAL, (PAIRS, "Subspaces"), "higher")
@@ -105,6 +112,15 @@ SVCCA = _p("subspaces.svcca.score", "SVCCA", DECIMAL, (PAIRS, "Subspaces"), "hig
 SVCCA_NULL = _p("subspaces.svcca.null", "chance", DECIMAL, (PAIRS, "Subspaces"))
 OVERLAP = _p("subspaces.angles.overlap.score", "overlap", DECIMAL, (PAIRS, "Subspaces"), "higher")
 OVERLAP_NULL = _p("subspaces.angles.overlap.null", "chance", DECIMAL, (PAIRS, "Subspaces"))
+
+# of the relations between two sizes
+_f = partial(metric, Family)
+_EDGES = ("families", "What edges rest on")
+MUTUAL = _f("mutual", "mutual", COUNT, _EDGES, unit="edges")
+BY_COSINE = _f("by_cosine", "by cosine alone", COUNT, _EDGES, unit="edges")
+BY_MASKED = _f("by_masked", "by masked cosine alone", COUNT, _EDGES, unit="edges")
+BY_BOTH = _f("by_both", "by both", COUNT, _EDGES, unit="edges")
+COSINE_RANDOM = _f("cosine_random", "by cosine, random", COUNT, _EDGES, unit="edges")
 
 # of a grid; its values are tables [size, sparsity]
 _g = partial(metric, Grid)
@@ -180,6 +196,8 @@ LATENTS_OF_PAIR = (  # pairs/*.csv
     Column("firing_rate", "share of the evaluation rows"),
     Column("r2_1", "share of the direction's square that one direction explains"),
     Column("r2_4", "that at most four explain"),
+    Column("r2_1_random", "share that one direction of a random dictionary of equal size explains"),
+    Column("r2_4_random", "that at most four of them explain"),
     Column("participation", "how many of those four share the work"),
     Column("match", "partner in the one-to-one matching"),
     Column("match_cosine", "cosine with it"),

@@ -14,6 +14,7 @@ PAGE = Path("docs/reference/metrics.md")
 SECTIONS = {  # where a formula stands: page, and the heading of the section
     "dictionaries": ("../guide/analyze.md", "`dictionaries`: one entry for each"),
     "pairs": ("../guide/analyze.md", "`pairs`: neighbouring sizes, both ways; `ceilings`: neighbouring seeds"),
+    "families": ("../guide/analyze.md", "`families`: which feature comes from which"),
     "choosing": ("../guide/analyze.md", "`choosing`: size and sparsity together"),
     "activations": ("../guide/analyze.md", "`activations`: one entry for each harvested hook"),
     "truth": ("../results/truth.md", "`truth`: what the data are like"),

@@ -58,10 +58,14 @@ def _of_pair(pair: dict[str, Any]) -> dict[str, Any]:
         "by_firing_rate": bins,
         "diagnosis": {
             **{"present": 0.5, "composed": 0.2, "absent": 0.3, "r2": [0.5, 0.6, 0.65, 0.7]},
+            "random": {"present": 0.0, "composed": 0.1, "absent": 0.9, "r2": [0.2, 0.3, 0.35, 0.4]},
             "participation": {"0.05": 1.0, "0.25": 1.5, "0.5": 2.0, "0.75": 3.0, "0.95": 3.9},
         },
-        "functional": {"correlation": 0.6, "jaccard": 0.4, "masked_to_target": 0.7, "masked_to_source": 0.5},
-        "stitching": {"novel": 0.4, "auc": 0.8},
+        "functional": {
+            **{"correlation": 0.6, "jaccard": 0.4, "masked_to_target": 0.7, "masked_to_source": 0.5},
+            **{"jaccard_null": 0.05, "masked_to_target_null": 0.2, "masked_to_source_null": 0.15},
+        },
+        "stitching": {"novel": 0.4, "novel_to_itself": 0.01, "auc": 0.8},
         "meta": {"explained": 0.6, "random": 0.2},
         "subspaces": {
             **{"pairs": 20, "correlation": 0.5, "cka": tested, "svcca": tested},
@@ -141,8 +145,16 @@ def _family(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         "vanished": int((counts == 0).sum()),
         "new": round(b["alive_fraction"] * b["n_latents"]) - len(parents),
         "merges": 0,
+        **_rests_on(edges),
         "edges": edges,
     }
+
+
+def _rests_on(edges: list[list[Any]]) -> dict[str, int]:
+    near, alike = (np.array([edge[place] >= least for edge in edges]) for place, least in ((2, 0.7), (3, 0.6)))
+    found = {"by_cosine": near & ~alike, "by_masked": alike & ~near, "by_both": near & alike}
+    counts = {name: int(mask.sum()) for name, mask in found.items()}
+    return {"mutual": len({edge[0] for edge in edges}), "cosine_random": 0, **counts}
 
 
 def _lineage(chain: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,15 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-from analyze.format import decimal
+from analyze.format import Number, decimal
 from analyze.ladders import Pair
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
 from analyze.schema.metric import texts, titles
-from analyze.schema.metrics import ABSENT, BY_RANDOM, COMPOSED, PARTICIPATION, PRESENT
+from analyze.schema.metrics import (
+    ABSENT,
+    ABSENT_RANDOM,
+    BY_RANDOM,
+    COMPOSED,
+    COMPOSED_RANDOM,
+    PARTICIPATION,
+    PRESENT,
+    PRESENT_RANDOM,
+)
 from analyze.schema.record import measured
 
-SHARES = (PRESENT, COMPOSED, ABSENT)
+SHARES, RANDOM = (PRESENT, COMPOSED, ABSENT), (PRESENT_RANDOM, COMPOSED_RANDOM, ABSENT_RANDOM)
 Groups = Mapping[str, Sequence[Pair]]
 
 
@@ -21,18 +30,20 @@ def diagnosis_tables(groups: Groups) -> list[Table]:
         how_to_read=(
             "Each direction is approximated by one to four of the other dictionary's, with weights of at least 0; R² "
             "is the share of its square that they explain. Present: one explains 0.8 (a cosine of 0.89). Composed: "
-            "four do, and one does not. Absent: four do not. Participation is the effective number of directions, 1 "
-            "to 4, for the median latent."
+            "four do, and one does not. Absent: four do not. Random is the same with as many random directions in "
+            "place of the other dictionary: in few dimensions, four of them compose nearly anything. Participation is "
+            "the effective number of directions, 1 to 4, for the median latent."
         ),
         columns=(
-            *("from", "to", *titles(SHARES), "R², one", "R², two", "R², three", "R², four", "random, four"),
-            PARTICIPATION.title,
+            *("from", "to", *titles(SHARES), *titles(RANDOM), "R², one", "R², two", "R², three", "R², four"),
+            *("random, four", PARTICIPATION.title),
         ),
         groups={
             label: [
                 (
                     *pair.ends,
                     *texts(pair.scores, SHARES),
+                    *texts(pair.scores, RANDOM),
                     *[decimal(r2) for r2 in [*(measured(pair.scores, "diagnosis.r2") or []), *[None] * 4][:4]],
                     decimal(BY_RANDOM.value(pair.scores)),
                     PARTICIPATION.text(pair.scores),
@@ -58,7 +69,8 @@ def diagnosis_charts(groups: Groups) -> list[Chart]:
             how_to_read=(
                 "The shares of each size's latents that one direction of the other dictionary explains to 80% "
                 "(present), that only four together explain (composed: split or merged), and that four do not explain "
-                "(absent)."
+                "(absent). Marks show how far these shares would reach with as many random directions in place of "
+                "the other dictionary."
             ),
             panels=tuple(_shares(label, known[label]) for label in labels),
             family="diagnosis",
@@ -74,21 +86,31 @@ def _known(groups: Groups) -> dict[str, list[Pair]]:
 
 
 def _shares(label: str, pairs: Sequence[Pair]) -> Panel:
+    by_chance = [[_percent(share.value(pair.scores)) for share in RANDOM[:2]] for pair in pairs]
+    both = [None if present is None or composed is None else present + composed for present, composed in by_chance]
     return Panel(
         title=label,
         x=Axis(title="from → to (latents)", categories=tuple("\n→ ".join(pair.ends) for pair in pairs)),
         y=Axis(title="latents (%)", range=(0, 100)),
-        series=tuple(
-            Series(
-                name=share.title,
-                x=range(len(pairs)),
-                y=[_percent(share.value(pair.scores)) for pair in pairs],
-                mark="bars",
-                colour=colour,
-            )
-            for share, colour in zip(SHARES, (0, 5, 6), strict=True)
+        series=(
+            *(
+                Series(
+                    name=share.title,
+                    x=range(len(pairs)),
+                    y=[_percent(share.value(pair.scores)) for pair in pairs],
+                    mark="bars",
+                    colour=colour,
+                )
+                for share, colour in zip(SHARES, (0, 5, 6), strict=True)
+            ),
+            _chance("present by chance", [present for present, _ in by_chance], 0),
+            _chance("present or composed by chance", both, 1),
         ),
     )
+
+
+def _chance(name: str, shares: Sequence[Number | None], symbol: int) -> Series:
+    return Series(name=name, x=range(len(shares)), y=shares, mark="points", reference=True, symbol=symbol)
 
 
 def _percent(share: float | int | None) -> float | None:

@@ -7,7 +7,12 @@ from typing import Any, NamedTuple
 from analyze.format import count
 from analyze.ladders import Ladder, ladder_of
 from analyze.report.draw.chart import Axis, Chart, FamilyTree, HeatMap, Kinship, Panel, Series
+from analyze.report.section import Table
+from analyze.schema.metric import texts, titles
+from analyze.schema.metrics import BY_BOTH, BY_COSINE, BY_MASKED, COSINE_RANDOM, MUTUAL
 from analyze.schema.record import measured
+
+BASES = (BY_COSINE, BY_BOTH, BY_MASKED)
 
 Dictionary = Mapping[str, Any]
 
@@ -26,7 +31,37 @@ class Step(NamedTuple):
 
 def family_charts(metrics: Mapping[str, Any]) -> list[Chart]:
     chains = _chains(metrics)
-    return [*_trees(chains), *_fates(chains), *_survival(metrics)]
+    return [*_trees(chains), *_fates(chains), *_rests(chains), *_survival(metrics)]
+
+
+def family_tables(metrics: Mapping[str, Any]) -> list[Table]:
+    chains = _chains(metrics)
+    table = Table(
+        title="What relations between sizes rest on",
+        how_to_read=(
+            "Edges join a feature of one size and one of the next: because their directions have a cosine of at least "
+            "0.7, because they fire alike where the larger size's fires (masked cosine at least 0.6), or both. Mutual "
+            "are those of which each feature is the other's nearest by direction. Random counts the edges that as many "
+            "random directions would have by cosine: many in few dimensions."
+        ),
+        columns=("from", "to", "edges", *titles((MUTUAL, *BASES, COSINE_RANDOM))),
+        groups={
+            ladder.label: [
+                (
+                    *(count(d["n_latents"]) for d in (step.small, step.large)),
+                    count(_edges(step)),
+                    *texts(step.found, (MUTUAL, *BASES, COSINE_RANDOM)),
+                )
+                for step in steps
+            ]
+            for ladder, steps in chains.items()
+        },
+    )
+    return [table] if chains else []
+
+
+def _edges(step: Step) -> int:
+    return sum(base.value(step.found) for base in BASES)
 
 
 def _chains(metrics: Mapping[str, Any]) -> dict[Ladder, list[Step]]:
@@ -110,6 +145,47 @@ def _up(steps: Sequence[Step]) -> list[tuple[str, int, list[float | None]]]:
         for key, features in (("one parent", alive - new - merges), ("merges", merges), ("new", new)):
             shares[key].append(100 * features / alive if alive else None)
     return [(key, colour, values) for (key, values), colour in zip(shares.items(), (0, 3, 2), strict=True)]
+
+
+def _rests(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
+    by_hook: dict[str, list[Panel]] = {}
+    for ladder, steps in chains.items():
+        by_hook.setdefault(ladder.hook, []).append(_bases(ladder.label, steps))
+    return [
+        Chart(
+            name=f"edges-{number:02d}",
+            title="What relations between sizes rest on",
+            how_to_read=(
+                "The share of edges that rest on the cosine of directions, on firing alike where the larger size's "
+                "feature fires (masked cosine), or on both. Dots are the share of edges of which each feature is the "
+                "other's nearest by direction."
+            ),
+            panels=tuple(panels),
+            family="edges",
+            choice=hook,
+        )
+        for number, (hook, panels) in enumerate(by_hook.items())
+    ]
+
+
+def _bases(title: str, steps: Sequence[Step]) -> Panel:
+    totals = [_edges(step) for step in steps]
+    return Panel(
+        title=title,
+        x=Axis(title="from → to (latents)", categories=tuple(step.label for step in steps)),
+        y=Axis(title="edges (%)", range=(0, 100)),
+        series=tuple(
+            Series(
+                name=base.title,
+                x=range(len(steps)),
+                y=[100 * base.value(s.found) / n if n else None for s, n in zip(steps, totals, strict=True)],
+                mark="points" if base is MUTUAL else "bars",
+                colour=colour,
+                notes=[f"{base.text(s.found)} of {count(n)}" for s, n in zip(steps, totals, strict=True)],
+            )
+            for base, colour in zip((*BASES, MUTUAL), (0, 5, 4, 6), strict=True)
+        ),
+    )
 
 
 def _bars(title: str, steps: Sequence[Step], shares: Sequence[tuple[str, int, list[float | None]]]) -> Panel:

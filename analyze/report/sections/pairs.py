@@ -24,11 +24,13 @@ from analyze.schema.metrics import (
     CORRELATION,
     EXPLAINED,
     JACCARD,
+    JACCARD_NULL,
     MATCHED,
     MATCHED_PAIRS,
     MEDIAN_COSINE,
     MMCS,
     NOVEL,
+    NOVEL_ITSELF,
     NOVELTY_AUC,
     OVERLAP,
     OVERLAP_NULL,
@@ -38,14 +40,19 @@ from analyze.schema.metrics import (
     SVCCA,
     SVCCA_NULL,
     TO_SOURCE,
+    TO_SOURCE_NULL,
     TO_TARGET,
+    TO_TARGET_NULL,
     WITH_DEAD,
 )
 from analyze.schema.record import measured
 
 COMPARED, MORE = (MMCS, CHANCE, CHANCE_COVARIANCE, CORRECTED), (ABOVE_CHANCE, WITH_DEAD, SCALE_AWARE, MEDIAN_COSINE)
 MATCHING = (MMCS, CHANCE, MATCHED, ABOVE_09, ABOVE_07, SHARED)
-FUNCTIONAL = (CORRELATION, JACCARD, TO_TARGET, TO_SOURCE, NOVEL, NOVELTY_AUC, EXPLAINED, BY_RANDOM)
+FUNCTIONAL = (
+    *(CORRELATION, JACCARD, JACCARD_NULL, TO_TARGET, TO_TARGET_NULL, TO_SOURCE, TO_SOURCE_NULL),
+    *(NOVEL, NOVEL_ITSELF, NOVELTY_AUC, EXPLAINED, BY_RANDOM),
+)
 
 
 def pair_tables(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
@@ -106,9 +113,12 @@ def _functional(groups: Mapping[str, Sequence[Pair]]) -> list[Table]:
         how_to_read=(
             "Each latent beside its nearest by decoder cosine. Equal directions that fire on different rows have a "
             "low correlation and a low Jaccard index. A child resembles its parent on the rows where the child fires, "
-            "and less where the parent does. Novel latents lower the other dictionary's error when added to it; the "
-            "ROC AUC says how well a low cosine predicts that (0.5 is useless). Explained is the share of the "
-            "directions that four of the other dictionary's reproduce, beside four random ones."
+            "and less where the parent does. Chance is what latents of the same values would give if they fired "
+            "independently. Novel latents lower the other dictionary's error when added to it, both "
+            "at the gains with which they reconstruct best; beside it, the same share for a dictionary added to "
+            "itself, the larger of the two. Above 2% the novelty is not shown, for it would only say that latents "
+            "are too small. The ROC AUC says how well a low cosine predicts novelty (0.5 is useless). Explained is "
+            "the share of the directions that four of the other dictionary's reproduce, beside four random ones."
         ),
         columns=("from", "to", *titles(FUNCTIONAL)),
         groups={

@@ -8,7 +8,7 @@ from analyze.report.section import Section
 from analyze.report.sections.choosing import choosing_charts
 from analyze.report.sections.cosines import cosine_charts
 from analyze.report.sections.diagnosis import diagnosis_charts, diagnosis_tables
-from analyze.report.sections.families import family_charts
+from analyze.report.sections.families import family_charts, family_tables
 from analyze.report.sections.mmcs import mmcs_charts
 from analyze.report.sections.pairs import comparisons_table, pair_tables
 
@@ -35,5 +35,5 @@ def sizes_section(metrics: Mapping[str, Any]) -> Section:
             *choosing_charts(metrics),
         ],
         tables=[comparisons_table(metrics, groups)],
-        more_tables=[*pair_tables(groups), *diagnosis_tables(groups)],
+        more_tables=[*pair_tables(groups), *diagnosis_tables(groups), *family_tables(metrics)],
     )

@@ -86,3 +86,21 @@ def test_latents_measured_on_rows_equal_their_definition():
     assert torch.equal(found.alive, (f > 0).sum(0) > 10)
     torch.testing.assert_close(found.rates.double(), (f > 0).double().mean(0))
     torch.testing.assert_close(found.scales.double(), f.square().mean(0).sqrt(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("d", "n"), [(8, 64), (8, 128), (16, 256), (16, 512)])
+def test_in_few_dimensions_random_directions_compose_nearly_anything_and_that_stands_beside(d, n):
+    known = directions(n // 2, d, seed=2)
+    for a in (directions(n // 2, d, seed=1), known):
+        shares = scores(features(a), features(torch.cat([known, directions(n // 2, d, seed=3)])))[0]["diagnosis"]
+        assert 0.85 < shares["random"]["composed"] <= 1
+        assert sum(shares["random"][share] for share in ("present", "composed", "absent")) == pytest.approx(1)
+        if a is known:
+            assert (shares["present"], shares["composed"]) == (1, 0)
+        else:  # unrelated directions are composed as much as by chance
+            assert shares["composed"] == pytest.approx(shares["random"]["composed"], abs=0.15)
+
+
+def test_in_many_dimensions_random_directions_compose_nothing():
+    shares = scores(features(directions(64, 64)), features(directions(512, 64, seed=1)))[0]["diagnosis"]["random"]
+    assert (shares["present"], shares["composed"], shares["absent"]) == (0, 0, 1)

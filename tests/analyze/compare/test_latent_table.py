@@ -92,6 +92,9 @@ def test_the_shares_of_the_metrics_are_those_of_the_table():
     assert np.mean([line["max_cosine"] for line in lines]) == pytest.approx(found.scores["mmcs"])
     assert np.mean([line["p"] < 0.01 for line in lines]) == pytest.approx(found.scores["above_chance"])
     assert np.mean([line["r2_4"] for line in lines]) == pytest.approx(found.scores["diagnosis"]["r2"][-1])
+    for column, step in (("r2_1_random", 0), ("r2_4_random", -1)):
+        expected = found.scores["diagnosis"]["random"]["r2"][step]
+        assert np.mean([line[column] for line in lines]) == pytest.approx(expected)
     middle = np.median([line["participation"] for line in lines])
     assert middle == pytest.approx(found.scores["diagnosis"]["participation"]["0.5"])
 

@@ -4,11 +4,15 @@ import torch
 from scipy.optimize import nnls
 
 from analyze.compare.cosines import max_cosines, unit
-from analyze.compare.regression import decompose, diagnosis, explained_variance
+from analyze.compare.regression import decompose, diagnosis, explained_variance, shares
 
 
 def directions(n, d=64, seed=0):
     return unit(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)))
+
+
+def three(found):
+    return found["present"], found["composed"], found["absent"]
 
 
 def test_planted_features_are_told_apart():
@@ -16,8 +20,11 @@ def test_planted_features_are_told_apart():
     parents = unit(b[:5] + b[5:10])  # composed of two
     elsewhere = torch.linalg.qr(torch.cat([b, directions(20, seed=1)]).T).Q.T[20:30]  # orthogonal to all of B
     found = decompose(torch.cat([b, parents, elsewhere]), b)
-    shares = diagnosis(found)
-    assert (shares["present"], shares["composed"], shares["absent"]) == pytest.approx((20 / 35, 5 / 35, 10 / 35))
+    by_chance = decompose(torch.cat([b, parents, elsewhere]), directions(20, seed=2))
+    found_shares = diagnosis(found, by_chance)
+    assert three(found_shares) == pytest.approx((20 / 35, 5 / 35, 10 / 35))
+    assert three(found_shares["random"]) == (0, 0, 1)
+    assert found_shares["random"]["r2"] == shares(by_chance)["r2"]
     torch.testing.assert_close(found.participation[:20], torch.ones(20), atol=1e-3, rtol=0)
     torch.testing.assert_close(found.participation[20:25], 2 * torch.ones(5), atol=1e-3, rtol=0)
 

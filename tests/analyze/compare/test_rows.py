@@ -7,6 +7,7 @@ from analyze.compare.cosines import nearest_cosines
 from analyze.compare.families import relate
 from analyze.compare.functional import functional_agreement
 from analyze.compare.rows import compare_on_rows
+from analyze.compare.stitching import Rescaled
 from tests.analyze.planted import directions, orthogonal, sparse_rows, tied
 
 
@@ -23,6 +24,7 @@ def test_planted_novelty_and_agreement_both_ways():
     assert math.isnan(forth["stitching"]["auc"])
     assert back["stitching"]["novel"] == pytest.approx(4 / 12)
     assert back["stitching"]["auc"] == 1
+    assert forth["stitching"]["novel_to_itself"] == back["stitching"]["novel_to_itself"] == 0
     assert forth["functional"]["jaccard"] == pytest.approx(1, abs=1e-3)
     assert back["functional"]["jaccard"] < 0.8
     assert 0.2 < forth["covariance_null"] < back["covariance_null"] + 0.2 < 0.8
@@ -46,6 +48,21 @@ def test_both_ways_at_once_equals_each_way_alone():
     expected = functional_agreement(a, b, rows, (mine, theirs[near]))
     assert forth["functional"]["jaccard"] == pytest.approx(expected.jaccard.nanmean().item())
     assert forth["functional"]["masked_to_target"] == pytest.approx(expected.masked_to_b.nanmean().item())
+
+
+@pytest.mark.parametrize("shares", [(0.03, 0.0), (0.0, 0.03), (math.nan, 0.0), (0.0, math.nan)])
+def test_novelty_is_not_told_where_a_dictionary_is_novel_to_itself(shares):
+    features = orthogonal(12)
+    small, large = tied(features[:8]), tied(features)
+    rows, alive = sparse_rows(features), (every(small), every(large))
+    of_small = Rescaled.of(small, alive[0], rows)._replace(novel_to_itself=shares[0])
+    of_large = Rescaled.of(large, alive[1], rows)._replace(novel_to_itself=shares[1])
+    found = compare_on_rows(small, large, alive, rows, torch.eye(32), 0, (of_small, of_large))
+    for one in found[:2]:
+        assert math.isnan(one["stitching"]["novel"])
+        assert math.isnan(one["stitching"]["auc"])
+        assert one["stitching"]["novel_to_itself"] == pytest.approx(sum(shares), nan_ok=True)
+        assert one["functional"]["jaccard"] > 0
 
 
 def test_without_a_living_latent_there_is_nothing_to_say():
