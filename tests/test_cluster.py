@@ -156,7 +156,7 @@ def test_ranks_of_one_node_share_dictionaries_and_go_on_after_one_was_killed(tmp
     os.kill(next(pid for pid, rank in ranks(cluster).items() if rank == 1), signal.SIGKILL)
     said, _ = job.communicate(timeout=300)
     assert job.returncode == 1
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     finish(cluster.start(line))
     assert {d.n_latents for d in cluster.trained().values()} == {32, 64}
 
@@ -189,7 +189,7 @@ def test_a_task_of_a_slurm_array_that_is_told_to_stop_is_requeued(tmp_path: Path
     os.kill(next(pid for pid, rank in ranks(cluster).items() if rank == 0), signal.SIGTERM)
     said, _ = job.communicate(timeout=300)
     assert job.returncode == 3, said
-    assert said.count("state saved; the same command goes on from there") == 1
+    assert said.count("state saved; the same command continues from there") == 1
     assert (tmp_path / "requeued").read_text() == "17\n"
     assert {d.n_latents for d in cluster.trained().values()} == {32}  # the other task went on
     finish(cluster.start(line))

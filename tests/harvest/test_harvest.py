@@ -307,4 +307,4 @@ def test_sigterm_leaves_with_what_was_complete(config: Path, tmp_path: Path):
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert said.splitlines()[-1] == ("harvest: interrupted; what was complete is kept, the same command goes on")
+    assert said.splitlines()[-1] == ("harvest: interrupted; what was complete is kept, the same command continues")

@@ -119,7 +119,7 @@ def test_job_that_lost_a_rank_says_so_and_goes_on(alone: dict[str, winnow.Dictio
     said, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "another rank of this job was lost" in said or "stopped by" in said, said
-    assert "the same command goes on from there" in said
+    assert "the same command continues from there" in said
     assert not trained_names(tmp_path)
     with pytest.raises(UserError, match=r"begun by 2 processes that share it, now by 1; resume with 2, or delete"):
         train(load(config))

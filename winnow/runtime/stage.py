@@ -50,14 +50,14 @@ def run_stage(
             REFUSED,
         )
     except Interrupted as stop:
-        _leave(f"{name}: {stop}; the same command goes on from there", INTERRUPTED)
+        _leave(f"{name}: {stop}; the same command continues from there", INTERRUPTED)
     except KeyboardInterrupt:
-        _leave(f"{name}: interrupted; what was complete is kept, the same command goes on", INTERRUPTED)
+        _leave(f"{name}: interrupted; what was complete is kept, the same command continues", INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" ({error.filename})" if error.filename else ""
-        _leave(f"{name}: the disk is full{where}; free some space, the same command goes on", INTERRUPTED)
+        _leave(f"{name}: the disk is full{where}; free some space, the same command continues", INTERRUPTED)
     sys.exit(0)
 
 
