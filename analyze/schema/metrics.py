@@ -143,8 +143,17 @@ MEAN_NORM = _a("mean_norm", "mean norm", SIGNIFICANT, (HOOKS, "From the statisti
 ZEROS = _a("zeros", "exact zeros", PERCENT, (HOOKS, "From the statistics"), unit="share of the values")
 SMALL = _a("small", "near zero", PERCENT, (HOOKS, "From the statistics"), unit="share of the values")
 DIMENSIONS_FILLED = _a("spectrum.participation_ratio", "participation ratio", SIGNIFICANT, (HOOKS, "Spectrum"))
-TAILS_BASIS = _a("privileged_basis.along_basis", "excess kurtosis, basis", SIGNIFICANT, (HOOKS, "Privileged basis"))
-TAILS_ROTATED = _a("privileged_basis.along_rotation", "random directions", SIGNIFICANT, (HOOKS, "Privileged basis"))
+FILLED_STANDARDISED = _a(
+    "spectrum.participation_ratio_standardised",
+    "participation ratio, dimensions standardised",
+    SIGNIFICANT,
+    (HOOKS, "Spectrum"),
+)
+_BASIS = (HOOKS, "Privileged basis")
+TAILS_BASIS = _a("privileged_basis.along_basis", "mean excess kurtosis, basis", SIGNIFICANT, _BASIS)
+TAILS_ROTATED = _a("privileged_basis.along_rotation", "mean, random directions", SIGNIFICANT, _BASIS)
+TYPICAL_BASIS = _a("privileged_basis.median_along_basis", "median excess kurtosis, basis", SIGNIFICANT, _BASIS)
+TYPICAL_ROTATED = _a("privileged_basis.median_along_rotation", "median, random directions", SIGNIFICANT, _BASIS)
 
 # of a known truth
 _t = partial(metric, Truth)

@@ -25,7 +25,7 @@ def truth_metrics(sizes: tuple[int, ...] = (16, 32, 64), seeds: tuple[int, ...] 
     for pair in metrics["pairs"]:
         pair["snapshots"] = {"rows": ROWS, "mmcs_corrected": [0.0, 0.1, 0.4, 0.5]}
     toy = {**metrics["activations"][0], "hook": "toy", "kind": "toy", "run": "runs/toy"}
-    toy |= {"privileged_basis": {"along_basis": 0.3, "along_rotation": 0.3}}
+    toy |= {"privileged_basis": dict.fromkeys(toy["privileged_basis"], 0.3)}
     metrics["activations"] = [toy, {**metrics["activations"][1], "run": "runs/demo"}]
     entries = metrics["dictionaries"]
     return metrics | to_json(
