@@ -54,7 +54,8 @@ def test_the_miniature_goes_through_all_stages_and_then_has_nothing_to_do(
     metrics = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())
     assert config.toy is not None
     assert metrics["run"]["toy"] == config.toy.of_the_rows()
-    assert metrics["evaluation"] == {"sequences": 1000, "rows": 1000}
+    unknown = {"shared_ngrams": None, "dropped_sequences": None}  # toy data have no text
+    assert metrics["evaluation"] == {"sequences": 1000, "rows": 1000, **unknown}
     assert len(metrics["dictionaries"]) == 8
     for entry in metrics["dictionaries"]:
         assert entry["ce"] is None

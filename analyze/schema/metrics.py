@@ -8,7 +8,7 @@ from analyze.schema.comparisons import Pair
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.groups import Grid, Group
 from analyze.schema.metric import COUNT, DECIMAL, PERCENT, SIGNIFICANT, TWO_PLACES, Form, Metric, metric
-from analyze.schema.report import Shown, ShownOf
+from analyze.schema.report import EvaluationInfo, Shown, ShownOf
 from analyze.schema.truth import Truth
 
 DICTIONARIES, PAIRS, HOOKS = "dictionaries", "pairs", "activations"
@@ -154,6 +154,13 @@ TAILS_BASIS = _a("privileged_basis.along_basis", "mean excess kurtosis, basis", 
 TAILS_ROTATED = _a("privileged_basis.along_rotation", "mean, random directions", SIGNIFICANT, _BASIS)
 TYPICAL_BASIS = _a("privileged_basis.median_along_basis", "median excess kurtosis, basis", SIGNIFICANT, _BASIS)
 TYPICAL_ROTATED = _a("privileged_basis.median_along_rotation", "median, random directions", SIGNIFICANT, _BASIS)
+
+# of the evaluation's text
+_e = partial(metric, EvaluationInfo)
+_TEXT = ("evaluation", "Text in both parts")
+SHARED_16 = _e("shared_ngrams.16", "16-grams also harvested", PERCENT, _TEXT, "lower", "share of the held-out 16-grams")
+SHARED_64 = _e("shared_ngrams.64", "64-grams also harvested", PERCENT, _TEXT, "lower", "share of the held-out 64-grams")
+DROPPED = _e("dropped_sequences", "sequences left out for it", COUNT, _TEXT)
 
 # of a known truth
 _t = partial(metric, Truth)
