@@ -12,11 +12,11 @@ from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.positions import position_policy
 from winnow.runtime.run import Run
-from winnow.shards.fingerprint import made_with
+from winnow.shards.fingerprint import made_with, with_left_out
 from winnow.shards.manifest import read_manifest
 from winnow.tokens import TokenFile, open_tokens
 
-ANALYSIS = 8  # raise it when a metric's definition changes: all metrics are then measured again
+ANALYSIS = 9  # raise it when a metric's definition changes: all metrics are then measured again
 
 
 class Inputs(NamedTuple):
@@ -109,7 +109,7 @@ def _settings(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Collect the settings that the activations and the evaluation must share."""
     if tokens is None:
         assert config.toy is not None
-        return {f"toy.{key}": value for key, value in config.toy.of_the_rows().items()}
+        return with_left_out({f"toy.{key}": value for key, value in config.toy.of_the_rows().items()})
     policy = position_policy(config)
     return {
         "model.name": config.model.name,

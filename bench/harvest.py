@@ -77,9 +77,8 @@ def save_model(folder: Path, quick: bool) -> None:
 def write_random_tokens(folder: Path, config: Experiment, sequences: int) -> TokenFile:
     """Write random tokens as the data stage writes those of a text."""
     tokens = np.random.default_rng(0).integers(0, 4096, (sequences, config.text.context), dtype=np.int32)
-    np.save(folder / "tokens.npy", tokens)
     path = folder / "tokens.h5"
-    write_token_file(path, [folder / "tokens.npy"], config, token_settings(config), TokenOrigin(bos=-1))
+    write_token_file(path, lambda: [tokens], config, token_settings(config), TokenOrigin(bos=-1))
     return open_tokens(path)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,19 +18,23 @@ class TokenOrigin(NamedTuple):
     bos: int  # the token that starts every sequence, -1 for none
     tokenizer_commit: str = ""  # of the repositories on the hub, "" where nothing came from there
     text_commit: str = ""
+    dropped_sequences: int | None = None  # left out for what they share with the held-out ones; None: not looked for
 
 
 def write_token_file(
-    path: Path, parts: Sequence[Path], config: Experiment, settings: Mapping[str, Any], origin: TokenOrigin
+    path: Path,
+    parts: Callable[[], Iterable[np.ndarray]],
+    config: Experiment,
+    settings: Mapping[str, Any],
+    origin: TokenOrigin,
 ) -> None:
-    """Join parts, each a `.npy` of int32 [sequence, context], into one file at `path`.
+    """Join parts, each int32 [sequence, context], into one file at `path`; `parts` is called twice.
 
     The fingerprint is the sha256 of the settings, as sorted JSON, and of all tokens.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     sequences = 0
-    for part in parts:
-        tokens = np.load(part)
+    for tokens in parts():
         digest.update(tokens.tobytes())
         sequences += len(tokens)
     attributes = {
@@ -38,12 +42,11 @@ def write_token_file(
         "fingerprint": digest.hexdigest(),
         "tokenizer": config.model.name,
         "text": config.text.source,
-        **origin._asdict(),
+        **{name: value for name, value in origin._asdict().items() if value is not None},
     }
     layout = {"tokens": DataSet((sequences, config.text.context), np.dtype("<i4"), {})}
     with create_contiguous(path, layout, attributes) as file:
         start = 0
-        for part in parts:
-            tokens = np.load(part)
+        for tokens in parts():
             file.write("tokens", tokens, start)
             start += len(tokens)

@@ -2,7 +2,8 @@
 
 runs/NAME/tokens.h5    /tokens int32 [sequence, context]
                        attrs: settings (JSON), fingerprint, tokenizer, text, bos; tokenizer_commit, text_commit:
-                       commits of their repositories on the hub, "" for local files
+                       commits of their repositories on the hub, "" for local files; dropped_sequences: with
+                       text.drop_shared_ngrams, how many sequences that setting left out
 """
 
 import json
@@ -17,7 +18,8 @@ from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens
 
-HELD_OUT = {"held_out_sequences"}  # no token depends on it
+DROP = "drop_shared_ngrams"
+DROPPING = {DROP, "held_out_sequences"}  # no token depends on them where nothing is dropped
 
 
 def make_tokens(config: Experiment) -> None:
@@ -32,7 +34,10 @@ def make_tokens(config: Experiment) -> None:
     with run_lock(path.parent):
         if path.exists():
             with h5py.File(path) as file:
-                refuse_changed(path, json.loads(str(file.attrs["settings"])), token_settings(config))
+                made = json.loads(str(file.attrs["settings"]))
+            dropping = f"text.{DROP}"
+            wanted = {dropping: config.text.drop_shared_ngrams, **token_settings(config)}
+            refuse_changed(path, {dropping: 0, **made}, wanted)
             print(f"{_describe(path)}; nothing to do")
             return
         # imported here, so that a stage with nothing to do does not wait for datasets and transformers
@@ -45,10 +50,12 @@ def make_tokens(config: Experiment) -> None:
 
 def token_settings(config: Experiment) -> dict[str, Any]:
     """Collect the settings that the tokens depend on, by their names in the configuration."""
-    text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json", exclude=HELD_OUT).items()}
+    left_out = set() if config.text.drop_shared_ngrams else DROPPING  # as before there was such a setting
+    text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json", exclude=left_out).items()}
     return {"model.name": config.model.name, "model.revision": config.model.revision, **text}
 
 
 def _describe(path: Path) -> str:
     tokens = open_tokens(path)
-    return f"{path}: {tokens.sequences:,} sequences of {tokens.context} tokens"
+    dropped = f"; {tokens.dropped_sequences:,} left out" if tokens.dropped_sequences is not None else ""
+    return f"{path}: {tokens.sequences:,} sequences of {tokens.context} tokens{dropped}"

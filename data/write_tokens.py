@@ -10,15 +10,15 @@ text, and the result does not depend on the number of cores. Until `tokens.h5` i
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data.drop_shared import divide, reach
 from data.pack import Packer
-from data.source import documents, text_commit
+from data.source import Document, documents, text_commit
 from data.token_file import TokenOrigin, write_token_file
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config.experiment import Experiment, TextSettings
@@ -53,21 +53,37 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
     state = _read_state(folder, settings)
     tokenizer = TextTokenizer(config.model, state.tokenizer_commit)
     frame = framing(tokenizer, text)
+    bos = -1 if frame.bos is None else frame.bos
     state = state._replace(tokenizer_commit=tokenizer.commit, text_commit=text_commit(text, state.text_commit))
+    reader = _Reader(state, text, tokenizer, frame)
+    division = None
     with progress_bar("tokens", wanted * text.context, "tokens", state.sequences * text.context) as bar:
-        for after, sequences in _parts(state, text, tokenizer, frame, wanted):
-            state = after
-            with publish_file(folder / f"part-{state.parts - 1:05d}.npy") as partial, partial.open("wb") as file:
-                np.save(file, sequences)
-            publish_text(folder / "state.json", json.dumps(state._asdict()))
-            bar.advance(sequences.size)
-    _say_if_short(config, state.sequences)
+        goal = wanted
+        while True:
+            while reader.state.sequences < goal and not reader.ended:
+                sequences = reader.read(goal)
+                with publish_file(_part(folder, reader.state.parts - 1)) as partial, partial.open("wb") as file:
+                    np.save(file, sequences)
+                publish_text(folder / "state.json", json.dumps(reader.state._asdict()))
+                bar.advance(sequences.size)
+            _refuse_too_short(text, reader.state.sequences)
+            state = reader.state
+            paths = [_part(folder, number) for number in range(state.parts)]
+            if text.drop_shared_ngrams:
+                division = divide(paths, text, bos, reader.ended)
+            if division is None or not division.missing or reader.ended:
+                break
+            goal = state.sequences + division.missing + reach(text, bos)
+    _say_if_short(text, state.sequences if division is None else division.sequences)
+    origin = TokenOrigin(bos, state.tokenizer_commit, state.text_commit, division and division.dropped)
     with publish_file(path) as partial:
-        parts = [folder / f"part-{number:05d}.npy" for number in range(state.parts)]
-        bos = -1 if frame.bos is None else frame.bos
-        origin = TokenOrigin(bos, state.tokenizer_commit, state.text_commit)
+        parts = division.parts if division else lambda: map(np.load, paths)
         write_token_file(partial, parts, config, state.settings, origin)
     shutil.rmtree(folder)
+
+
+def _part(folder: Path, number: int) -> Path:
+    return folder / f"part-{number:05d}.npy"
 
 
 def _read_state(folder: Path, settings: dict[str, Any]) -> State:
@@ -80,47 +96,71 @@ def _read_state(folder: Path, settings: dict[str, Any]) -> State:
     return State(settings)
 
 
-def _parts(
-    state: State, text: TextSettings, tokenizer: TextTokenizer, frame: Framing, wanted: int
-) -> Iterator[tuple[State, np.ndarray]]:
-    """Yield the sequences [sequence, context] of each part, with the state after it."""
-    source = documents(text, state.documents, state.text_commit)
-    packer: Packer | None = None
-    full: list[np.ndarray] = []
-    read = state.documents
-    while state.sequences < wanted:
-        batch = list(islice(source, DOCUMENTS_PER_BATCH))
-        if batch:
-            tokenised = [document for document in batch if isinstance(document, list)]
-            if packer is None:
-                # documents that are token ids already have their separators
-                packer = Packer(text.context, [] if tokenised else frame.separator, frame.bos, state.held)
-            full.append(packer.add(tokenised or tokenizer([d for d in batch if isinstance(d, str)])))
-            read += len(batch)
-        count = sum(map(len, full))
-        if count * text.context >= TOKENS_PER_PART or state.sequences + count >= wanted or not batch:
-            sequences = np.concatenate(full)[: wanted - state.sequences] if full else np.empty((0, text.context), "i4")
-            held = packer.held if packer else state.held
-            state = state._replace(
-                parts=state.parts + 1, sequences=state.sequences + len(sequences), documents=read, held=held
-            )
-            full = []
-            yield state, sequences
-        if not batch:
-            return
+class _Reader:
+    """Reads, tokenises and packs documents, a part at a time, from where `state` says."""
 
+    def __init__(self, state: State, text: TextSettings, tokenizer: TextTokenizer, frame: Framing) -> None:
+        self.state = state
+        self.ended = False  # whether there is no more text
+        self._text = text
+        self._tokenizer = tokenizer
+        self._frame = frame
+        self._documents = documents(text, state.documents, state.text_commit)
+        self._packer: Packer | None = None
 
-def _say_if_short(config: Experiment, sequences: int) -> None:
-    text = config.text
-    if sequences < text.tokens // text.context:
-        print(
-            f"WARNING: {text.source} ended after {sequences * text.context:,} tokens, but text.tokens = "
-            f"{text.tokens:,}; no text is repeated",
-            file=sys.stderr,
+    def read(self, goal: int) -> np.ndarray:
+        """Read the sequences [sequence, context] of the next part; it ends early where there are `goal` in all.
+
+        Sequences beyond the goal are cut off, unless later ones may take the place of others.
+        """
+        text, state = self._text, self.state
+        full: list[np.ndarray] = []
+        count, read = 0, state.documents
+        while not self.ended and count * text.context < TOKENS_PER_PART and state.sequences + count < goal:
+            batch = list(islice(self._documents, DOCUMENTS_PER_BATCH))
+            self.ended = not batch
+            if batch:
+                full.append(self._pack(batch))
+                count += len(full[-1])
+                read += len(batch)
+        sequences = np.concatenate(full) if full else np.empty((0, text.context), "i4")
+        if not text.drop_shared_ngrams:
+            sequences = sequences[: goal - state.sequences]
+        self.state = state._replace(
+            parts=state.parts + 1,
+            sequences=state.sequences + len(sequences),
+            documents=read,
+            held=self._packer.held if self._packer else state.held,
         )
+        return sequences
+
+    def _pack(self, batch: list[Document]) -> np.ndarray:
+        tokenised = [document for document in batch if isinstance(document, list)]
+        if self._packer is None:
+            # documents that are token ids already have their separators
+            separator = [] if tokenised else self._frame.separator
+            self._packer = Packer(self._text.context, separator, self._frame.bos, self.state.held)
+        return self._packer.add(tokenised or self._tokenizer([d for d in batch if isinstance(d, str)]))
+
+
+def _refuse_too_short(text: TextSettings, sequences: int) -> None:
     held_out = text.held_out_sequences
     if sequences <= held_out:
         raise UserError(
             f"text.source = {text.source} gives {sequences} sequences, and text.held_out_sequences = {held_out} "
             "of them are held out; ask for more text.tokens, or hold out fewer"
+        )
+
+
+def _say_if_short(text: TextSettings, sequences: int) -> None:
+    if sequences == text.held_out_sequences:
+        raise UserError(
+            f"text.drop_shared_ngrams = {text.drop_shared_ngrams}: every sequence of {text.source} shares so many "
+            "tokens in a row with the held-out ones; choose a larger number, or 0"
+        )
+    if sequences < text.tokens // text.context:
+        print(
+            f"WARNING: {text.source} ended after {sequences * text.context:,} tokens, but text.tokens = "
+            f"{text.tokens:,}; no text is repeated",
+            file=sys.stderr,
         )

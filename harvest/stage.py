@@ -9,7 +9,7 @@ from winnow.errors import UserError, refuse_changed
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
-from winnow.shards.fingerprint import made_with
+from winnow.shards.fingerprint import made_with, with_left_out
 from winnow.shards.manifest import MANIFEST, read_manifest
 from winnow.tokens import open_tokens
 
@@ -35,7 +35,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
     folder = run.activations
     with run_lock(run.path, shared=ranks.total > 1):
         if (folder / MANIFEST).exists():
-            refuse_changed(folder, made_with(read_manifest(folder).written), settings)
+            refuse_changed(folder, made_with(read_manifest(folder).written), with_left_out(settings))
         if repair:
             _drop_damaged(folder)
         if _complete(folder, plan) and all(path.exists() for path in besides):

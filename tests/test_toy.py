@@ -19,14 +19,19 @@ from winnow.errors import UserError
 from winnow.verify import verify
 
 
-@pytest.fixture(params=["toy", "toy-strong"])
+@pytest.fixture(params=["toy", "toy-strong", "synthsaebench-16k"])
 def config(request: pytest.FixtureRequest, tmp_path: Path) -> Experiment:
-    """The configuration with a sixteenth of its dimensions, features and latents, and few rows."""
+    """The configuration with a sixteenth of its dimensions, features and latents, or fewer, and few rows."""
     full = tomllib.loads((ROOT / "configs" / f"{request.param}.toml").read_text(encoding="utf-8"))
     full["run"] = str(tmp_path / "run")
     full["toy"] |= {"rows": 2000, "active": 2.0, "decay": 0.9, "held_out_rows": 1000}
     for key in ("d_model", "n_features"):
         full["toy"][key] //= 16
+    if request.param == "synthsaebench-16k":
+        full["toy"] |= {"n_features": 64, "roots": 4, "children": 2, "depth": 2}
+        del full["toy"]["decay"]
+        for grid in full["train"]["dictionaries"]:
+            grid |= {"n_latents": [512, 1024], "k": [2], "seed": [0, 1], "learning_rate": 3e-3}
     full["train"] |= {"rows": 2000, "batch_rows": 200, "loggers": []}
     for grid in full["train"]["dictionaries"]:
         grid["n_latents"] = [n // 16 for n in grid["n_latents"][:2]]
@@ -54,12 +59,14 @@ def test_the_miniature_goes_through_all_stages_and_then_has_nothing_to_do(
     metrics = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())
     assert config.toy is not None
     assert metrics["run"]["toy"] == config.toy.of_the_rows()
-    assert metrics["evaluation"] == {"sequences": 1000, "rows": 1000}
+    unknown = {"shared_ngrams": None, "dropped_sequences": None}  # toy data have no text
+    assert metrics["evaluation"] == {"sequences": 1000, "rows": 1000, **unknown}
     assert len(metrics["dictionaries"]) == 8
     for entry in metrics["dictionaries"]:
         assert entry["ce"] is None
-        assert 0 < entry["fvu"] < (1 if entry["architecture"] == "topk" else 20)  # relu has hardly begun
+        assert 0 < entry["fvu"] < (20 if entry["architecture"] == "relu" else 1)  # relu has hardly begun
         assert entry["hook"] == "toy"
+        assert (entry["truth"]["structure"] is not None) == (config.toy.roots > 0)
     assert metrics["pairs"]
     assert metrics["ceilings"]
     assert not (tmp_path / "run" / "report" / "features").exists()

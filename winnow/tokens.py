@@ -23,6 +23,7 @@ class TokenFile(NamedTuple):
     tokenizer_revision: str = "main"
     tokenizer_commit: str = ""  # commit of the model's repository on the hub; "" for a local folder
     text_commit: str = ""  # commit of the data set on the hub; "" for other text
+    dropped_sequences: int | None = None  # left out by text.drop_shared_ngrams; None where it is off
 
     @property
     def model(self) -> dict[str, str]:
@@ -47,6 +48,8 @@ def open_tokens(path: Path) -> TokenFile:
             made_from = (fingerprint, attributes["tokenizer"], attributes["text"], bos)
             revision = json.loads(attributes["settings"])["model.revision"]
             commits = (attributes.get("tokenizer_commit", ""), attributes.get("text_commit", ""))
-            return TokenFile(path, sequences, context, *made_from, revision, *commits)
+            dropped = attributes.get("dropped_sequences")
+            left_out = None if dropped is None else int(dropped)
+            return TokenFile(path, sequences, context, *made_from, revision, *commits, left_out)
     except (OSError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a token file of winnow ({error}); delete it, and run make tokens") from error

@@ -2,8 +2,8 @@
 
     describe(hook, store.statistics(hook))
 
-Values are in units of the hook's standard deviation sigma, the square root of the variance averaged over its
-dimensions, so that hooks of different scale share one axis.
+Values are in units of the hook's standard deviation sigma, that of its median dimension, so that hooks of different
+scale share one axis. The mean variance will not do: one outlier dimension can be most of it.
 """
 
 from typing import Any
@@ -71,7 +71,7 @@ def histogram(statistics: HookStatistics) -> dict[str, NDArray]:
 
     The bins are those of the statistics (four per octave), joined around zero where they are too fine.
     """
-    sigma = np.sqrt(statistics.variance.mean())
+    sigma = typical_deviation(statistics.variance)
     counts = statistics.histogram.sum(0)
     used = np.nonzero(counts)[0]
     counts = counts[used[0] : used[-1] + 1]
@@ -81,6 +81,12 @@ def histogram(statistics: HookStatistics) -> dict[str, NDArray]:
     starts = np.nonzero(keep)[0]
     joined = np.add.reduceat(counts, starts[:-1])
     return {"edges": edges[starts], "density": joined / (counts.sum() * np.diff(edges[starts]))}
+
+
+def typical_deviation(variance: NDArray[np.float64]) -> float:
+    """Compute the standard deviation of the median dimension, of those that vary; 0 where none does."""
+    varying = variance[variance > 0]
+    return float(np.sqrt(np.median(varying))) if len(varying) else 0.0
 
 
 def norms(statistics: HookStatistics) -> dict[str, NDArray]:
@@ -98,8 +104,9 @@ def position_norms(statistics: HookStatistics) -> list[float | None]:
 
 
 def outlier_dimensions(statistics: HookStatistics) -> list[int]:
-    """List the dimensions whose |mean| or kurtosis (3 for a normal distribution) is above ten times the median."""
+    """List the dimensions whose |mean|, standard deviation or kurtosis (not excess) is above ten times the median."""
     mean = np.abs(statistics.mean)
     kurtosis = statistics.excess_kurtosis + 3
     outliers = (mean > OUTLIER * np.median(mean)) | (kurtosis > OUTLIER * np.median(kurtosis))
+    outliers |= np.sqrt(statistics.variance) > OUTLIER * typical_deviation(statistics.variance)
     return [int(d) for d in np.nonzero(outliers)[0]]

@@ -23,6 +23,7 @@ from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.evaluate import Evaluation
 from analyze.evaluation.latents import Latents, read_latents, write_latents
 from analyze.evaluation.open import open_evaluation
+from analyze.evaluation.overlap import shared_ngrams
 from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
 from analyze.evaluation.toy import ToyHeldOut
@@ -84,7 +85,10 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
     found = {
         "version": VERSION,
         "run": dict.fromkeys(keys_of(RunInfo)) | {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)},
-        "evaluation": {"sequences": held_out.sequences, "rows": held_out.rows},
+        "evaluation": {
+            **{"sequences": held_out.sequences, "rows": held_out.rows},
+            **_text_in_both(config, tokens, store, inputs, before),
+        },
         "runs": None,
         "dictionaries": entries,
         "pairs": pairs,
@@ -121,6 +125,19 @@ def _origin(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     }
 
 
+def _text_in_both(
+    config: Experiment, tokens: TokenFile | None, store: ActivationStore, inputs: Inputs, before: Metrics | None
+) -> dict[str, Any]:
+    """Say how much of the held-out text stands in the harvested text too; of toy data None."""
+    if tokens is None:
+        return {"shared_ngrams": None, "dropped_sequences": None}
+    if before is not None and before.evaluation is not None and _same_evaluation(before, inputs):
+        shared = before.evaluation.shared_ngrams
+    else:
+        shared = shared_ngrams(tokens, store.manifest["tokens"]["sequences"], config.held_out)
+    return {"shared_ngrams": shared, "dropped_sequences": tokens.dropped_sequences}
+
+
 def positions_in_words(config: Experiment) -> str:
     """Say which positions of a sequence are harvested: `all but the first 1`."""
     policy = position_policy(config)
@@ -136,11 +153,15 @@ def positions_in_words(config: Experiment) -> str:
 
 def _still_valid(before: Metrics | None, inputs: Inputs) -> dict[str, Entry]:
     """Take over the earlier entries of dictionaries that did not change, if the evaluation did not."""
-    made = before and before.inputs
-    if before is None or not isinstance(made, InputHashes) or made.evaluation != inputs.evaluation:
+    if before is None or not _same_evaluation(before, inputs):
         return {}
-    same = made.dictionaries
+    assert before.inputs is not None
+    same = before.inputs.dictionaries
     return {e.path: e for e in before.dictionaries or [] if inputs.dictionaries.get(e.path) == same.get(e.path)}
+
+
+def _same_evaluation(before: Metrics, inputs: Inputs) -> bool:
+    return isinstance(before.inputs, InputHashes) and before.inputs.evaluation == inputs.evaluation
 
 
 def _between(compared: Sequence[P], unchanged: set[str]) -> dict[Ends, P]:

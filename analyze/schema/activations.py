@@ -117,14 +117,17 @@ class Spectrum(Record):
 
     shares: Numbers
     participation_ratio: Number | None
+    participation_ratio_standardised: Number | None
 
 
 @record
 class PrivilegedBasis(Record):
-    """Mean excess kurtosis along dimensions and along random directions."""
+    """Excess kurtosis along dimensions and along random directions of standardised rows: means and medians."""
 
     along_basis: Number | None
     along_rotation: Number | None
+    median_along_basis: Number | None
+    median_along_rotation: Number | None
 
 
 @record

@@ -8,7 +8,7 @@ from analyze.schema.comparisons import Family, Pair
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.groups import Grid, Group
 from analyze.schema.metric import COUNT, DECIMAL, PERCENT, SIGNIFICANT, TWO_PLACES, Form, Metric, metric
-from analyze.schema.report import Shown, ShownOf
+from analyze.schema.report import EvaluationInfo, Shown, ShownOf
 from analyze.schema.truth import Truth
 
 DICTIONARIES, PAIRS, HOOKS = "dictionaries", "pairs", "activations"
@@ -67,6 +67,18 @@ TRUE_FOUND = _d("truth.recovered", "found", PERCENT, _FOUND, "higher", "share of
 PRECISION = _d("truth.firing.precision.0.5", "precision", TWO_PLACES, _FIRES, "higher")
 RECALL = _d("truth.firing.recall.0.5", "recall", TWO_PLACES, _FIRES, "higher")
 F1 = _d("truth.firing.f1.0.5", "F1", TWO_PLACES, _FIRES, "higher")
+MEAN_F1 = _d("truth.firing.f1.mean", "mean F1", TWO_PLACES, _FIRES, "higher")
+MEAN_MCC = _d("truth.firing.mcc.mean", "mean MCC", TWO_PLACES, _FIRES, "higher")
+_TREES = ("truth of a dictionary", "Parents and children")
+PARENTS_FOUND = _d("truth.structure.parents_found", "parents found", PERCENT, _TREES, "higher", "share of the parents")
+ABSORPTION = _d("truth.structure.absorption", "absorption", PERCENT, _TREES, "lower", "share of the rows with a child")
+ABSORBED = _d("truth.structure.parents_absorbed", "mostly absorbed", PERCENT, _TREES, "lower", "share of those found")
+SPLIT = _d("truth.structure.split", "split", PERCENT, _TREES, "lower", "share of the parents")
+PIECES = _d("truth.structure.pieces", "pieces of one", TWO_PLACES, _TREES, unit="latents per split parent")
+PARENTS_F1 = _d("truth.structure.parents.f1", "parents' mean F1", TWO_PLACES, _TREES, "higher")
+CHILDREN_F1 = _d("truth.structure.children.f1", "children's mean F1", TWO_PLACES, _TREES, "higher")
+PARENTS_MCC = _d("truth.structure.parents.mcc", "parents' mean MCC", TWO_PLACES, _TREES, "higher")
+CHILDREN_MCC = _d("truth.structure.children.mcc", "children's mean MCC", TWO_PLACES, _TREES, "higher")
 ROWS_TO_HALF = _d("truth.rows_to_half", "rows to half", COUNT, _SPEED, "lower", "activation rows")
 STEEPEST_NEAR = _d("truth.steepest.rows", "steepest near", COUNT, _SPEED, unit="activation rows")
 STEEPEST = _d("truth.steepest.per_doubling", "found per doubling", PERCENT, _SPEED)
@@ -163,8 +175,24 @@ MEAN_NORM = _a("mean_norm", "mean norm", SIGNIFICANT, (HOOKS, "From the statisti
 ZEROS = _a("zeros", "exact zeros", PERCENT, (HOOKS, "From the statistics"), unit="share of the values")
 SMALL = _a("small", "near zero", PERCENT, (HOOKS, "From the statistics"), unit="share of the values")
 DIMENSIONS_FILLED = _a("spectrum.participation_ratio", "participation ratio", SIGNIFICANT, (HOOKS, "Spectrum"))
-TAILS_BASIS = _a("privileged_basis.along_basis", "excess kurtosis, basis", SIGNIFICANT, (HOOKS, "Privileged basis"))
-TAILS_ROTATED = _a("privileged_basis.along_rotation", "random directions", SIGNIFICANT, (HOOKS, "Privileged basis"))
+FILLED_STANDARDISED = _a(
+    "spectrum.participation_ratio_standardised",
+    "participation ratio, dimensions standardised",
+    SIGNIFICANT,
+    (HOOKS, "Spectrum"),
+)
+_BASIS = (HOOKS, "Privileged basis")
+TAILS_BASIS = _a("privileged_basis.along_basis", "mean excess kurtosis, basis", SIGNIFICANT, _BASIS)
+TAILS_ROTATED = _a("privileged_basis.along_rotation", "mean, random directions", SIGNIFICANT, _BASIS)
+TYPICAL_BASIS = _a("privileged_basis.median_along_basis", "median excess kurtosis, basis", SIGNIFICANT, _BASIS)
+TYPICAL_ROTATED = _a("privileged_basis.median_along_rotation", "median, random directions", SIGNIFICANT, _BASIS)
+
+# of the evaluation's text
+_e = partial(metric, EvaluationInfo)
+_TEXT = ("evaluation", "Text in both parts")
+SHARED_16 = _e("shared_ngrams.16", "16-grams also harvested", PERCENT, _TEXT, "lower", "share of the held-out 16-grams")
+SHARED_64 = _e("shared_ngrams.64", "64-grams also harvested", PERCENT, _TEXT, "lower", "share of the held-out 64-grams")
+DROPPED = _e("dropped_sequences", "sequences left out for it", COUNT, _TEXT)
 
 # of a known truth
 _t = partial(metric, Truth)

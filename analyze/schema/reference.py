@@ -12,6 +12,7 @@ from analyze.schema.report import VERSION, Metrics
 
 PAGE = Path("docs/reference/metrics.md")
 SECTIONS = {  # where a formula stands: page, and the heading of the section
+    "evaluation": ("../guide/analyze.md", "`version`, `run`, `evaluation`, `shown`"),
     "dictionaries": ("../guide/analyze.md", "`dictionaries`: one entry for each"),
     "pairs": ("../guide/analyze.md", "`pairs`: neighbouring sizes, both ways; `ceilings`: neighbouring seeds"),
     "families": ("../guide/analyze.md", "`families`: which feature comes from which"),

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from analyze.format import Number
 from analyze.schema.activations import Activations
 from analyze.schema.comparisons import Family, Lineage, Pair
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.groups import Difference, Grid, Group, Stopping
-from analyze.schema.record import Record, record
+from analyze.schema.record import Record, key, record
 from analyze.schema.truth import Truth
 
 VERSION = 2
@@ -45,11 +46,21 @@ class ComparedRun(Record):
 
 
 @record
+class SharedNgrams(Record):
+    """The share of the held-out text's 16-grams and 64-grams that occur in the harvested text."""
+
+    of_16: Number | None = key("16")
+    of_64: Number | None = key("64")
+
+
+@record
 class EvaluationInfo(Record):
-    """What dictionaries were evaluated on."""
+    """What dictionaries were evaluated on; toy data have no text."""
 
     sequences: int | None
     rows: int | None
+    shared_ngrams: SharedNgrams | None
+    dropped_sequences: int | None  # left out of the harvest by text.drop_shared_ngrams; None where it is off
 
 
 @record

@@ -31,6 +31,7 @@ class Firing(Record):
     precision: Spread
     recall: Spread
     f1: Spread
+    mcc: Spread
 
 
 @record
@@ -44,6 +45,30 @@ class FeaturesOfRate(Record):
     precision: Number | None
     recall: Number | None
     f1: Number | None
+    mcc: Number | None
+
+
+@record
+class FiringMeans(Record):
+    """The means of the same over some features."""
+
+    precision: Number | None
+    recall: Number | None
+    f1: Number | None
+    mcc: Number | None
+
+
+@record
+class TreeScores(Record):
+    """What became of parents and children: found, absorbed by their children's latents, or split among them."""
+
+    parents_found: Number | None
+    absorption: Number | None
+    parents_absorbed: Number | None
+    split: Number | None
+    pieces: Number | None
+    parents: FiringMeans
+    children: FiringMeans
 
 
 @record
@@ -77,6 +102,7 @@ class TruthScores(Record):
     size_ratio: Number | None
     firing: Firing
     by_firing_rate: list[FeaturesOfRate] | None
+    structure: TreeScores | None  # where features have parents
     snapshots: TruthSnapshots | None
     rows_to_half: Number | None
     steepest: Steepest | None
@@ -97,6 +123,17 @@ class Regime(Record):
 
 
 @record
+class Trees(Record):
+    """Features that are parents and children of one another."""
+
+    roots: int
+    parents: int
+    children: int
+    siblings: str
+    rows_with_child: Number | None
+
+
+@record
 class Truth(Record):
     """What the truth is like."""
 
@@ -107,4 +144,5 @@ class Truth(Record):
     features_per_dimension: Number | None
     regime: Regime
     firing_rates: Spread
+    trees: Trees | None
     codes: Assumptions

@@ -20,6 +20,7 @@ from winnow.runtime.run import Run
 from winnow.toy.codes import rates
 from winnow.toy.data import ToyRows
 from winnow.toy.regime import Regime, regime
+from winnow.toy.trees import parents
 
 IN_PAIRS = 0.05  # least share of features in opposite pairs that looks `antipodal`: 0 for random directions
 APART = 0.75  # mean largest cosine, over its chance level, below which directions look `learned`: 0.3 to 0.45
@@ -35,6 +36,7 @@ class KnownTruth:
         self.stages = stages
         self.directions = held_out.toy.directions
         self.rates = rates(held_out.settings)
+        self.parents = parents(held_out.settings) if held_out.settings.roots else None
 
     @cached_property
     def rows(self) -> ToyRows:
@@ -44,7 +46,7 @@ class KnownTruth:
     def scores(self, dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> dict[str, Any]:
         """Score a dictionary, named as in `metrics.json`, at the end and at its snapshots."""
         return {
-            **against_truth(dictionary, alive, self.directions, self.rates, self.rows),
+            **against_truth(dictionary, alive, self.directions, self.rates, self.rows, self.parents),
             **learning(self.directions, self.stages, dictionary),
         }
 
@@ -70,7 +72,21 @@ class KnownTruth:
                 "mean_max_abs_cosine": found.mean_max_abs_cosine,
             },
             "firing_rates": _spread(self.rates),
+            "trees": self._trees(),
             "codes": assumptions(codes, np.random.default_rng(0)),
+        }
+
+    def _trees(self) -> dict[str, Any] | None:
+        """Describe the trees of features; None where there are none."""
+        settings, forest = self.held_out.settings, self.held_out.settings.forest
+        if not settings.roots:
+            return None
+        return {
+            "roots": forest.roots,
+            "parents": forest.parents,
+            "children": forest.size - forest.roots,
+            "siblings": settings.siblings,
+            "rows_with_child": float(self.rates[forest.roots : forest.size].sum() / self.rates[: forest.parents].sum()),
         }
 
 

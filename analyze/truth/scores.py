@@ -3,11 +3,11 @@
     scores = against_truth(dictionary, alive, toy.directions, rates(toy.settings), toy.rows(0, 10_000))
     scores["mmcs_corrected"], scores["recovered"], scores["firing"]["f1"]["mean"]
 
-The truth is a unit direction for each feature, and rows with known firing features. Only alive latents count. The
-matrix of all cosines is never held, and at most `CELLS` latent values are in memory at a time.
+The truth is a unit direction for each feature, and rows with known firing features; in trees, the parent of each
+feature too. Only alive latents count. The matrix of all cosines is never held.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,24 +20,12 @@ from analyze.compare.cosines import nearest_cosines
 from analyze.compare.matching import match
 from analyze.compare.presence import recovery_curve
 from analyze.evaluation.quality import QUANTILES, quantile
+from analyze.truth.firing import Firing, count_firing, firing
+from analyze.truth.structure import FOUND, structure
 from winnow.dictionary import Dictionary
 from winnow.toy.data import ToyRows
 
-FOUND = 0.9  # cosine above which a true feature counts as recovered
 RATES = 8  # groups of features by how often they fire
-CELLS = 2**24  # most rows * latents in memory at a time: 64 MiB in float32
-
-
-class Firing(NamedTuple):
-    """How well a latent's firing predicts its feature's firing, per feature; NaN if there is nothing to divide by.
-
-    precision: share of the rows on which the latent fires that have the feature. recall: share of the rows with the
-    feature on which the latent fires. f1: their harmonic mean.
-    """
-
-    precision: Float[np.ndarray, " feature"]
-    recall: Float[np.ndarray, " feature"]
-    f1: Float[np.ndarray, " feature"]
 
 
 @torch.no_grad()
@@ -47,19 +35,31 @@ def against_truth(
     truth: Float[Tensor, "feature d_model"],
     rates: Float[np.ndarray, " feature"],
     rows: ToyRows,
+    parents: Int[np.ndarray, " feature"] | None = None,
 ) -> dict[str, Any]:
-    """Score a dictionary, named as in `metrics.json`; `rates`: share of rows on which each feature fires."""
+    """Score a dictionary, named as in `metrics.json`.
+
+    `rates`: share of rows on which each feature fires. `parents`: the parent of each feature, -1 for one without; None
+    where no feature has one.
+    """
     living = torch.nonzero(alive).squeeze(1)
     learned = dictionary.W_dec.detach()[living]
     scores = of_directions(truth, learned)
     partners = nearest_cosines(truth, learned, 1)
     cosines = partners.values[:, 0].double().numpy() if len(living) else np.full(len(truth), np.nan)
-    found = firing(dictionary, living[partners.indices[:, 0]], rows) if len(living) else _nothing(len(truth))
+    found, of_trees = _nothing(len(truth)), None
+    if len(living):
+        latents = living[partners.indices[:, 0]]
+        counts = count_firing(dictionary, latents, rows, parents)
+        found = firing(counts)
+        if parents is not None:
+            of_trees = structure(truth, dictionary.W_dec.detach(), latents, cosines, parents, counts, found)
     return {
         **scores,
         "size_ratio": dictionary.n_latents / len(truth),
         "firing": {name: quantiles_of(values) for name, values in found._asdict().items()},
         "by_firing_rate": by_rate(rates, {"cosine": cosines, **found._asdict()}),
+        "structure": of_trees,
     }
 
 
@@ -80,24 +80,6 @@ def of_directions(truth: Float[Tensor, "feature d_model"], learned: Float[Tensor
 def recovered(cosines: NDArray[np.float64]) -> float:
     """Compute R(0.9), the share of true features with a learned direction at a cosine above 0.9; 0 without any."""
     return float((cosines > FOUND).mean()) if len(cosines) else 0.0
-
-
-def firing(dictionary: Dictionary, partners: Int[Tensor, " feature"], rows: ToyRows) -> Firing:
-    """Compare the rows on which each feature fires with the rows on which its partner, a latent's index, fires."""
-    x, offsets, features = rows.activations, rows.offsets, rows.features
-    n = len(partners)
-    both, latent = torch.zeros(n, dtype=torch.int64), torch.zeros(n, dtype=torch.int64)
-    step = max(1, CELLS // dictionary.n_latents)
-    for start in range(0, len(x), step):
-        stop = min(start + step, len(x))
-        fires = dictionary.encode(x[start:stop])[:, partners] > 0  # (row, feature)
-        latent += fires.sum(0)
-        counts = offsets[start : stop + 1].diff()
-        mine = features[offsets[start] : offsets[stop]]
-        hit = fires[torch.repeat_interleave(counts), mine]
-        both += mine[hit].bincount(minlength=n)
-    true = features.bincount(minlength=n)
-    return Firing(*(_shares(a, b) for a, b in ((both, latent), (both, true), (2 * both, latent + true))))
 
 
 def quantiles_of(values: NDArray[np.float64]) -> dict[str, float]:
@@ -130,11 +112,6 @@ def by_rate(rates: NDArray[np.float64], columns: dict[str, NDArray[np.float64]])
 def _mmcs(cosines: NDArray[np.float64], chance: Chance) -> dict[str, float]:
     mmcs = float(cosines.mean()) if len(cosines) else float("nan")
     return {"mmcs": mmcs, "mmcs_null": chance.mean, "mmcs_corrected": chance.corrected(mmcs)}
-
-
-def _shares(part: Tensor, whole: Tensor) -> NDArray[np.float64]:
-    """Divide counts; NaN where `whole` is 0."""
-    return torch.where(whole > 0, part.double() / whole.clamp_min(1), torch.nan).numpy()
 
 
 def _nothing(features: int) -> Firing:

@@ -47,7 +47,10 @@ def sample_metrics(
             "rows": 563_000,
             "positions": "skip_first 1",
         },
-        "evaluation": {"sequences": 256, "rows": EVALUATION_ROWS},
+        "evaluation": {
+            **{"sequences": 256, "rows": EVALUATION_ROWS, "dropped_sequences": None},
+            "shared_ngrams": {"16": 0.094, "64": 0.015},
+        },
         "dictionaries": dictionaries,
         "pairs": pairs,
         "activations": [

@@ -94,9 +94,22 @@ def _of_hook(rng: np.random.Generator, hook: dict[str, Any]) -> dict[str, Any]:
                 "density": (np.exp(-(centres**2) / 2) / np.sqrt(2 * np.pi)).tolist(),
             },
         },
-        "spectrum": {"shares": shares.tolist(), "participation_ratio": float(1 / (shares**2).sum())},
-        "privileged_basis": {"along_basis": 2.0, "along_rotation": 0.3},
+        "spectrum": {
+            "shares": shares.tolist(),
+            "participation_ratio": float(1 / (shares**2).sum()),
+            "participation_ratio_standardised": 0.8 * width,
+        },
+        "privileged_basis": _basis(2.0, 0.3),
         "toy": _toy(),
+    }
+
+
+def _basis(along: float, rotation: float) -> dict[str, float]:
+    return {
+        "along_basis": along,
+        "along_rotation": rotation,
+        "median_along_basis": along,
+        "median_along_rotation": rotation,
     }
 
 

@@ -25,7 +25,7 @@ def truth_metrics(sizes: tuple[int, ...] = (16, 32, 64), seeds: tuple[int, ...] 
     for pair in metrics["pairs"]:
         pair["snapshots"] = {"rows": ROWS, "mmcs_corrected": [0.0, 0.1, 0.4, 0.5]}
     toy = {**metrics["activations"][0], "hook": "toy", "kind": "toy", "run": "runs/toy"}
-    toy |= {"privileged_basis": {"along_basis": 0.3, "along_rotation": 0.3}}
+    toy |= {"privileged_basis": dict.fromkeys(toy["privileged_basis"], 0.3)}
     metrics["activations"] = [toy, {**metrics["activations"][1], "run": "runs/demo"}]
     entries = metrics["dictionaries"]
     return metrics | to_json(
@@ -38,12 +38,18 @@ def _scores(n: int, sparsity: float, seed: int) -> dict[str, Any]:
     back = min(1.0, FEATURES / n) * 0.8
     spread = {"mean": found, **dict.fromkeys(("0.05", "0.25", "0.5", "0.75", "0.95"), found)}
     rates = [{"from": -3.0, "to": -2.0, "count": 16, "cosine": found, "precision": 0.5, "recall": 0.5, "f1": 0.5}]
+    rates[0] |= {"mcc": 0.4}
+    means = {"precision": 0.9, "recall": found, "f1": found, "mcc": found}
     return {
         **{"mmcs": 0.9, "mmcs_null": 0.3, "mmcs_corrected": found, "matched_mean": found, "recovered": found},
         "learned": {"mmcs": 0.9, "mmcs_null": 0.3, "mmcs_corrected": back},
         "recovery": {"thresholds": [0.0, 0.5, 1.0], "shares": [1.0, found, 0.0]},
         "size_ratio": n / FEATURES,
-        "firing": {"precision": spread, "recall": spread, "f1": spread},
+        "firing": dict.fromkeys(("precision", "recall", "f1", "mcc"), spread),
+        "structure": {
+            **{"parents_found": found, "absorption": 1 - found, "parents_absorbed": 0.25, "split": 0.1, "pieces": 2.5},
+            **{"parents": means, "children": means},
+        },
         "by_firing_rate": [*rates, {**rates[0], "from": -2.0, "to": -1.0}],
         "snapshots": {"rows": ROWS, "recovered": [0.0, 0.1, 0.6, found], "mmcs_corrected": [None, 0.2, 0.5, found]},
         "rows_to_half": 3500.0 + 100 * seed,
@@ -65,5 +71,6 @@ def _truth(codes: dict[str, Any]) -> dict[str, Any]:
             "mean_max_abs_cosine": 0.25,
         },
         "firing_rates": spread,
+        "trees": {"roots": 2, "parents": 2, "children": 6, "siblings": "exclusive", "rows_with_child": 0.8},
         "codes": codes,
     }

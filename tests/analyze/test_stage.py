@@ -37,7 +37,8 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
     metrics = read(experiment)
     assert metrics["version"] == 2
     assert metrics["run"]["positions"] == "all but the first 1"
-    assert metrics["evaluation"] == {"sequences": 4, "rows": 60}
+    assert metrics["evaluation"].pop("shared_ngrams").keys() == {"16", "64"}
+    assert metrics["evaluation"] == {"sequences": 4, "rows": 60, "dropped_sequences": None}
     small, large = metrics["dictionaries"]
     assert (small["n_latents"], large["n_latents"]) == (48, 96)
     assert small["path"] == f"dictionaries/{HOOK}/topk-48-k8-seed0"

@@ -17,6 +17,7 @@ from harvest.stage import harvest
 from tests.experiments import ROOT, load
 from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
+from winnow.shards.fingerprint import fingerprint
 from winnow.toy.data import CHUNK_ROWS, ToyData
 
 pytestmark = pytest.mark.usefixtures("two_threads")
@@ -131,3 +132,25 @@ def test_too_little_disk_is_said_before_a_row_is_made(config: Path, monkeypatch:
     needed = ROWS * (8 * 4 + 12)
     with pytest.raises(UserError, match=rf"the harvest needs {needed:,} bytes, 1,000 are free; .* toy\.rows"):
         harvest(load(config))
+
+
+def test_a_store_without_trees_and_one_with_them_are_told_apart_both_ways(config: Path, tmp_path: Path, capsys) -> None:
+    trees = ("--toy.roots", "2", "--toy.children", "3")
+    plain, other = tmp_path / "run", tmp_path / "other"
+    harvest(load(config))
+    manifest = json.loads((plain / "activations" / "manifest.json").read_text())
+    assert not {"roots", "siblings", "zipf_exponent"} & set(manifest["toy"])  # as before there were such settings
+    harvest(load(config, *trees, "--run", str(other)))
+    with pytest.raises(UserError, match=r"made with toy\.roots = 0, now toy\.roots = 2 is asked for"):
+        harvest(load(config, *trees))
+    with pytest.raises(UserError, match=r"made with toy\.roots = 2, now toy\.roots = 0 is asked for"):
+        harvest(load(config, "--run", str(other)))
+    with pytest.raises(UserError, match=r"toy\.siblings = 'exclusive', now toy\.siblings = 'independent'"):
+        harvest(load(config, *trees, "--run", str(other), "--toy.siblings", "independent"))
+    capsys.readouterr()
+    harvest(load(config, *trees, "--run", str(other)))
+    assert "nothing to do" in capsys.readouterr().out
+    marks = [fingerprint(json.loads((run / "activations" / "manifest.json").read_text())) for run in (plain, other)]
+    assert marks[0] != marks[1]
+    shared = {**manifest, "toy": {**manifest["toy"], "roots": 2}}
+    assert fingerprint(shared) != marks[0]

@@ -17,6 +17,7 @@ from winnow.config.toy_rules import refuse_beside_toy
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
 EncoderStart = Literal["transpose", "least_squares"] | Positive
+SHORTEST_NGRAM = 8
 
 
 def _as_list(value: Any) -> Any:
@@ -79,6 +80,20 @@ class TextSettings(Section):
         description="sequences at the end of the tokens that are never harvested; analyze measures on them (not "
         "train.held_out_rows, which are harvested rows that train evaluates on)",
     )
+    drop_shared_ngrams: Natural = Field(
+        default=0,
+        description="leave out of the harvested part each sequence that shares this many tokens in a row with the "
+        "held-out ones, and take later text in its place; 0: leave out nothing",
+    )
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> "TextSettings":
+        if 0 < self.drop_shared_ngrams < SHORTEST_NGRAM:
+            raise ValueError(
+                f"drop_shared_ngrams = {self.drop_shared_ngrams}: any two texts share so few tokens in a row; take at "
+                f"least {SHORTEST_NGRAM}, or 0 to leave out nothing"
+            )
+        return self
 
     @model_validator(mode="after")
     def _source_fits(self) -> "TextSettings":

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from winnow.config.toy import LEGACY_VALUES as TOY_LEGACY_VALUES
+
 LEGACY_NAMES = {  # of settings: what older manifests say -> the name today
     "harvested sequences (those of text.tokens less analyze.evaluation_sequences)": "harvested_sequences",
 }
@@ -19,6 +21,7 @@ _TOY: dict[str, Any] = dict.fromkeys(
     (
         *("rows", "d_model", "n_features", "active", "directions", "antipodal_share"),
         *("decay", "decay_form", "common", "causes", "magnitude", "seed"),
+        *TOY_LEGACY_VALUES,  # a store names them only where they have other values
     )
 )
 # What says which activations these are. A field that a manifest lacks is left out of the hash. Whoever adds a field on
@@ -49,9 +52,16 @@ FINGERPRINTED: dict[str, Any] = {
 
 
 def made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings that a store was made with, by their names today."""
+    """Give the settings that a store was made with, by their names today, with those that it leaves out."""
     settings: dict[str, Any] = manifest["settings"]
-    return {LEGACY_NAMES.get(name, name): value for name, value in settings.items()}
+    return with_left_out({LEGACY_NAMES.get(name, name): value for name, value in settings.items()})
+
+
+def with_left_out(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the settings of toy data that a store leaves out where they have the values of older stores."""
+    if "toy.rows" not in settings:
+        return dict(settings)
+    return {**{f"toy.{name}": value for name, value in TOY_LEGACY_VALUES.items()}, **settings}
 
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ z a large variance, which makes Φ 0 or 1: both lose the decay. The scale is exa
 Only the random numbers that matter are drawn. Features share only the part c of z that the causes contribute, and
 E[Φ(c + σε)] = Φ(c / √(1 + σ²)), so the geometric form draws no ε. And p_i is at most its value at u = 1, so candidates
 are drawn with that probability: two for each feature that fires. In the power form this bound is the same for all
-features; `power_law.py` draws it another way.
+features; `power_law.py` draws it another way. Children fire where their parents do: `trees.py`.
 """
 
 import warnings
@@ -18,7 +18,9 @@ import torch
 from jaxtyping import Float, Int
 
 from winnow.config.toy import ToySettings
+from winnow.toy.magnitudes import scale_by_parent
 from winnow.toy.power_law import draw_power_law
+from winnow.toy.trees import draw_children
 
 CELLS_PER_FEATURE = 8  # in the lookup table of `_interval`
 
@@ -37,13 +39,16 @@ class Fired(NamedTuple):
 
 def rates(settings: ToySettings) -> Float[np.ndarray, " feature"]:
     """Return the share of rows in which each feature fires."""
-    return settings.scale * np.array(settings.mean_before_scale())
+    return np.array(settings.rates())
 
 
 def bounds(settings: ToySettings) -> Float[np.ndarray, " feature"]:
-    """Return the largest firing probability of each feature, at u = 1."""
+    """Return the largest firing probability of each feature, at u = 1; 0 for one that has a parent."""
     i = np.arange(settings.n_features)
-    return settings.scale * (settings.decay**i if settings.decay_form == "geometric" else np.ones(len(i)))
+    geometric = settings.decay_form == "geometric"
+    largest = settings.scale * (settings.decay**i if geometric else np.array(settings.largest_before_scale()))
+    largest[settings.roots : settings.forest.size] = 0
+    return largest
 
 
 def draw_codes(
@@ -59,7 +64,12 @@ def draw_codes(
         u = torch.special.ndtr(_shared_part(row, feature, causes, loadings).div_(spread)).numpy()
         accepted = np.flatnonzero(rng.random(len(row), dtype=np.float32) < u)
         row, feature = row[accepted], feature[accepted]
-    return Fired(_offsets(row, rows), feature.astype(np.int64), _magnitudes(rng, len(feature), settings.magnitude))
+    if settings.roots:
+        row, feature = draw_children(rng, row, feature, settings)
+    magnitudes = _magnitudes(rng, len(feature), settings)
+    if settings.scale_by_parent:
+        scale_by_parent(row, feature, magnitudes, settings)
+    return Fired(_offsets(row, rows), feature.astype(np.int64), magnitudes)
 
 
 def candidates(
@@ -115,9 +125,11 @@ def _offsets(row: Int[np.ndarray, " entry"], rows: int) -> Int[np.ndarray, " row
     return offsets
 
 
-def _magnitudes(rng: np.random.Generator, count: int, law: str) -> Float[np.ndarray, " active"]:
-    if law == "uniform":
+def _magnitudes(rng: np.random.Generator, count: int, settings: ToySettings) -> Float[np.ndarray, " active"]:
+    if settings.magnitude == "uniform":
         return rng.random(count, dtype=np.float32)
-    if law == "half-normal":
+    if settings.magnitude == "half-normal":
         return np.abs(rng.standard_normal(count, dtype=np.float32))
+    if settings.magnitude == "normal":
+        return np.abs(1 + np.float32(settings.magnitude_spread) * rng.standard_normal(count, dtype=np.float32))
     return np.ones(count, dtype=np.float32)

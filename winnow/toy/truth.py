@@ -13,7 +13,6 @@ the other features add to x · w_j if they fire independently. It misses weak ac
 import hashlib
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,10 +23,11 @@ from winnow.formats.saelens import CONFIG
 from winnow.runtime.lock import claim
 from winnow.toy.codes import rates
 from winnow.toy.data import ToyData
+from winnow.toy.magnitudes import moments, squares
 
 HOOK = "toy"
 DEVIATIONS = 3
-MOMENTS = {"uniform": (1 / 2, 1 / 3), "half-normal": ((2 / np.pi) ** 0.5, 1.0), "constant": (1.0, 1.0)}
+BLOCK = 4096  # features whose overlaps are in memory at a time
 
 
 def open_truth(settings: ToySettings, folder: Path) -> Dictionary:
@@ -47,11 +47,15 @@ def open_truth(settings: ToySettings, folder: Path) -> Dictionary:
 def truth_dictionary(settings: ToySettings) -> Dictionary:
     """Make the dictionary of the true directions, with the encoder described above."""
     directions = ToyData(settings).directions
-    mean, square = MOMENTS[settings.magnitude]
+    mean, square = moments(settings)[0], torch.from_numpy(squares(settings))
     rate = torch.from_numpy(rates(settings))
-    overlaps = (directions.double() @ directions.double().T).fill_diagonal_(0)  # (feature, feature)
-    bias = overlaps @ (rate * mean)
-    spread = (overlaps.square() @ (rate * square - (rate * mean) ** 2)).sqrt()
+    bias, spread = torch.zeros_like(rate), torch.zeros_like(rate)
+    for start in range(0, len(directions), BLOCK):
+        mine = slice(start, start + BLOCK)
+        overlaps = directions[mine].double() @ directions.double().T  # (block, feature)
+        overlaps.diagonal(start).zero_()
+        bias[mine] = overlaps @ (rate * mean)
+        spread[mine] = (overlaps.square() @ (rate * square - (rate * mean) ** 2)).sqrt()
     return Dictionary(
         directions.T.contiguous(),
         -bias.float(),

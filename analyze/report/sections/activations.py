@@ -47,9 +47,10 @@ def _table(hooks: Sequence[Hook]) -> Table:
     return Table(
         title="Hooks",
         how_to_read=(
-            "Near zero is within a thousandth of the hook's standard deviation (0.1% of a normal distribution). "
-            "Kurtosis is 3 for a normal distribution and more for heavier tails. Outlier dimensions have a mean or a "
-            "kurtosis above ten times the median dimension's; a few of them can carry most of the norm."
+            "Near zero is within a thousandth of its dimension's standard deviation (0.1% of a normal distribution). "
+            "Kurtosis is 3 for a normal distribution and more for heavier tails. Outlier dimensions have a mean, a "
+            "standard deviation or a kurtosis above ten times the median dimension's; a few of them can carry most of "
+            "the norm."
         ),
         columns=(
             *("hook", *titles(HOOK)),
@@ -114,9 +115,9 @@ def _values(hooks: Sequence[Hook]) -> Chart:
         name="values",
         title="The distribution of values",
         how_to_read=(
-            "All values of a hook, in units of their standard deviation, with the density on a logarithmic axis. "
-            "Above the dashed normal distribution at the sides: heavy tails. A spike in the middle: many values near "
-            f"zero. The view opens at ±{reach:g}; double-click to see what lies beyond."
+            "All values of a hook, in units of the standard deviation of its median dimension, with the density on a "
+            "logarithmic axis. Above the dashed normal distribution at the sides: heavy tails. A spike in the middle: "
+            f"many values near zero. The view opens at ±{reach:g}; double-click to see what lies beyond."
         ),
         panels=_panels(
             hooks,
@@ -226,7 +227,7 @@ def _dimensions(hooks: Sequence[Hook]) -> list[Chart]:
         mean, variance, kurtosis = (measured(hook, key) for key in ("mean", "variance", "kurtosis"))
         if not (mean and variance and kurtosis) or not sum(variance):
             continue
-        scale = sqrt(sum(variance) / len(variance))
+        scale = sqrt(median(v for v in variance if v))
         x = [abs(m) / scale or None for m in mean]
         y = [None if k is None or k + 3 <= 0 else k + 3 for k in kurtosis]
         outliers = set(measured(hook, "outlier_dimensions") or [])
@@ -243,7 +244,7 @@ def _dimensions(hooks: Sequence[Hook]) -> list[Chart]:
                 panels=(
                     Panel(
                         title=hook["hook"],
-                        x=Axis(title="|mean| (standard deviations of the hook)", log=True),
+                        x=Axis(title="|mean| (standard deviations of the median dimension)", log=True),
                         y=Axis(title="kurtosis", log=True),
                         series=tuple(_points(name, part, x, y, i) for i, (name, part) in enumerate(parts) if part),
                     ),

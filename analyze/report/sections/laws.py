@@ -11,9 +11,18 @@ from analyze.format import Number, count, decimal, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Table
 from analyze.schema.metric import texts, titles
-from analyze.schema.metrics import DIMENSIONS_FILLED, TAILS_BASIS, TAILS_ROTATED, WIDTH
+from analyze.schema.metrics import (
+    DIMENSIONS_FILLED,
+    FILLED_STANDARDISED,
+    TAILS_BASIS,
+    TAILS_ROTATED,
+    TYPICAL_BASIS,
+    TYPICAL_ROTATED,
+    WIDTH,
+)
 from analyze.schema.record import measured
 
+TAILS = (TYPICAL_BASIS, TYPICAL_ROTATED, TAILS_BASIS, TAILS_ROTATED)
 Hook = Mapping[str, Any]
 NAMES = {
     "normal": "normal",
@@ -40,10 +49,10 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
                 "best law",
                 "above the normal",
                 "its shape",
-                *titles((WIDTH, DIMENSIONS_FILLED)),
+                *titles((WIDTH, DIMENSIONS_FILLED, FILLED_STANDARDISED)),
                 "dimensions for 90%",
             ),
-            *titles((TAILS_BASIS, TAILS_ROTATED)),
+            *titles(TAILS),
         ),
         groups={
             kind: [
@@ -52,9 +61,9 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
                     NAMES.get(measured(hook, "fits.best") or "", "–"),
                     decimal(_gain(hook, measured(hook, "fits.best"))),
                     _shape(hook),
-                    *texts(hook, (WIDTH, DIMENSIONS_FILLED)),
+                    *texts(hook, (WIDTH, DIMENSIONS_FILLED, FILLED_STANDARDISED)),
                     count(_needed(measured(hook, "spectrum.shares") or [], 0.9)),
-                    *texts(hook, (TAILS_BASIS, TAILS_ROTATED)),
+                    *texts(hook, TAILS),
                 )
                 for hook in hooks
             ]
@@ -122,29 +131,30 @@ def spectrum_chart(kinds: Mapping[str, Sequence[Hook]]) -> Chart:
 
 def basis_chart(kinds: Mapping[str, Sequence[Hook]]) -> Chart:
     hooks = [hook for of_kind in kinds.values() for hook in of_kind if measured(hook, "privileged_basis")][::-1]
-    parts = (("along the basis", "along_basis", False), ("along random directions", "along_rotation", True))
+    parts = (("along the basis", TYPICAL_BASIS, False), ("along random directions", TYPICAL_ROTATED, True))
     panel = Panel(
         title="All hooks",
-        x=Axis(title="mean excess kurtosis (0 for a normal law)"),
+        x=Axis(title="median excess kurtosis (0 for a normal law)"),
         y=Axis(title="", categories=tuple(hook["hook"] for hook in hooks)),
         series=tuple(
             Series(
                 name=name,
-                x=[measured(hook, f"privileged_basis.{key}") for hook in hooks],
+                x=[metric.value(hook) for hook in hooks],
                 y=range(len(hooks)),
                 mark="points",
                 reference=reference,
                 symbol=1 if reference else 0,
                 notes=[hook["hook"] for hook in hooks],
             )
-            for name, key, reference in parts
+            for name, metric, reference in parts
         ),
     )
     return Chart(
         name="privileged-basis",
         title="Is the basis special?",
         how_to_read=(
-            "The tails along single dimensions beside those along random directions. If they are alike, nothing "
+            "The tails along the typical dimension beside those along the typical random direction, after each "
+            "dimension was standardised, so that no outlier dimension decides. If they are alike, nothing "
             "distinguishes the basis. A dot far to the right of its hollow mark means that single dimensions are "
             "mostly quiet and rarely strong: the basis is privileged."
         ),

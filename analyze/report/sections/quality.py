@@ -11,7 +11,19 @@ from analyze.report.section import Section, Table
 from analyze.report.sections.baselines import baseline_series, baseline_table, shrinkage_chart
 from analyze.report.sections.density import density_charts
 from analyze.schema.metric import texts, titles
-from analyze.schema.metrics import DEAD, FVU, L0, L0_HIGH, L0_LOW, LOSS_RECOVERED, N_LATENTS, QUALITY
+from analyze.schema.metrics import (
+    DEAD,
+    DROPPED,
+    FVU,
+    L0,
+    L0_HIGH,
+    L0_LOW,
+    LOSS_RECOVERED,
+    N_LATENTS,
+    QUALITY,
+    SHARED_16,
+    SHARED_64,
+)
 
 Dictionary = Mapping[str, Any]
 
@@ -25,11 +37,26 @@ def quality_section(metrics: Mapping[str, Any]) -> Section:
         paragraphs=[
             "Everything here is measured on sequences that no dictionary was trained on. Read FVU and L0 together: "
             "more active latents always reconstruct better, so compare dictionaries at equal L0 only.",
+            *text_in_both(metrics),
         ],
         tables=[_table(metrics), *baseline_table(metrics)],
         charts=[chart for make in (_frontier, _recovered, shrinkage_chart, _dead) if (chart := make(metrics)).panels]
         + density_charts(metrics),
     )
+
+
+def text_in_both(metrics: Mapping[str, Any]) -> list[str]:
+    """Say how much of the held-out text the dictionaries were trained on all the same; nothing of toy data."""
+    evaluation = metrics.get("evaluation")
+    if not evaluation or not evaluation["shared_ngrams"]:
+        return []
+    said = (
+        f"The held-out text is not all new: {SHARED_16.text(evaluation)} of its stretches of 16 tokens and "
+        f"{SHARED_64.text(evaluation)} of those of 64 also stand in the harvested text."
+    )
+    if evaluation["dropped_sequences"] is None:
+        return [f"{said} text.drop_shared_ngrams, in a new run, leaves such text out."]
+    return [f"{said} {DROPPED.text(evaluation)} sequences were left out of the harvest for what they shared."]
 
 
 def _table(metrics: Mapping[str, Any]) -> Table:

@@ -6,6 +6,7 @@ from typing import Any
 from analyze.format import NOT_MEASURED, Number, decimal, percent, significant
 from analyze.ladders import ladders
 from analyze.report.section import Table
+from analyze.schema.metrics import DIMENSIONS_FILLED, FILLED_STANDARDISED, TYPICAL_BASIS, TYPICAL_ROTATED, WIDTH
 from analyze.schema.record import measured
 
 Record = Mapping[str, Any]
@@ -35,9 +36,10 @@ def _activations(hooks: Sequence[Record]) -> Table:
         how_to_read=(
             "Toy data are sums of directions that are uniform on the sphere and active at random: no dimension is "
             "special, all are equally filled, rows scatter around zero, and positions do not differ. ✓ these "
-            "activations agree, ✗ they do not. Shown are the excess kurtosis along dimensions and along random "
-            "directions, the participation ratio of the variance, the mean row's share of the mean square, and how "
-            "far apart the mean norms of positions are."
+            "activations agree, ✗ they do not. Shown are the median excess kurtosis along dimensions and along random "
+            "directions (each dimension standardised), the participation ratio of the variance and, where outlier "
+            "dimensions decide it, of standardised dimensions, the mean row's share of the mean square without the "
+            "outlier dimensions, and how far apart the mean norms of positions are."
         ),
         columns=(
             *("hook", "no special basis", "no outlier dimensions", "evenly filled", "centred", "positions alike"),
@@ -92,7 +94,7 @@ def _judged(agrees: bool | None, text: str) -> str:
 
 def basis(hook: Record) -> tuple[bool | None, str]:
     """Judge whether the basis is like any other, and say by what; likewise below."""
-    along, rotation = (measured(hook, f"privileged_basis.along_{key}") for key in ("basis", "rotation"))
+    along, rotation = (TYPICAL_BASIS.value(hook), TYPICAL_ROTATED.value(hook))
     if along is None or rotation is None:
         return None, NOT_MEASURED
     alike = along <= max(TAILED, SAME_TAILS * rotation)
@@ -105,19 +107,24 @@ def outliers(hook: Record) -> tuple[bool | None, str]:
 
 
 def evenly(hook: Record) -> tuple[bool | None, str]:
-    ratio, width = measured(hook, "spectrum.participation_ratio"), measured(hook, "width")
+    ratio, width = DIMENSIONS_FILLED.value(hook), WIDTH.value(hook)
     if ratio is None or not width:
         return None, NOT_MEASURED
-    return ratio >= EVEN * width, f"{significant(ratio, 2)} of {width:,}"
+    standardised = FILLED_STANDARDISED.value(hook)
+    others = measured(hook, "outlier_dimensions") and standardised is not None
+    more = f", standardised {significant(standardised, 2)}" if others else ""
+    return ratio >= EVEN * width, f"{significant(ratio, 2)} of {width:,}{more}"
 
 
 def centred(hook: Record) -> tuple[bool | None, str]:
-    """Judge by the share of the mean square that the mean row holds."""
+    """Judge by the share of the mean square that the mean row holds, without the outlier dimensions."""
     mean, variance = measured(hook, "mean"), measured(hook, "variance")
     if not mean or not variance:
         return None, NOT_MEASURED
-    square: Number = sum(m * m for m in mean)
-    total = square + sum(variance)
+    apart = set(measured(hook, "outlier_dimensions") or [])
+    kept = [i for i in range(len(mean)) if i not in apart]
+    square: Number = sum(mean[i] * mean[i] for i in kept)
+    total = square + sum(variance[i] for i in kept)
     return (square <= 0.01 * total, f"{percent(square / total)} is mean") if total else (None, NOT_MEASURED)
 
 

@@ -102,7 +102,7 @@ def _of_features(truth: Record, real: Record) -> list[ToyBesideReal]:
         ),
         ToyBesideReal(
             "rates fall geometrically",
-            f"λ {settings['decay']:g}, {settings['decay_form']}",
+            _decay(settings),
             f"R² {decimal(r2[0], 2)}",
             f"R² {decimal(r2[1], 2)}",
             None if None in r2 else r2[1] >= min(GEOMETRIC, r2[0]),
@@ -122,6 +122,12 @@ def _of_features(truth: Record, real: Record) -> list[ToyBesideReal]:
             None if None in laws else laws[0] == laws[1],
         ),
     ]
+
+
+def _decay(settings: Record) -> str:
+    if settings["decay_form"] == "zipf":
+        return f"1 / rank^{settings.get('zipf_exponent', 1):g}"
+    return f"λ {settings['decay']:g}, {settings['decay_form']}"
 
 
 def _of_activations(truth: Record, toy: Record, real: Record) -> list[ToyBesideReal]:

@@ -10,21 +10,33 @@ from analyze.report.sections.truth_charts import truth_charts
 from analyze.report.sections.verdict import verdict_charts, verdict_tables, verdict_words
 from analyze.schema.metric import texts, titles
 from analyze.schema.metrics import (
+    ABSORBED,
+    ABSORPTION,
+    CHILDREN_F1,
+    CHILDREN_MCC,
     DIMENSIONS_EACH,
     DIMENSIONS_RANDOM,
     F1,
     FEATURES,
     IN_OPPOSITE_PAIRS,
+    L0,
     LARGEST_COSINE,
     LEARNED,
+    MEAN_F1,
+    MEAN_MCC,
     N_LATENTS,
     NEAREST_COSINE,
     NEAREST_RANDOM,
+    PARENTS_F1,
+    PARENTS_FOUND,
+    PARENTS_MCC,
     PER_DIMENSION,
+    PIECES,
     PRECISION,
     RECALL,
     ROWS_TO_HALF,
     SIZE_RATIO,
+    SPLIT,
     TRUE_CORRECTED,
     TRUE_FOUND,
     TRUE_MATCHED,
@@ -36,7 +48,11 @@ from analyze.schema.record import measured
 Record = Mapping[str, Any]
 SCORES = (
     *(N_LATENTS, SIZE_RATIO, TRUE_MMCS, TRUE_NULL, TRUE_CORRECTED, LEARNED, TRUE_MATCHED, TRUE_FOUND),
-    *(PRECISION, RECALL, F1, ROWS_TO_HALF),
+    *(PRECISION, RECALL, F1, MEAN_F1, MEAN_MCC, ROWS_TO_HALF),
+)
+TREES = (
+    *(N_LATENTS, L0, PARENTS_FOUND, ABSORPTION, ABSORBED, SPLIT, PIECES),
+    *(PARENTS_F1, CHILDREN_F1, PARENTS_MCC, CHILDREN_MCC),
 )
 GEOMETRY = (
     *(DIMENSIONS_EACH, DIMENSIONS_RANDOM, NEAREST_COSINE, NEAREST_RANDOM, LARGEST_COSINE),
@@ -65,7 +81,7 @@ def truth_section(metrics: Record) -> Section:
         name="truth",
         title="Truth",
         paragraphs=[*(_in_words(name, truth) for name, truth in named), *verdict_words(metrics)],
-        tables=[*_regimes(named), *_scores(metrics), *verdict_tables(metrics)],
+        tables=[*_regimes(named), *_scores(metrics), *_structure(metrics), *verdict_tables(metrics)],
         charts=[*truth_charts(metrics), *verdict_charts(metrics)],
     )
 
@@ -78,7 +94,19 @@ def _in_words(name: str, truth: Record) -> str:
         f"{decimal(regime['dimensionality']['mean'])} (at random {decimal(regime['dimensionality_random'])}), nearest "
         f"other feature at a cosine of {decimal(regime['mean_max_cosine'])} (at random "
         f"{decimal(regime['mean_max_cosine_random'])}), {percent(regime['antipodal_share'])} in opposite pairs: the "
-        f"directions look {MAKERS[regime['looks_like']]}."
+        f"directions look {MAKERS[regime['looks_like']]}.{_trees_in_words(truth)}"
+    )
+
+
+def _trees_in_words(truth: Record) -> str:
+    trees = truth["trees"]
+    if not trees:
+        return ""
+    together = "at most one fires in a row" if trees["siblings"] == "exclusive" else "they fire independently"
+    return (
+        f" {count(trees['children'])} features are children of {count(trees['parents'])} parents, in "
+        f"{count(trees['roots'])} trees: a child fires only where its parent does, and of the children of one parent "
+        f"{together}. Where a parent fires, {significant(trees['rows_with_child'], 2)} children fire on average."
     )
 
 
@@ -119,9 +147,27 @@ def _scores(metrics: Record) -> list[Table]:
             "MMCS looks up every true feature among the alive latents, beside its chance level and corrected for it. "
             "Back looks up every alive latent among the true features, so latents that are not true lower it. Matched "
             "pairs each feature with a latent of its own. Found are features with a latent at a cosine above 0.9. F1 "
-            "says how well the firing of the nearest latent predicts the feature's (median feature)."
+            "says how well the firing of the nearest latent predicts the feature's (median feature, and mean); MCC, "
+            "Matthews' correlation of the two firings, is 0 for a latent that fires at random."
         ),
         columns=titles(SCORES),
         groups={label: [texts(d, SCORES) for d in dictionaries] for label, dictionaries in known.items()},
+    )
+    return [table] if known else []
+
+
+def _structure(metrics: Record) -> list[Table]:
+    known = ladders_of(metrics, lambda d: measured(d, "truth.structure"))
+    table = Table(
+        title="What became of parents and children",
+        how_to_read=(
+            "A parent is found where a latent has a cosine above 0.9 with it. Absorption: of the rows on which a found "
+            "parent fires with a child, the share on which the parent's latent is silent and the child's, whose "
+            "direction carries the parent, fires in its place; mostly absorbed are parents of which that is true on "
+            "more than half of those rows. Split are parents that are not found, but that the latents of at least two "
+            "children carry: they are there in pieces. A perfect dictionary has neither."
+        ),
+        columns=titles(TREES),
+        groups={label: [texts(d, TREES) for d in dictionaries] for label, dictionaries in known.items()},
     )
     return [table] if known else []

@@ -17,6 +17,7 @@ SCORES = (  # name, where it stands in an entry's truth, whether a reference
     ("matched mean", "matched_mean"),
     ("found (cosine above 0.9)", "recovered"),
     ("F1 of firing, mean", "firing.f1.mean"),
+    ("MCC of firing, mean", "firing.mcc.mean"),
 )
 
 

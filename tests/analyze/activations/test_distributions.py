@@ -36,6 +36,14 @@ def test_histogram_of_normal_values_follows_the_bell_curve():
     assert np.diff(edges).min() >= 0.02
 
 
+def test_an_outlier_dimension_does_not_set_the_scale_of_the_histogram(normal):
+    alone = histogram(statistics(normal))
+    beside = histogram(statistics(torch.cat([normal, 1000 * normal[:, :1]], dim=1)))
+    near = [np.abs(np.array(found["edges"])[1:]) < 2 for found in (alone, beside)]
+    of_both = [np.array(found["density"])[mask] for found, mask in zip((alone, beside), near, strict=True)]
+    np.testing.assert_allclose(of_both[1], of_both[0] * 6 / 7, rtol=0.05)  # a seventh of the values is the outlier's
+
+
 def test_small_values_are_those_below_a_thousandth_of_sigma():
     x = torch.linspace(-1, 1, 200_001)[:, None].repeat(1, 2)
     x[:, 1] *= 50  # each dimension has its own sigma: 1/sqrt(3) of the range
@@ -81,6 +89,8 @@ def test_outlier_dimensions_are_those_of_huge_mean_or_tails(normal):
     x[:, 2] += 100
     x[::1000, 4] *= 300
     assert outlier_dimensions(statistics(x)) == [2, 4]
+    x[:, 1] = 20 * normal[:, 1]
+    assert outlier_dimensions(statistics(x)) == [1, 2, 4]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from analyze.report.sections.overview.caveats import caveats
 from analyze.report.sections.overview.charts import overview_chart
 from analyze.report.sections.overview.verdict import verdict
 from analyze.report.sections.overview.words import quality_in_words, sizes_in_words
+from analyze.schema.metrics import SHARED_16, SHARED_64
 from analyze.schema.record import measured
 
 
@@ -70,10 +71,17 @@ def _facts(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Harvested", run.get("rows") and f"{count(run['rows'])} rows"),
         ("Positions", run.get("positions")),
         ("Evaluated on", held_out if evaluation else None),
+        ("Of that also harvested", _also_harvested(evaluation)),
         ("Dictionaries", dictionaries and f"{len(dictionaries)}, of {listing(list(map(count, sizes)), 6)} latents"),
         *(("Beside it", _beside(other)) for other in (metrics.get("runs") or [])[1:]),
     ]
     return [(term, str(value)) for term, value in facts if value]
+
+
+def _also_harvested(evaluation: Mapping[str, Any]) -> str | None:
+    if not evaluation or not evaluation["shared_ngrams"]:
+        return None
+    return f"{SHARED_16.text(evaluation)} of the 16-grams, {SHARED_64.text(evaluation)} of the 64-grams"
 
 
 def _assumed(toy: Mapping[str, Any]) -> str:
