@@ -10,8 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from analyze.activations.spectrum import covariance
-from analyze.compare.covariance_null import root_of
 from analyze.compare.directions import DirectedComparison, Features, compare
 from analyze.compare.families import relate, summarise_families
 from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
@@ -20,7 +18,6 @@ from analyze.compare.subspaces import subspaces
 from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
-from analyze.evaluation.sample import store_sample
 from analyze.ladders import neighbouring_seeds, neighbouring_sizes
 from analyze.schema.comparisons import Family, Pair
 from analyze.schema.dictionaries import Dictionary as Entry
@@ -55,7 +52,6 @@ class Comparisons:
         self.folder = folder
         self.known_families = dict(known_families)
         self._seed = held_out.config.seed
-        self._roots: dict[str, Tensor] = {}
 
     def sizes(self, entries: Entries) -> list[Pair]:
         """Compare neighbouring sizes, both ways."""
@@ -86,7 +82,7 @@ class Comparisons:
         first, second = self.dictionaries[a], self.dictionaries[b]
         alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
-        found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed)
+        found = compare_on_rows(first, second, alive, rows)
         self.known_families[a, b] = _family(summarise_families(found.relations, a, b))  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         early = [{"snapshots": stages} for stages in self._agreement(first, second)]
@@ -116,11 +112,6 @@ class Comparisons:
 
     def _features(self, path: str) -> Features:
         return Features.of(self.dictionaries[path], self.latents[path], self.held_out.rows)
-
-    def _root(self, hook: str) -> Tensor:
-        if hook not in self._roots:
-            self._roots[hook] = root_of(covariance(store_sample(self.store, hook)))
-        return self._roots[hook]
 
 
 def _pair(found: dict[str, Any]) -> Pair:

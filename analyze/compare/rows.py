@@ -1,18 +1,16 @@
-"""Compare two dictionaries on the same rows: firing, novelty, families, and the covariance null."""
+"""Compare two dictionaries on the same rows: firing, novelty and families."""
 
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyze.compare.covariance_null import covariance_null
 from analyze.compare.families import Candidates, Relations, candidates, related
 from analyze.compare.functional import Agreement, functional_agreement
 from analyze.compare.stitching import auc, insert
 from winnow.dictionary import Dictionary
 
-NOTHING: dict[str, Any] = {"covariance_null": None, "functional": None, "stitching": None}
+NOTHING: dict[str, Any] = {"functional": None, "stitching": None}
 
 
 class OnRows(NamedTuple):
@@ -28,13 +26,8 @@ def compare_on_rows(
     b: Dictionary,
     alive: tuple[Bool[Tensor, " n_a"], Bool[Tensor, " n_b"]],
     rows: Float[Tensor, "row d_model"],
-    root: Float[Tensor, "d_model d_model"],
-    seed: int,
 ) -> OnRows:
-    """Compare both ways; alive latents only, None where there are none.
-
-    `root` is the root of the activations' covariance, from `covariance_null.root_of`.
-    """
+    """Compare both ways; alive latents only, None where there are none."""
     near = candidates(a, b, alive)
     agreed = functional_agreement(a, b, rows, (near.a, near.b))
     relations = related(near, agreed, alive)
@@ -42,15 +35,7 @@ def compare_on_rows(
         return OnRows(NOTHING, NOTHING, relations)
     back = Candidates(near.b, near.a, near.cosines, near.nearest_of_b, near.nearest_of_a)
     agreed_back = agreed._replace(masked_to_b=agreed.masked_to_a, masked_to_a=agreed.masked_to_b)
-    nulls = [
-        covariance_null(root, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
-        for i in (0, 1)
-    ]
-    return OnRows(
-        {"covariance_null": nulls[0], **_one_way(a, b, near, agreed, rows)},
-        {"covariance_null": nulls[1], **_one_way(b, a, back, agreed_back, rows)},
-        relations,
-    )
+    return OnRows(_one_way(a, b, near, agreed, rows), _one_way(b, a, back, agreed_back, rows), relations)
 
 
 def _one_way(a: Dictionary, b: Dictionary, near: Candidates, agreed: Agreement, rows: Tensor) -> dict[str, Any]:

@@ -111,6 +111,8 @@ class Pair(Record):
     mmcs_with_dead: Number | None
     mmcs_null: Number | None
     mmcs_corrected: Number | None
+    mmcs_null_isotropic: Number | None
+    mmcs_corrected_isotropic: Number | None
     above_chance: Number | None
     matched_mean: Number | None
     matched_above_09: Number | None = key("matched_above_0.9")
@@ -122,7 +124,6 @@ class Pair(Record):
     diagnosis: Diagnosis | None
     meta: Meta | None
     max_cosines: MaxCosines | None
-    covariance_null: Number | None
     functional: Functional | None
     stitching: Stitching | None
     subspaces: Subspaces | None
@@ -131,15 +132,15 @@ class Pair(Record):
 
 @record
 class Family(Record):
-    """Which feature of a size comes from which of the next smaller one."""
+    """Which feature of a size comes from which of the next smaller one; no counts where a size has none alive."""
 
     from_: str = key("from")
     to: str
-    persists: int
-    splits: int
-    vanished: int
-    new: int
-    merges: int
+    persists: int | None
+    splits: int | None
+    vanished: int | None
+    new: int | None
+    merges: int | None
     edges: list[list[Number]] | None
 
 
@@ -147,18 +148,18 @@ class Family(Record):
 class ToLargest(Record):
     """What becomes of a size's features in the largest one."""
 
-    persists: int
-    splits: int
-    vanished: int
+    persists: int | None
+    splits: int | None
+    vanished: int | None
 
 
 @record
 class FromSmallest(Record):
     """Where a size's features come from, as seen from the smallest one."""
 
-    persists: int
-    merges: int
-    new: int
+    persists: int | None
+    merges: int | None
+    new: int | None
 
 
 @record

@@ -9,7 +9,7 @@ from analyze.schema.groups import Difference, Grid, Group, Stopping
 from analyze.schema.record import Record, record
 from analyze.schema.truth import Truth
 
-VERSION = 2
+VERSION = 3
 
 
 @record
