@@ -92,16 +92,22 @@ def related(
 
 
 def summarise_families(found: Relations, small: str, large: str) -> dict[str, Any]:
-    """Count the fates, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
+    """Count the fates, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine].
+
+    Where a size has no alive feature, nothing persists, vanishes or is new: all counts are None.
+    """
     children, parents = found.children, found.parents
-    return {
-        "from": small,
-        "to": large,
+    fates = {
         "persists": int((children == 1).sum()),
         "splits": int((children > 1).sum()),
         "vanished": int((children == 0).sum()),
         "new": int((parents == 0).sum()),
         "merges": int((parents > 1).sum()),
+    }
+    return {
+        "from": small,
+        "to": large,
+        **(fates if len(children) and len(parents) else dict.fromkeys(fates)),
         "edges": [
             [*edge, cosine, masked]
             for edge, cosine, masked in zip(

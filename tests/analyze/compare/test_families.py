@@ -47,3 +47,12 @@ def test_without_living_features_there_is_no_family():
     none = torch.zeros(4, dtype=torch.bool)
     found = summarise_families(relate(dictionary, dictionary, (none, none), sparse_rows(orthogonal(4))), "s", "l")
     assert found["edges"] == []
+
+
+def test_where_a_size_has_no_living_feature_there_are_no_fates():
+    dictionary = tied(orthogonal(4))
+    some, none = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    for alive in ((some, none), (none, some), (none, none)):
+        found = summarise_families(relate(dictionary, dictionary, alive, sparse_rows(orthogonal(4))), "s", "l")
+        assert {found[key] for key in ("persists", "splits", "vanished", "new", "merges")} == {None}
+        assert found["edges"] == []
