@@ -19,7 +19,7 @@ seeds. A corrected MMCS of 0, and 1 % of latents below p = 0.01, are right.
     A and B both drawn                      0.006 to 0.025   1.2 to 5.7 %
     A as it is, B drawn                     0.005 to 0.022   1.0 to 5.3 %
     A drawn, B as it is                     -0.001 to 0.011  1.2 to 4.3 %
-    the same with weights as here           0.000 to 0.009   1.2 to 3.6 %
+    the same with weights as here           -0.003 to 0.008  1.0 to 3.5 %
     A's coordinates with random signs       -0.003 to 0.005  1.0 to 2.9 %
 
 The last is the strictest, and useless for orthogonal latents: the axes are then the latents themselves. What is left
@@ -83,9 +83,9 @@ def decoder_null(a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], draws: in
 def draw_like(directions: Float[Tensor, "n d"], draws: int) -> Float[Tensor, "draws d"]:
     """Draw unit vectors at random with the second moment of these directions, scaled to length 1.
 
-    A normal vector with that moment loses some of it when it is scaled to length 1: where one axis holds half of the
-    square, a third is left to it, and the null is 0.57 where 0.69 is right. So each axis gets the weight with which
-    the scaled draws have the moment.
+    Scaling makes a normal vector less uneven: where one axis holds half of the square, normal vectors with the second
+    moment itself give a null of 0.57, and 0.69 is right. So each axis gets the weight with which the scaled draws have
+    the moment.
     """
     moment = sum((rows.T @ rows).double() for rows in unit(directions).split(BLOCK)) / len(directions)
     shares, axes = torch.linalg.eigh(moment)
