@@ -10,8 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-from analyze.activations.spectrum import covariance
-from analyze.compare.covariance_null import root_of
 from analyze.compare.directions import DirectedComparison, Features, compare
 from analyze.compare.families import relate, summarise_families
 from analyze.compare.latent_table import file_of, has_features, write_features_of_pair
@@ -21,7 +19,6 @@ from analyze.compare.subspaces import subspaces
 from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
-from analyze.evaluation.sample import store_sample
 from analyze.ladders import neighbouring_seeds, neighbouring_sizes
 from analyze.schema.comparisons import Family, Pair
 from analyze.schema.dictionaries import Dictionary as Entry
@@ -56,7 +53,6 @@ class Comparisons:
         self.folder = folder
         self.known_families = dict(known_families)
         self._seed = held_out.config.seed
-        self._roots: dict[str, Tensor] = {}
         self._rescaled: dict[str, Rescaled] = {}
 
     def sizes(self, entries: Entries) -> list[Pair]:
@@ -89,7 +85,7 @@ class Comparisons:
         alive, rows = self._alive(a, b), self.held_out.sample(first.hook)
         forth, back = compare(self._features(a), self._features(b))
         rescaled = self._at_its_gains(a), self._at_its_gains(b)
-        found = compare_on_rows(first, second, alive, rows, self._root(first.hook), self._seed, rescaled)
+        found = compare_on_rows(first, second, alive, rows, rescaled)
         self.known_families[a, b] = _family(summarise_families(found.relations, a, b))  # found on the way
         shared = {"subspaces": subspaces(first, second, alive, rows, self._seed)}
         early = [{"snapshots": stages} for stages in self._agreement(first, second)]
@@ -127,11 +123,6 @@ class Comparisons:
             rows = self.held_out.sample(dictionary.hook)
             self._rescaled[path] = Rescaled.of(dictionary, self.latents[path].alive, rows)
         return self._rescaled[path]
-
-    def _root(self, hook: str) -> Tensor:
-        if hook not in self._roots:
-            self._roots[hook] = root_of(covariance(store_sample(self.store, hook)))
-        return self._roots[hook]
 
 
 def _pair(found: dict[str, Any]) -> Pair:

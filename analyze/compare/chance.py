@@ -17,7 +17,7 @@ GRID = 20_001  # points of the trapezoid rule; it agrees with four times as many
 
 
 class Chance(NamedTuple):
-    """The largest of `n` cosines between a vector and `n` random ones in `d` dimensions."""
+    """The largest of `n` cosines between a vector and `n` random ones in `d` dimensions; NaN of none."""
 
     d: int
     n: int
@@ -49,7 +49,7 @@ class Chance(NamedTuple):
         a, b = 0.5, (self.d - 1) / 2
         above = np.where(m > 0, betaincc(a, b, m * m) / 2, (1 + betainc(a, b, m * m)) / 2)
         with np.errstate(divide="ignore"):  # log 0 is minus infinity: m = -1
-            return self.n * np.log1p(-above) if self.n else np.zeros_like(m)
+            return self.n * np.log1p(-above) if self.n else np.full_like(m, np.nan)
 
 
 @cache

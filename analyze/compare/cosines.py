@@ -31,10 +31,14 @@ def unit(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 def max_cosines(
     a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], block: int = BLOCK
 ) -> tuple[Float[Tensor, " n_a"], Float[Tensor, " n_b"]]:
-    """Compute each row's largest cosine with the other matrix's rows, both ways, in one product."""
+    """Compute each row's largest cosine with the other matrix's rows, both ways, in one product.
+
+    NaN where the other matrix has no rows.
+    """
     a, b = unit(a), unit(b)
-    best_a = torch.full((len(a),), -1.0, device=a.device)
-    best_b = torch.full((len(b),), -1.0, device=a.device)
+    nothing = float("nan")
+    best_a = torch.full((len(a),), -1.0 if len(b) else nothing, device=a.device)
+    best_b = torch.full((len(b),), -1.0 if len(a) else nothing, device=a.device)
     space = torch.empty(min(block, len(a)) * min(block, len(b)), device=a.device)
     for i in range(0, len(a), block):
         rows = a[i : i + block]

@@ -4,7 +4,8 @@
     a_to_b.scores["mmcs"], a_to_b.features.max_cosine  # the mean, and the value for every latent
 
 Only alive latents count, except in `mmcs_with_dead`: a latent that never fires stays near its initialisation and
-carries no information about the data.
+carries no information about the data. Where a side has no alive latent there is nothing to compare: every score is NaN
+or None.
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
+from analyze.compare.decoder_null import DecoderNull, beside_chance, decoder_null
 from analyze.compare.latent_table import NONE, PairFeatures
 from analyze.compare.matching import Matching, match, shared_fraction
 from analyze.compare.presence import by_firing_rate, recovery_curve, scale_aware
@@ -27,6 +29,7 @@ from winnow.dictionary import Dictionary
 HISTOGRAM_EDGES = np.linspace(-1, 1, 101)
 ROWS = 4096  # rows encoded at a time
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+SURE = 0.01  # p below which a latent is above chance
 
 
 class Features(NamedTuple):
@@ -83,12 +86,17 @@ def compare(a: Features, b: Features) -> tuple[DirectedComparison, DirectedCompa
     ab, ba = max_cosines(a.decoder, b.decoder)
     matching = match(a.decoder, b.decoder)
     back = Matching(matching.b, matching.a, matching.cosines)
-    forth, reverse = Explained.of(a, b), Explained.of(b, a)
+    explained = Explained.of(a, b), Explained.of(b, a)
+    nulls = decoder_null(a.decoder, b.decoder), decoder_null(b.decoder, a.decoder)
     return (
         DirectedComparison(
-            _scores(a, b, ab, dead_ab, matching, forth), _per_feature(a, (of_a, of_b), ab, matching, forth)
+            _scores(a, b, ab, dead_ab, nulls[0], matching, explained[0]),
+            _per_feature(a, (of_a, of_b), ab, nulls[0], matching, explained[0]),
         ),
-        DirectedComparison(_scores(b, a, ba, dead_ba, back, reverse), _per_feature(b, (of_b, of_a), ba, back, reverse)),
+        DirectedComparison(
+            _scores(b, a, ba, dead_ba, nulls[1], back, explained[1]),
+            _per_feature(b, (of_b, of_a), ba, nulls[1], back, explained[1]),
+        ),
     )
 
 
@@ -108,13 +116,13 @@ def _per_feature(
     a: Features,
     numbers: tuple[NDArray[np.int64], NDArray[np.int64]],
     maxima: Tensor,
+    null: DecoderNull,
     matching: Matching,
     explained: Explained,
 ) -> PairFeatures:
     """Gather the values of A's alive latents; `numbers` are the indices of the alive latents in A and in B."""
     own, other = numbers
-    n, m = len(own), maxima.double().cpu().numpy()
-    p = Chance(a.decoder.shape[1], len(other)).p_value(m)
+    n, m, nobody = len(own), maxima.double().cpu().numpy(), np.full(len(own), np.nan)
     partner, cosine = np.full(n, NONE), np.full(n, np.nan)
     real = (matching.a >= 0) & (matching.b >= 0)
     partner[matching.a[real]] = other[matching.b[real]]
@@ -122,52 +130,64 @@ def _per_feature(
     r2, random = (one.r2.double().cpu().numpy() for one in explained)
     return PairFeatures(
         latent=own,
-        max_cosine=m if len(other) else np.full(n, np.nan),
+        max_cosine=m,
         # the regression's first direction is the one with the largest cosine
         nearest=other[explained.found.indices[:, 0].cpu().numpy()] if len(other) else np.full(n, NONE),
-        p=p if len(other) else np.full(n, np.nan),
+        p=null.p_value(m),
         firing_rate=a.rates.double().cpu().numpy(),
-        r2_1=r2[:, 0],
-        r2_4=r2[:, -1],
-        r2_1_random=random[:, 0],
-        r2_4_random=random[:, -1],
-        participation=explained.found.participation.double().cpu().numpy(),
+        r2_1=r2[:, 0] if len(other) else nobody,
+        r2_4=r2[:, -1] if len(other) else nobody,
+        r2_1_random=random[:, 0] if len(other) else nobody,
+        r2_4_random=random[:, -1] if len(other) else nobody,
+        participation=explained.found.participation.double().cpu().numpy() if len(other) else nobody,
         match=partner,
         match_cosine=cosine,
     )
 
 
 def _scores(
-    a: Features, b: Features, maxima: Tensor, with_dead: Tensor, matching: Matching, explained: Explained
+    a: Features,
+    b: Features,
+    maxima: Tensor,
+    with_dead: Tensor,
+    null: DecoderNull,
+    matching: Matching,
+    explained: Explained,
 ) -> dict[str, Any]:
     n_a, d = a.decoder.shape
+    n_b = len(b.decoder)
     m = maxima.double().cpu().numpy()
-    chance = Chance(d, len(b.decoder))
-    mmcs = _mean(m)
+    both = bool(n_a and n_b)
     return {
-        "mmcs": mmcs,
+        **beside_chance(_mean(m), null, Chance(d, n_b)),
         "mmcs_with_dead": _mean(with_dead.double().cpu().numpy()),
-        "mmcs_null": chance.mean,
-        "mmcs_corrected": chance.corrected(mmcs),
-        "above_chance": _mean(chance.p_value(m) < 0.01),
+        "above_chance": _mean(null.p_value(m) < SURE) if both else None,
         "matched_mean": matching.mean,
         "matched_above_0.9": matching.share_above(0.9),
         "matched_above_0.7": matching.share_above(0.7),
         "shared_fraction": shared_fraction((a.encoder, b.encoder), matching),
         "scale_aware": scale_aware(m, a.scales.double().numpy()),
         "recovery": recovery_curve(m),
-        "by_firing_rate": by_firing_rate(m, a.rates.double().numpy()),
-        "diagnosis": diagnosis(*explained),
-        "meta": {
-            "explained": explained_variance(a.decoder, explained.found),
-            "random": explained_variance(a.decoder, explained.by_chance),
-        },
-        "max_cosines": {
-            "edges": HISTOGRAM_EDGES,
-            "counts": np.histogram(np.clip(m, -1, 1), HISTOGRAM_EDGES)[0],
-            "null": chance.expected_counts(HISTOGRAM_EDGES, n_a),
-            "quantiles": {str(q): float(np.quantile(m, q)) if n_a else None for q in QUANTILES},
-        },
+        "by_firing_rate": by_firing_rate(m, a.rates.double().numpy()) if both else None,
+        "diagnosis": diagnosis(*explained) if both else None,
+        "meta": _meta(a, explained) if both else None,
+        "max_cosines": _distribution(m, null) if both else None,
+    }
+
+
+def _meta(a: Features, explained: Explained) -> dict[str, float]:
+    return {
+        "explained": explained_variance(a.decoder, explained.found),
+        "random": explained_variance(a.decoder, explained.by_chance),
+    }
+
+
+def _distribution(m: NDArray[np.float64], null: DecoderNull) -> dict[str, Any]:
+    return {
+        "edges": HISTOGRAM_EDGES,
+        "counts": np.histogram(np.clip(m, -1, 1), HISTOGRAM_EDGES)[0],
+        "null": null.expected_counts(HISTOGRAM_EDGES, len(m)),
+        "quantiles": {str(q): float(np.quantile(m, q)) for q in QUANTILES},
     }
 
 

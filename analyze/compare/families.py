@@ -116,21 +116,30 @@ def related(
 
 
 def summarise_families(found: Relations, small: str, large: str) -> dict[str, Any]:
-    """Count fates and edges, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine]."""
+    """Count fates and edges, named as in `metrics.json`; `edges` are [small, large, cosine, masked cosine].
+
+    Where a size has no alive feature, nothing persists, vanishes or is new: all fates are None.
+    """
     children, parents = found.children, found.parents
-    return {
-        "from": small,
-        "to": large,
+    fates = {
         "persists": int((children == 1).sum()),
         "splits": int((children > 1).sum()),
         "vanished": int((children == 0).sum()),
         "new": int((parents == 0).sum()),
         "merges": int((parents > 1).sum()),
+    }
+    rests = {
         "mutual": int(found.mutual.sum()),
         "by_cosine": int((found.near & ~found.alike).sum()),
         "by_masked": int((found.alike & ~found.near).sum()),
         "by_both": int((found.near & found.alike).sum()),
         "cosine_random": found.random,
+    }
+    return {
+        "from": small,
+        "to": large,
+        **(fates if len(children) and len(parents) else dict.fromkeys(fates)),
+        **rests,
         "edges": [
             [*edge, cosine, masked]
             for edge, cosine, masked in zip(

@@ -34,7 +34,7 @@ class PairFeatures(NamedTuple):
     latent: Int[np.ndarray, " n"]  # its index in A
     max_cosine: Float[np.ndarray, " n"]  # m_i, the largest cosine with a direction of B
     nearest: Int[np.ndarray, " n"]  # the latent of B with that cosine, or NONE
-    p: Float[np.ndarray, " n"]  # 1 - F(m_i)^n: the probability of such a cosine among random directions
+    p: Float[np.ndarray, " n"]  # the probability of such a cosine for a random vector like these (decoder_null.py)
     firing_rate: Float[np.ndarray, " n"]  # share of the evaluation rows on which it fires
     r2_1: Float[np.ndarray, " n"]  # share of |a_i|^2 that one direction of B explains
     r2_4: Float[np.ndarray, " n"]  # share that at most four directions explain
@@ -45,11 +45,11 @@ class PairFeatures(NamedTuple):
     match_cosine: Float[np.ndarray, " n"]
 
     def to_csv(self) -> str:
-        """Format a header and a line per latent; p keeps all digits, since it may be tiny or just below 1."""
+        """Format a header and a line per latent."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.name for column in LATENTS_OF_PAIR])
-        columns = (_fields(getattr(self, column.name), every_digit=column.name == "p") for column in LATENTS_OF_PAIR)
+        columns = (_fields(getattr(self, column.name)) for column in LATENTS_OF_PAIR)
         writer.writerows(zip(*columns, strict=True))
         return text.getvalue()
 
@@ -92,8 +92,7 @@ def _named(metrics: Mapping[str, Any]) -> Iterator[str | None]:
     yield from (ladder["latents_csv"] for ladder in metrics["lineages"])
 
 
-def _fields(values: np.ndarray, every_digit: bool) -> list[str]:
+def _fields(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "i":
         return ["" if value == NONE else str(value) for value in values.tolist()]
-    digits = repr if every_digit else "{:.9g}".format  # nine digits restore a float32 exactly
-    return ["" if value != value else digits(value) for value in values.tolist()]
+    return ["" if value != value else f"{value:.9g}" for value in values.tolist()]  # nine digits restore a float32

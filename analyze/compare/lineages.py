@@ -56,7 +56,7 @@ def lineages(edges: Sequence[Int[Tensor, "_ 2"]], alive: Sequence[Bool[Tensor, "
     for s in range(sizes):
         for t in range(s, sizes):
             reached = _count(_chain(steps[s:t], len(latents[s])), 1)
-            survival[s, t] = (reached > 0).mean() if len(reached) else np.nan
+            survival[s, t] = (reached > 0).mean() if len(reached) and len(latents[t]) else np.nan
     return Lineages(latents, descendants, ancestors, born, survival)
 
 
@@ -64,28 +64,36 @@ def summarise_lineages(found: Lineages, paths: Sequence[str]) -> dict[str, Any]:
     """Count fates over the whole ladder under the names of `metrics.json`.
 
     Towards the largest size a feature persists (one descendant there), splits (several) or vanishes (none). From the
-    smallest size a feature persists (one ancestor there), merges (several) or is new (none).
+    smallest size a feature persists (one ancestor there), merges (several) or is new (none). Where one of the two
+    sizes has no alive feature, the counts are None.
     """
+    smallest, largest = len(found.latents[0]), len(found.latents[-1])
     return {
         "paths": list(paths),
         "survival": found.survival,
         "sizes": [
             {
-                "to_largest": {
-                    "persists": int((down == 1).sum()),
-                    "splits": int((down > 1).sum()),
-                    "vanished": int((down == 0).sum()),
-                },
-                "from_smallest": {
-                    "persists": int((up == 1).sum()),
-                    "merges": int((up > 1).sum()),
-                    "new": int((up == 0).sum()),
-                },
+                "to_largest": _known(
+                    len(down) and largest,
+                    persists=int((down == 1).sum()),
+                    splits=int((down > 1).sum()),
+                    vanished=int((down == 0).sum()),
+                ),
+                "from_smallest": _known(
+                    len(up) and smallest,
+                    persists=int((up == 1).sum()),
+                    merges=int((up > 1).sum()),
+                    new=int((up == 0).sum()),
+                ),
                 "born_counts": np.bincount(born, minlength=len(paths)),
             }
             for down, up, born in zip(*found[1:4], strict=True)
         ],
     }
+
+
+def _known(alive: int, **counts: int) -> Mapping[str, int | None]:
+    return counts if alive else dict.fromkeys(counts)
 
 
 def latents_csv(found: Lineages) -> str:

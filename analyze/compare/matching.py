@@ -65,16 +65,19 @@ def shared_fraction(
     """Compute the share of dictionary A's features that B has too (Paulo and Belrose 2025).
 
     A feature is shared if the assignments by encoder and by decoder directions both pair it with the same feature
-    of B, and both cosines are at least 0.7. The denominator is the number of all of A's features.
+    of B, and both cosines are at least 0.7. The denominator is the number of all of A's features. NaN where A or B
+    has none.
     """
-    n_a = len(encoders[0])
+    n_a, n_b = map(len, encoders)
+    if not n_a or not n_b:
+        return float("nan")
     by_encoder = match(*encoders, dense)
     partner = np.full(n_a, -2)
     close = _real_pairs(by_encoder)
     partner[by_encoder.a[close]] = by_encoder.b[close]
     close = _real_pairs(decoders)
     agree = partner[decoders.a[close]] == decoders.b[close]
-    return float(agree.sum() / n_a) if n_a else float("nan")
+    return float(agree.sum() / n_a)
 
 
 def _real_pairs(matching: Matching) -> NDArray[np.bool_]:

@@ -12,10 +12,12 @@ THRESHOLDS = np.round(np.linspace(0, 1, 51), 2)
 RATE_EDGES = np.array([-np.inf, -4, -3.5, -3, -2.5, -2, -1.5, -1, 0])  # log10 of the firing rate
 
 
-def recovery_curve(m: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Compute R(t), the share of features with m_i > t."""
+def recovery_curve(m: NDArray[np.float64]) -> dict[str, NDArray[np.float64]] | None:
+    """Compute R(t), the share of features with m_i > t; None without features, or without any to find them among."""
+    if not np.isfinite(m).any():
+        return None
     above = np.searchsorted(np.sort(m), THRESHOLDS, side="right")  # number at or below each threshold
-    return {"thresholds": THRESHOLDS, "shares": 1 - above / max(len(m), 1)}
+    return {"thresholds": THRESHOLDS, "shares": 1 - above / len(m)}
 
 
 def by_firing_rate(m: NDArray[np.float64], rates: NDArray[np.float64]) -> list[dict[str, Any]]:

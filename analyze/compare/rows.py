@@ -1,19 +1,17 @@
-"""Compare two dictionaries on the same rows: firing, novelty, families, and the covariance null."""
+"""Compare two dictionaries on the same rows: firing, novelty and families."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyze.compare.covariance_null import covariance_null
 from analyze.compare.families import Candidates, Relations, candidates, related
 from analyze.compare.functional import Agreement, functional_agreement
 from analyze.compare.stitching import ITSELF, Rescaled, auc, insert
 from winnow.dictionary import Dictionary
 
-NOTHING: dict[str, Any] = {"covariance_null": None, "functional": None, "stitching": None}
+NOTHING: dict[str, Any] = {"functional": None, "stitching": None}
 
 
 class OnRows(NamedTuple):
@@ -29,14 +27,11 @@ def compare_on_rows(
     b: Dictionary,
     alive: tuple[Bool[Tensor, " n_a"], Bool[Tensor, " n_b"]],
     rows: Float[Tensor, "row d_model"],
-    root: Float[Tensor, "d_model d_model"],
-    seed: int,
     rescaled: tuple[Rescaled, Rescaled] | None = None,
 ) -> OnRows:
     """Compare both ways; alive latents only, None where there are none.
 
-    `root` is the root of the activations' covariance, from `covariance_null.root_of`. `rescaled` are the gains of
-    both on the same rows, from `Rescaled.of`; without them they are found here.
+    `rescaled` are the gains of both on the same rows, from `Rescaled.of`; without them they are found here.
     """
     near = candidates(a, b, alive)
     agreed = functional_agreement(a, b, rows, (near.a, near.b))
@@ -45,13 +40,9 @@ def compare_on_rows(
         return OnRows(NOTHING, NOTHING, relations)
     of_a, of_b = rescaled or (Rescaled.of(a, alive[0], rows), Rescaled.of(b, alive[1], rows))
     back = near._replace(a=near.b, b=near.a, nearest_of_a=near.nearest_of_b, nearest_of_b=near.nearest_of_a)
-    nulls = [
-        covariance_null(root, int(alive[i].sum()), int(alive[1 - i].sum()), torch.Generator().manual_seed(seed))
-        for i in (0, 1)
-    ]
     return OnRows(
-        {"covariance_null": nulls[0], **_one_way((a, b), (of_a, of_b), near, agreed, rows)},
-        {"covariance_null": nulls[1], **_one_way((b, a), (of_b, of_a), back, agreed.turned(), rows)},
+        _one_way((a, b), (of_a, of_b), near, agreed, rows),
+        _one_way((b, a), (of_b, of_a), back, agreed.turned(), rows),
         relations,
     )
 

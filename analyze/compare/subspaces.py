@@ -118,7 +118,10 @@ def subspaces(
 def permuted(
     x: Float[Tensor, "pair d"], y: Float[Tensor, "pair e"], generator: torch.Generator, times: int = PERMUTATIONS
 ) -> dict[str, dict[str, float]]:
-    """Test CKA and SVCCA of paired rows against the same rows paired at random."""
+    """Test CKA and SVCCA of paired rows against the same rows paired at random; NaN where one side's are all equal."""
+    if _all_equal(x) or _all_equal(y):
+        nothing = Tested(math.nan, math.nan, math.nan)._asdict()
+        return {"cka": nothing, "svcca": nothing}
     if len(x) > MOST_PAIRS:
         chosen = torch.linspace(0, len(x) - 1, MOST_PAIRS).round().long()
         x, y = x[chosen], y[chosen]
@@ -170,6 +173,10 @@ def _tested(scores: list[float]) -> Tested:
     score, *chance = scores
     higher = sum(other >= score for other in chance)
     return Tested(score, sum(chance) / len(chance), (1 + higher) / (1 + len(chance)))
+
+
+def _all_equal(x: Tensor) -> bool:
+    return bool(_centred(x).square().sum() <= 1e-12 * x.double().square().sum())
 
 
 def _centred(x: Tensor) -> Tensor:

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
+from analyze.compare.decoder_null import decoder_null
 from analyze.compare.directions import Features
 from winnow.dictionary import Dictionary, load_dictionary
 
@@ -92,4 +92,4 @@ def _both_ways(a: Tensor, b: Tensor) -> tuple[float | None, float | None]:
     if not len(a) or not len(b):
         return None, None
     a_to_b, b_to_a = (cosines.double().mean().item() for cosines in max_cosines(a, b))
-    return Chance(a.shape[1], len(b)).corrected(a_to_b), Chance(a.shape[1], len(a)).corrected(b_to_a)
+    return decoder_null(a, b).corrected(a_to_b), decoder_null(b, a).corrected(b_to_a)

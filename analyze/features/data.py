@@ -92,7 +92,10 @@ def _overview(feature: Feature, text: NDArray[np.int32]) -> dict[str, Any]:
         "chunk": CHUNK,
         "related": [COSINE, MASKED],  # least cosines of relatives
         # mean largest cosine by chance; `nearest` and relatives refer to other sizes by index in this list
-        "others": [{"path": path, "chance": round(near.chance, DIGITS)} for path, near in feature.nearest.items()],
+        "others": [
+            {"path": path, "chance": None if near.chance is None else round(near.chance, DIGITS)}
+            for path, near in feature.nearest.items()
+        ],
     }
 
 

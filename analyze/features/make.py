@@ -56,7 +56,10 @@ def make_data(
                 examples,
                 promoted(readouts[dictionary.hook], dictionary.W_dec, len(texts)),
                 readouts[dictionary.hook].words,
-                {p: nearest_latents(dictionary.W_dec, other.W_dec, alive[p]) for p, other in others.items()},
+                {
+                    p: nearest_latents(dictionary.W_dec, other.W_dec, alive[p], own_alive=alive[path])
+                    for p, other in others.items()
+                },
                 parents,
                 children,
             )

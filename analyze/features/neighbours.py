@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from analyze.compare.chance import Chance
 from analyze.compare.cosines import nearest_cosines
+from analyze.compare.decoder_null import decoder_null
 
 SHOWN = 3  # nearest latents of each other size
 
@@ -17,7 +17,7 @@ class Nearest(NamedTuple):
 
     latents: Int[Tensor, "n_latents k"]
     cosines: Float[Tensor, "n_latents k"]
-    chance: float  # the mean largest cosine with as many random directions
+    chance: float | None  # the mean largest cosine of random vectors like these directions; None if none is alive
 
 
 class Relative(NamedTuple):
@@ -34,12 +34,16 @@ def nearest_latents(
     others: Float[Tensor, "n_others d_model"],
     alive: Bool[Tensor, " n_others"],
     k: int = SHOWN,
+    own_alive: Bool[Tensor, " n_latents"] | None = None,
 ) -> Nearest:
-    """Find the `k` nearest alive `others` by cosine, nearest first; fewer if fewer are alive."""
+    """Find the `k` nearest alive `others` by cosine, nearest first; fewer if fewer are alive.
+
+    Chance is that of the alive `directions`, as in a comparison of both dictionaries; without `own_alive` of all.
+    """
     living = alive.nonzero()[:, 0].to(others.device)
     found = nearest_cosines(directions, others[living], k)
-    chance = Chance(directions.shape[1], len(living)).mean
-    return Nearest(living[found.indices].cpu(), found.values.cpu(), chance)
+    null = decoder_null(directions if own_alive is None else directions[own_alive], others[living])
+    return Nearest(living[found.indices].cpu(), found.values.cpu(), null.mean if len(null.maxima) else None)
 
 
 def relatives(families: Iterable[Mapping[str, Any]], path: str) -> tuple[dict[int, list[Relative]], ...]:

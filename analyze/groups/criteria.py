@@ -64,7 +64,8 @@ def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, An
             allowed = np.where(cells if name == "elbow" else pairs, values, np.nan)
             results[name] = {"cells": int(np.isfinite(allowed).sum()), "picked": (picked := cell(allowed))}
             for judge, suffix in (("found", ""), ("alike", "_alike")):
-                regret = None if picked is None else float(np.nanmax(judges[judge])) - picked[judge]
+                known = np.isfinite(judges[judge]).any()
+                regret = float(np.nanmax(judges[judge])) - picked[judge] if picked is not None and known else None
                 results[name] |= {
                     f"regret{suffix}": regret,
                     f"rank_correlation{suffix}": rank_correlation(allowed, judges[judge]),

@@ -18,7 +18,7 @@ from typing import Any
 from analyze.inputs import ANALYSIS, evaluated, run_tokens
 from analyze.runs.paired_runs import MeasuredRun, why_not_paired
 from analyze.schema.comparisons import Pair
-from analyze.schema.file import read_metrics, refuse_version_1
+from analyze.schema.file import read_metrics, refuse_older
 from analyze.schema.metrics import shown
 from analyze.schema.record import read_record
 from analyze.schema.report import Metrics
@@ -122,7 +122,7 @@ def side_by_side(runs: Sequence[MeasuredRun]) -> list[dict[str, Any]]:
 def _measured(own: Experiment, config: Experiment, name: str) -> MeasuredRun:
     path = Run(Path(config.run)).report / "metrics.json"
     resolved = Path(config.run) / "config.toml"
-    refuse_version_1(path, f"run python -m analyze --config {resolved} --run {config.run} first")
+    refuse_older(path, f"run python -m analyze --config {resolved} --run {config.run} first")
     measure_run(config)
     metrics = read_metrics(path)
     assert metrics is not None, path

@@ -126,6 +126,8 @@ class Pair(Record):
     mmcs_with_dead: Number | None
     mmcs_null: Number | None
     mmcs_corrected: Number | None
+    mmcs_null_isotropic: Number | None
+    mmcs_corrected_isotropic: Number | None
     above_chance: Number | None
     matched_mean: Number | None
     matched_above_09: Number | None = key("matched_above_0.9")
@@ -137,7 +139,6 @@ class Pair(Record):
     diagnosis: Diagnosis | None
     meta: Meta | None
     max_cosines: MaxCosines | None
-    covariance_null: Number | None
     functional: Functional | None
     stitching: Stitching | None
     subspaces: Subspaces | None
@@ -146,15 +147,15 @@ class Pair(Record):
 
 @record
 class Family(Record):
-    """Which feature of a size comes from which of the next smaller one."""
+    """Which feature of a size comes from which of the next smaller one; no counts where a size has none alive."""
 
     from_: str = key("from")
     to: str
-    persists: int
-    splits: int
-    vanished: int
-    new: int
-    merges: int
+    persists: int | None
+    splits: int | None
+    vanished: int | None
+    new: int | None
+    merges: int | None
     mutual: int
     by_cosine: int
     by_masked: int
@@ -167,18 +168,18 @@ class Family(Record):
 class ToLargest(Record):
     """What becomes of a size's features in the largest one."""
 
-    persists: int
-    splits: int
-    vanished: int
+    persists: int | None
+    splits: int | None
+    vanished: int | None
 
 
 @record
 class FromSmallest(Record):
     """Where a size's features come from, as seen from the smallest one."""
 
-    persists: int
-    merges: int
-    new: int
+    persists: int | None
+    merges: int | None
+    new: int | None
 
 
 @record

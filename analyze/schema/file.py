@@ -9,10 +9,11 @@ from winnow.errors import UserError
 from winnow.runtime.publish import publish_text
 
 AGAIN = "delete it, and run make analyze again"
+OLDER = range(1, VERSION)
 
 
 def read_metrics(path: Path) -> Metrics | None:
-    """Read an earlier `metrics.json`; None where there is none, or one of version 1, which is made anew.
+    """Read an earlier `metrics.json`; None where there is none, or one of an older version, which is made anew.
 
     Raises `UserError` with the file and the key where something is missing, or is not declared.
     """
@@ -24,7 +25,7 @@ def read_metrics(path: Path) -> Metrics | None:
         raise UserError(f"{path}: not valid JSON ({error}); {AGAIN}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected an object, found {type(found).__name__}; {AGAIN}")
-    if found.get("version") == 1:
+    if found.get("version") in OLDER:
         return None
     if found.get("version", VERSION) != VERSION:
         raise UserError(f"{path}: expected version {VERSION}, found {found['version']!r}; {AGAIN}")
@@ -39,11 +40,11 @@ def write_metrics(metrics: Metrics, path: Path) -> None:
     publish_text(path, json.dumps(plain(metrics), indent=1, allow_nan=False) + "\n")
 
 
-def refuse_version_1(path: Path, remedy: str) -> None:
-    """Refuse a `metrics.json` of version 1 with a remedy; one that is not there, or another version, passes."""
+def refuse_older(path: Path, remedy: str) -> None:
+    """Refuse a `metrics.json` of an older version with a remedy; one that is not there, or is newer, passes."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return  # who reads it says so
-    if isinstance(found, dict) and found.get("version") == 1:
-        raise UserError(f"{path}: a report of version 1, expected version {VERSION}; {remedy}")
+    if isinstance(found, dict) and found.get("version") in OLDER:
+        raise UserError(f"{path}: a report of version {found['version']}, expected version {VERSION}; {remedy}")

@@ -61,6 +61,8 @@ SIZE_RATIO = _d("truth.size_ratio", "per feature", SIGNIFICANT, _TRUTH, unit="la
 TRUE_MMCS = _d("truth.mmcs", "MMCS", DECIMAL, _TRUTH, "higher")
 TRUE_NULL = _d("truth.mmcs_null", "chance", DECIMAL, _TRUTH)
 TRUE_CORRECTED = _d("truth.mmcs_corrected", "corrected", DECIMAL, _TRUTH, "higher")
+TRUE_NULL_ISOTROPIC = _d("truth.mmcs_null_isotropic", "chance, isotropic", DECIMAL, _TRUTH)
+TRUE_ISOTROPIC = _d("truth.mmcs_corrected_isotropic", "corrected, isotropic", DECIMAL, _TRUTH, "higher")
 LEARNED = _d("truth.learned.mmcs_corrected", "back, corrected", DECIMAL, _TRUTH, "higher")
 TRUE_MATCHED = _d("truth.matched_mean", "matched", DECIMAL, _TRUTH, "higher")
 TRUE_FOUND = _d("truth.recovered", "found", PERCENT, _FOUND, "higher", "share of the true features")
@@ -87,8 +89,11 @@ STEEPEST = _d("truth.steepest.per_doubling", "found per doubling", PERCENT, _SPE
 _p = partial(metric, Pair)
 MMCS = _p("mmcs", "MMCS", DECIMAL, (PAIRS, "MMCS"), "higher")
 CHANCE = _p("mmcs_null", "chance", DECIMAL, (PAIRS, "Chance"))
-CHANCE_COVARIANCE = _p("covariance_null", "chance, covariance", DECIMAL, (PAIRS, "The covariance's null"))
 CORRECTED = _p("mmcs_corrected", "corrected", DECIMAL, (PAIRS, "Chance"), "higher")
+CHANCE_ISOTROPIC = _p("mmcs_null_isotropic", "chance, isotropic", DECIMAL, (PAIRS, "Chance by isotropy"))
+CORRECTED_ISOTROPIC = _p(
+    "mmcs_corrected_isotropic", "corrected, isotropic", DECIMAL, (PAIRS, "Chance by isotropy"), "higher"
+)
 ABOVE_CHANCE = _p("above_chance", "above chance", PERCENT, (PAIRS, "Chance"), "higher", "share of the latents")
 WITH_DEAD = _p("mmcs_with_dead", "MMCS with dead", DECIMAL, (PAIRS, "MMCS"), "higher")
 SCALE_AWARE = _p("scale_aware", "scale-aware", DECIMAL, (PAIRS, "Scale-aware match"), "higher")
@@ -220,7 +225,7 @@ LATENTS_OF_PAIR = (  # pairs/*.csv
     Column("latent", "number of the latent"),
     Column("max_cosine", "largest cosine with a direction of the other dictionary"),
     Column("nearest", "latent of the other dictionary that has it"),
-    Column("p", "probability of such a cosine among as many random directions"),
+    Column("p", "probability of such a cosine for a random vector with the second moment of these directions"),
     Column("firing_rate", "share of the evaluation rows"),
     Column("r2_1", "share of the direction's square that one direction explains"),
     Column("r2_4", "that at most four explain"),

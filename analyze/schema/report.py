@@ -10,7 +10,7 @@ from analyze.schema.groups import Difference, Grid, Group, Stopping
 from analyze.schema.record import Record, key, record
 from analyze.schema.truth import Truth
 
-VERSION = 2
+VERSION = 3
 
 
 @record

@@ -22,6 +22,8 @@ class Mmcs(Record):
     mmcs: Number | None
     mmcs_null: Number | None
     mmcs_corrected: Number | None
+    mmcs_null_isotropic: Number | None
+    mmcs_corrected_isotropic: Number | None
 
 
 @record
@@ -95,6 +97,8 @@ class TruthScores(Record):
     mmcs: Number | None
     mmcs_null: Number | None
     mmcs_corrected: Number | None
+    mmcs_null_isotropic: Number | None
+    mmcs_corrected_isotropic: Number | None
     learned: Mmcs
     matched_mean: Number | None
     recovered: Number | None

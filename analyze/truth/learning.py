@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analyze.compare.chance import Chance
 from analyze.compare.cosines import max_cosines
+from analyze.compare.decoder_null import decoder_null
 from analyze.dictionary.snapshots import Stages
 from analyze.format import Number, Values
 from analyze.truth.scores import recovered
@@ -36,8 +36,7 @@ def learning(truth: Float[Tensor, "feature d_model"], stages: Stages, dictionary
         living = stages.living(folder)
         cosines = max_cosines(truth, living)[0].double().numpy()[: len(truth) if len(living) else 0]
         shares.append(recovered(cosines))
-        chance = Chance(truth.shape[1], len(living))
-        scores.append(chance.corrected(float(cosines.mean())) if len(cosines) else None)
+        scores.append(decoder_null(truth, living).corrected(float(cosines.mean())) if len(cosines) else None)
     return {
         "snapshots": {"rows": rows, "recovered": shares, "mmcs_corrected": scores},
         "rows_to_half": rows_to(HALF, rows, shares),

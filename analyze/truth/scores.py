@@ -17,6 +17,7 @@ from torch import Tensor
 
 from analyze.compare.chance import Chance
 from analyze.compare.cosines import nearest_cosines
+from analyze.compare.decoder_null import beside_chance, decoder_null
 from analyze.compare.matching import match
 from analyze.compare.presence import recovery_curve
 from analyze.evaluation.quality import QUANTILES, quantile
@@ -69,16 +70,19 @@ def of_directions(truth: Float[Tensor, "feature d_model"], learned: Float[Tensor
     to_learned = nearest_cosines(truth, learned, 1).values.flatten().double().numpy()
     to_true = nearest_cosines(learned, truth, 1).values.flatten().double().numpy()
     return {
-        **_mmcs(to_learned, Chance(d, len(learned))),
-        "learned": _mmcs(to_true, Chance(d, features)),
+        **beside_chance(_mean(to_learned), decoder_null(truth, learned), Chance(d, len(learned))),
+        "learned": beside_chance(_mean(to_true), decoder_null(learned, truth), Chance(d, features)),
         "matched_mean": match(truth, learned).mean,
         "recovered": recovered(to_learned),
-        "recovery": recovery_curve(to_learned) if len(to_learned) else None,
+        "recovery": recovery_curve(to_learned),
     }
 
 
 def recovered(cosines: NDArray[np.float64]) -> float:
-    """Compute R(0.9), the share of true features with a learned direction at a cosine above 0.9; 0 without any."""
+    """Compute R(0.9), the share of true features with a learned direction at a cosine above 0.9; 0 without any.
+
+    Unlike a mean cosine it is known without a living latent: none of the true features is found.
+    """
     return float((cosines > FOUND).mean()) if len(cosines) else 0.0
 
 
@@ -109,9 +113,8 @@ def by_rate(rates: NDArray[np.float64], columns: dict[str, NDArray[np.float64]])
     ]
 
 
-def _mmcs(cosines: NDArray[np.float64], chance: Chance) -> dict[str, float]:
-    mmcs = float(cosines.mean()) if len(cosines) else float("nan")
-    return {"mmcs": mmcs, "mmcs_null": chance.mean, "mmcs_corrected": chance.corrected(mmcs)}
+def _mean(cosines: NDArray[np.float64]) -> float:
+    return float(cosines.mean()) if len(cosines) else float("nan")
 
 
 def _nothing(features: int) -> Firing:

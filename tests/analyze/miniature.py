@@ -11,12 +11,12 @@ from winnow.dictionary import Dictionary, save_dictionary
 HOOK = "blocks.1.hook_resid_post"
 
 
-def add_dictionary(run, n_latents, seed=0):
+def add_dictionary(run, n_latents, seed=0, dead=False):
     generator = torch.Generator().manual_seed(n_latents + seed)
     directions = unit(torch.randn(n_latents, 32, generator=generator))
     dictionary = Dictionary(
         directions.T.contiguous(),
-        torch.zeros(n_latents),
+        torch.full((n_latents,), -1e6 if dead else 0.0),
         directions,
         torch.zeros(32),
         architecture="topk",

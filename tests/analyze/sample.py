@@ -37,7 +37,7 @@ def sample_metrics(
                 for small, large in pairwise(ladder):
                     pairs += [_pair(rng, small, large), _pair(rng, large, small)]
     return {
-        "version": 2,
+        "version": 3,
         "run": {
             "path": "runs/demo",
             "model": "data/tiny_gpt2",

@@ -50,7 +50,8 @@ def _of_pair(pair: dict[str, Any]) -> dict[str, Any]:
     tested = {"score": 0.8, "null": 0.3, "p": 0.005}
     return {
         "above_chance": 0.9,
-        "covariance_null": pair["mmcs_null"] + 0.05,
+        "mmcs_null_isotropic": pair["mmcs_null"] - 0.05,
+        "mmcs_corrected_isotropic": pair["mmcs_corrected"] + 0.03,
         "matched_above_0.9": 0.2,
         "matched_above_0.7": 0.5,
         "scale_aware": pair["mmcs"] + 0.02,

@@ -1,6 +1,7 @@
 """The stage on a miniature run: what it writes, what it keeps, and what it refuses."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,9 @@ import pytest
 
 from analyze.collect import metrics as module
 from analyze.evaluation import text
+from analyze.report.page import render_page, report_sections
+from analyze.schema.record import read_record
+from analyze.schema.report import Metrics
 from analyze.stage import measure_run
 from tests.analyze.miniature import HOOK, add_dictionary, read
 from tests.experiments import ROOT, load
@@ -35,7 +39,7 @@ def by_size(metrics):
 def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
     measure_run(experiment)
     metrics = read(experiment)
-    assert metrics["version"] == 2
+    assert metrics["version"] == 3
     assert metrics["run"]["positions"] == "all but the first 1"
     assert metrics["evaluation"].pop("shared_ngrams").keys() == {"16", "64"}
     assert metrics["evaluation"] == {"sequences": 4, "rows": 60, "dropped_sequences": None}
@@ -61,7 +65,7 @@ def test_the_stage_writes_metrics_report_and_summary(experiment, capsys):
     assert small["toy"]["agrees"].keys() == metrics["activations"][0]["toy"]["agrees"].keys()
     assert small["mse"] > 0 < small["l1"]
     assert len(small["shrinkage"]) == 5
-    assert 0 < metrics["pairs"][0]["covariance_null"] < 1
+    assert 0 < metrics["pairs"][0]["mmcs_null_isotropic"] < 1
     assert 0 <= metrics["pairs"][0]["stitching"]["novel"] <= 1
     assert not {"ceiling", "converged"} & set(metrics["pairs"][0])  # they follow from the ceilings and the dictionaries
     assert metrics["pairs"][0]["subspaces"] == metrics["pairs"][1]["subspaces"]
@@ -244,10 +248,11 @@ def test_metrics_that_are_no_json_are_named(experiment):
 
 
 @pytest.mark.usefixtures("bare_page")
-def test_a_report_of_version_1_is_made_anew(experiment):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_report_of_an_older_version_is_made_anew(experiment, version):
     measure_run(experiment)
     path, metrics = ROOT / experiment.run / "report" / "metrics.json", read(experiment)
-    path.write_text(json.dumps({"version": 1, "dictionaries": [{"fvu": 0.5}]}))
+    path.write_text(json.dumps({"version": version, "dictionaries": [{"fvu": 0.5}]}))
     measure_run(experiment)
     assert read(experiment) == metrics
 
@@ -256,6 +261,30 @@ def test_a_report_of_version_1_is_made_anew(experiment):
 def test_a_report_of_a_later_version_is_refused(experiment):
     measure_run(experiment)
     path = ROOT / experiment.run / "report" / "metrics.json"
-    path.write_text(json.dumps(read(experiment) | {"version": 3}))
-    with pytest.raises(UserError, match=r"metrics.json: expected version 2, found 3; delete it, and run make analyze"):
+    path.write_text(json.dumps(read(experiment) | {"version": 4}))
+    with pytest.raises(UserError, match=r"metrics.json: expected version 3, found 4; delete it, and run make analyze"):
         measure_run(experiment)
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_with_a_dictionary_of_which_nothing_lives_there_is_nothing_to_compare(experiment):
+    run = ROOT / experiment.run
+    add_dictionary(run, 192, dead=True)
+    add_dictionary(run, 192, seed=1)
+    measure_run(experiment)
+    metrics = read(experiment)
+    (dead,) = (d["path"] for d in metrics["dictionaries"] if d["alive_fraction"] == 0)
+    for key, number in (("pairs", 2), ("ceilings", 2)):
+        found = [pair for pair in metrics[key] if dead in (pair["from"], pair["to"])]
+        assert len(found) == number
+        for pair in found:
+            known = {name for name, value in pair.items() if value is not None}
+            assert known == {"from", "to", "features_csv", "mmcs_with_dead"}
+    family = metrics["families"][-1]
+    assert family["to"] == dead
+    assert {family[fate] for fate in ("persists", "splits", "vanished", "new", "merges")} == {None}
+    (lineage,) = metrics["lineages"]
+    assert lineage["survival"][0][2] is None
+    assert metrics["choosing"][0]["mmcs_next_corrected"][1] == [None]
+    page = render_page(metrics, report_sections(read_record(Metrics, metrics))).split("plotly.js v")[0]
+    assert not re.search(r"\b(None|nan|Undefined)\b", page)

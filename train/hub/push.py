@@ -24,6 +24,7 @@ from winnow.hub import FAILURES, quiet, why
 from winnow.runtime.run import Run
 
 FILES = (saelens.CONFIG, saelens.WEIGHTS, TRAINING, "metrics.jsonl")
+REPORT_VERSION = 3  # of metrics.json; analyze/schema/report.py declares it, and a test holds the two together
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
 
 
@@ -58,9 +59,11 @@ def push(config: Experiment, repository: str) -> None:
 def _metrics(report: Path) -> dict[str, Any] | None:
     """Read the run's metrics; None if it is not analysed yet."""
     metrics = read_json(report) if report.exists() else None
-    if metrics is not None and metrics.get("shown") is None:
-        version = metrics.get("version")
-        raise UserError(f"{report}: a report of version {version}, expected 2; run make analyze again, and push again")
+    if metrics is not None and metrics.get("version") != REPORT_VERSION:
+        raise UserError(
+            f"{report}: a report of version {metrics.get('version')}, expected {REPORT_VERSION}; "
+            "run make analyze again, and push again"
+        )
     return metrics
 
 

@@ -153,13 +153,13 @@ function sizes(dictionary, o, found) {
       make("td", {}, found.nearest[i].length
         ? found.nearest[i].map(([latent, cosine]) => make("span", { class: cosine > other.chance ? "pair" : "pair faint" }, link(other, latent), ` ${cosine.toFixed(2)}`))
         : "no alive latents"),
-      make("td", {}, other.chance.toFixed(2))))));
+      make("td", {}, other.chance === null ? "–" : other.chance.toFixed(2))))));
   const family = (title, relatives) => make("div", {}, make("h4", {}, title), relatives.length
     ? make("ul", { class: "family" }, relatives.map(([i, latent, cosine, masked]) => make("li", {}, link(others[i], latent),
         make("small", {}, ` of ${size(others[i])}: cosine ${cosine === null ? "–" : cosine.toFixed(2)}, masked ${masked === null ? "–" : masked.toFixed(2)}`))))
     : make("p", { class: "how" }, "none"));
   return [
-    card("Nearest in other sizes", "By the cosine of decoder directions, among latents that fire. A cosine near chance (the mean for random directions) is no match.", nearest),
+    card("Nearest in other sizes", "By the cosine of decoder directions, among latents that fire. A cosine near chance (the mean for random vectors that spread over the dimensions as these latents do) is no match.", nearest),
     card("Family", `Parents are latents of the next smaller size, children of the next larger: related by a cosine of ${o.related[0]}, ` +
       `or by one of ${o.related[1]} between their activations on the tokens on which the larger size's latent fires (masked).`,
       family("Parents", found.parents), family("Children", found.children)),

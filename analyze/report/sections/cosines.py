@@ -19,18 +19,18 @@ def cosine_charts(groups: Groups) -> list[Chart]:
             groups,
             "max-cosines",
             "The distribution of maximal cosines",
-            "Each latent's cosine with its most similar latent of the other dictionary; dashed: random directions. "
-            "Latents at the right are present in both, latents under the dashed curve are no closer than chance, and "
-            "a hump in between is features that split or merged.",
+            "Each latent's cosine with its most similar latent of the other dictionary; dashed: random vectors with "
+            "the second moment of these latents' directions. Latents at the right are present in both, latents under "
+            "the dashed curve are no closer than chance, and a hump in between is features that split or merged.",
             lambda pairs: [_distribution(pair) for pair in pairs],
         ),
         *_charts(
             groups,
             "recovery",
             "How many latents are found again",
-            "The share of latents whose maximal cosine is above each threshold; dashed: random directions. The "
-            "further right a curve stays high, the more latents the other dictionary contains, whatever threshold one "
-            "chooses.",
+            "The share of latents whose maximal cosine is above each threshold; dashed: random vectors with the second "
+            "moment of these latents' directions. The further right a curve stays high, the more latents the other "
+            "dictionary contains, whatever threshold one chooses.",
             lambda pairs: _both_ways(_recovery, pairs),
         ),
         *_charts(

@@ -126,7 +126,7 @@ def _fates(chains: Mapping[Ladder, Sequence[Step]]) -> list[Chart]:
 
 def _down(steps: Sequence[Step]) -> list[tuple[str, int, list[float | None]]]:
     keys = ("persists", "splits", "vanished")
-    totals = [sum(step.found[key] for key in keys) for step in steps]
+    totals = [None if _unknown(step) else sum(step.found[key] for key in keys) for step in steps]
     return [
         (
             key,
@@ -140,8 +140,8 @@ def _down(steps: Sequence[Step]) -> list[tuple[str, int, list[float | None]]]:
 def _up(steps: Sequence[Step]) -> list[tuple[str, int, list[float | None]]]:
     shares: dict[str, list[float | None]] = {"one parent": [], "merges": [], "new": []}
     for step in steps:
-        alive = round((measured(step.large, "alive_fraction") or 0) * step.large["n_latents"])
-        new, merges = step.found["new"], step.found["merges"]
+        alive = 0 if _unknown(step) else round((measured(step.large, "alive_fraction") or 0) * step.large["n_latents"])
+        new, merges = step.found["new"] or 0, step.found["merges"] or 0
         for key, features in (("one parent", alive - new - merges), ("merges", merges), ("new", new)):
             shares[key].append(100 * features / alive if alive else None)
     return [(key, colour, values) for (key, values), colour in zip(shares.items(), (0, 3, 2), strict=True)]
@@ -186,6 +186,11 @@ def _bases(title: str, steps: Sequence[Step]) -> Panel:
             for base, colour in zip((*BASES, MUTUAL), (0, 5, 4, 6), strict=True)
         ),
     )
+
+
+def _unknown(step: Step) -> bool:
+    """Tell whether one of the two sizes has no alive feature, so that there are no fates."""
+    return step.found["vanished"] is None
 
 
 def _bars(title: str, steps: Sequence[Step], shares: Sequence[tuple[str, int, list[float | None]]]) -> Panel:

@@ -17,10 +17,11 @@ from analyze.schema.metrics import (
     ABOVE_CHANCE,
     BY_RANDOM,
     CHANCE,
-    CHANCE_COVARIANCE,
+    CHANCE_ISOTROPIC,
     CKA,
     CKA_NULL,
     CORRECTED,
+    CORRECTED_ISOTROPIC,
     CORRELATION,
     EXPLAINED,
     JACCARD,
@@ -47,7 +48,8 @@ from analyze.schema.metrics import (
 )
 from analyze.schema.record import measured
 
-COMPARED, MORE = (MMCS, CHANCE, CHANCE_COVARIANCE, CORRECTED), (ABOVE_CHANCE, WITH_DEAD, SCALE_AWARE, MEDIAN_COSINE)
+COMPARED = (MMCS, CHANCE, CORRECTED)
+MORE = (ABOVE_CHANCE, CHANCE_ISOTROPIC, CORRECTED_ISOTROPIC, WITH_DEAD, SCALE_AWARE, MEDIAN_COSINE)
 MATCHING = (MMCS, CHANCE, MATCHED, ABOVE_09, ABOVE_07, SHARED)
 FUNCTIONAL = (
     *(CORRELATION, JACCARD, JACCARD_NULL, TO_TARGET, TO_TARGET_NULL, TO_SOURCE, TO_SOURCE_NULL),
@@ -63,11 +65,12 @@ def comparisons_table(metrics: Mapping[str, Any], groups: Mapping[str, Sequence[
     return Table(
         title="Comparisons",
         how_to_read=(
-            "Read each MMCS between its chance level (random directions; random vectors with the activations' "
-            "covariance) and its ceiling (the same size trained with another seed): corrected MMCS is 0 at chance and "
-            "rarely above the ceiling. Above chance counts latents whose cosine random directions reach less than "
-            "once in a hundred times. Scale-aware weights each latent by its contribution. The CSV has one row for "
-            "each latent."
+            "Read each MMCS between its chance level (random vectors with the second moment of the first dictionary's "
+            "own directions) and its ceiling (the same size trained with another seed): corrected MMCS is 0 at chance "
+            "and rarely above the ceiling. Above chance counts latents whose cosine such vectors reach less than "
+            "once in a hundred times. The isotropic columns take uniform random directions instead, as most papers "
+            "do; they flatter dictionaries of unevenly filled activations. Scale-aware weights each latent by its "
+            "contribution. The CSV has one row for each latent."
         ),
         columns=(*("from", "to", *titles(COMPARED), "ceiling, corrected", *titles(MORE), "per feature"),),
         groups={

@@ -23,9 +23,10 @@ def sizes_section(metrics: Mapping[str, Any]) -> Section:
         paragraphs=[
             "For every alive latent of one dictionary, take the cosine with the most similar decoder direction of the "
             "other; MMCS is the mean of these maximal cosines. It has a direction: A → B asks whether B contains what "
-            "A found. Random directions reach a sizeable MMCS too, a larger one the larger B is, so each score stands "
-            "beside its chance level. Corrected MMCS is (MMCS − chance) / (1 − chance): 0 at chance, 1 for equal "
-            "directions.",
+            "A found. Random vectors reach a sizeable MMCS too, a larger one the larger B is and the more unevenly A's "
+            "directions fill the dimensions, so each score stands beside its chance level: that of random vectors "
+            "with the second moment of A's own directions. Corrected MMCS is (MMCS − chance) / (1 − chance): 0 at "
+            "chance, 1 for equal directions.",
         ],
         charts=[
             *mmcs_charts(metrics, groups),

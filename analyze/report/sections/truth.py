@@ -39,16 +39,18 @@ from analyze.schema.metrics import (
     SPLIT,
     TRUE_CORRECTED,
     TRUE_FOUND,
+    TRUE_ISOTROPIC,
     TRUE_MATCHED,
     TRUE_MMCS,
     TRUE_NULL,
+    TRUE_NULL_ISOTROPIC,
 )
 from analyze.schema.record import measured
 
 Record = Mapping[str, Any]
 SCORES = (
     *(N_LATENTS, SIZE_RATIO, TRUE_MMCS, TRUE_NULL, TRUE_CORRECTED, LEARNED, TRUE_MATCHED, TRUE_FOUND),
-    *(PRECISION, RECALL, F1, MEAN_F1, MEAN_MCC, ROWS_TO_HALF),
+    *(TRUE_NULL_ISOTROPIC, TRUE_ISOTROPIC, PRECISION, RECALL, F1, MEAN_F1, MEAN_MCC, ROWS_TO_HALF),
 )
 TREES = (
     *(N_LATENTS, L0, PARENTS_FOUND, ABSORPTION, ABSORBED, SPLIT, PIECES),
@@ -144,7 +146,8 @@ def _scores(metrics: Record) -> list[Table]:
     table = Table(
         title="How much of the truth was found",
         how_to_read=(
-            "MMCS looks up every true feature among the alive latents, beside its chance level and corrected for it. "
+            "MMCS looks up every true feature among the alive latents, beside its chance level and corrected for it "
+            "(isotropic: for uniform random directions, as most papers do). "
             "Back looks up every alive latent among the true features, so latents that are not true lower it. Matched "
             "pairs each feature with a latent of its own. Found are features with a latent at a cosine above 0.9. F1 "
             "says how well the firing of the nearest latent predicts the feature's (median feature, and mean); MCC, "

@@ -95,6 +95,8 @@ def _answer(grid: Grid) -> str:
     picked = found["picked"]
     if picked is None:
         return f"{_label(grid)}: no two neighbouring sizes were compared, so this cannot be judged."
+    if found["regret"] is None or found["regret_alike"] is None:
+        return f"{_label(grid)}: the dictionary that it picks has no alive latent, so this cannot be judged."
     good, near = found["regret"] <= CLOSE, found["regret_alike"] <= CLOSE
     verdict = (
         "Yes:"

@@ -50,3 +50,8 @@ def test_expected_counts_sum_to_the_number_of_features():
     counts = Chance(16, 256).expected_counts(np.linspace(-1, 1, 41), 300)
     assert counts.sum() == pytest.approx(300)
     assert counts.min() >= 0
+
+
+def test_among_no_directions_there_is_no_chance():
+    none = Chance(16, 0)
+    assert np.isnan([none.mean, none.corrected(0.5), *none.p_value(np.array([0.5])), *none.cdf(np.array([1.0]))]).all()

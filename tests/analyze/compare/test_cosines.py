@@ -51,4 +51,5 @@ def test_no_rows_no_maxima(pair):
     of_a, of_b = max_cosines(pair[0][:0], pair[1])
     assert of_a.shape == (0,)
     assert of_b.shape == (53,)
+    assert of_b.isnan().all()
     assert nearest_cosines(pair[0][:0], pair[1], k=2).values.shape == (0, 2)

@@ -1,8 +1,13 @@
+import numpy as np
 import pytest
 import torch
 
+from analyze.compare.chance import Chance
 from analyze.compare.cosines import unit
+from analyze.compare.decoder_null import decoder_null
 from analyze.compare.directions import ROWS, Features, compare
+from analyze.compare.latent_table import NONE
+from analyze.to_json import to_json
 from winnow.dictionary import Dictionary
 
 
@@ -60,12 +65,33 @@ def test_copies_score_high_by_maximum_and_low_by_matching():
     assert forth["matched_above_0.9"] == pytest.approx(1 / 3)
 
 
-def test_a_dictionary_without_a_living_latent_gives_no_score():
+def test_without_a_living_latent_on_either_side_there_is_no_score():
     none = torch.zeros(10, dtype=torch.bool)
-    forth, back = scores(features(directions(10), none), features(directions(10)))
-    assert forth["mmcs"] != forth["mmcs"]
-    assert forth["max_cosines"]["counts"].sum() == 0
-    assert back["matched_mean"] != back["matched_mean"]
+    for found in compare(features(directions(10), none), features(directions(10))):
+        said = to_json(found.scores)
+        assert said.pop("mmcs_with_dead") == pytest.approx(1)
+        assert set(said.values()) == {None}, said
+
+
+def test_without_a_living_latent_to_be_found_in_no_latent_has_a_number():
+    none = torch.zeros(10, dtype=torch.bool)
+    found = compare(features(directions(10)), features(directions(10), none))[0].features
+    assert found.latent.tolist() == [*range(10)]
+    assert found.nearest.tolist() == found.match.tolist() == [NONE] * 10
+    for column in ("max_cosine", "p", "r2_1", "r2_4", "participation", "match_cosine"):
+        assert np.isnan(getattr(found, column)).all(), column
+
+
+def test_the_isotropic_chance_level_stands_beside_the_decoders_own():
+    tall = torch.ones(32)
+    tall[0] = 8
+    a, b = (unit(torch.randn(200, 32, generator=torch.Generator().manual_seed(seed)) * tall) for seed in (1, 2))
+    forth = scores(features(a), features(b))[0]
+    chance = Chance(32, 200)
+    assert forth["mmcs_null_isotropic"] == chance.mean
+    assert forth["mmcs_corrected_isotropic"] == chance.corrected(forth["mmcs"])
+    assert forth["mmcs_null"] == decoder_null(a, b).mean > chance.mean + 0.1
+    assert forth["max_cosines"]["null"].sum() == pytest.approx(200)
 
 
 def test_a_dictionary_made_of_anothers_sums_is_explained_far_above_random():

@@ -97,3 +97,12 @@ def test_in_few_dimensions_random_directions_have_edges_and_their_number_stands_
     wide = tied(directions(40, 64)), tied(directions(80, 64, seed=1))
     found = summarise_families(relate(*wide, every(*wide), torch.zeros(100, 64)), "s", "l")
     assert found["cosine_random"] == len(found["edges"]) == 0
+
+
+def test_where_a_size_has_no_living_feature_there_are_no_fates():
+    dictionary = tied(orthogonal(4))
+    some, none = torch.ones(4, dtype=torch.bool), torch.zeros(4, dtype=torch.bool)
+    for alive in ((some, none), (none, some), (none, none)):
+        found = summarise_families(relate(dictionary, dictionary, alive, sparse_rows(orthogonal(4))), "s", "l")
+        assert {found[key] for key in ("persists", "splits", "vanished", "new", "merges")} == {None}
+        assert found["edges"] == []

@@ -82,3 +82,13 @@ def test_only_ladders_of_three_sizes_have_lineages(tmp_path):
     table = (tmp_path / found["latents_csv"]).read_text().splitlines()
     assert table[:3] == ["size,latent,descendants,ancestors,born", "0,0,1,1,0", "0,1,0,1,0"]
     assert len(table) == 1 + 6
+
+
+def test_towards_a_size_without_a_living_feature_nothing_survives_or_vanishes():
+    alive = [*every(2, 2), torch.zeros(3, dtype=torch.bool)]
+    found = lineages([edges((0, 0)), edges()], alive)
+    np.testing.assert_array_equal(found.survival, [[1, 0.5, np.nan], [np.nan, 1, np.nan], [np.nan, np.nan, np.nan]])
+    sizes = summarise_lineages(found, "abc")["sizes"]
+    assert [set(size["to_largest"].values()) for size in sizes] == [{None}] * 3
+    assert sizes[1]["from_smallest"] == {"persists": 1, "merges": 0, "new": 1}
+    assert set(sizes[2]["from_smallest"].values()) == {None}

@@ -70,3 +70,11 @@ def test_shared_counts_all_features_of_the_first():
 
 def test_nothing_to_match_is_nan():
     assert math.isnan(match(directions(0), directions(3)).mean)
+
+
+def test_with_no_rows_on_a_side_no_share_is_shared():
+    some, none = directions(5), directions(0)
+    for a, b in ((some, none), (none, some)):
+        assert math.isnan(shared_fraction((a, b), match(a, b)))
+        assert math.isnan(match(a, b).mean)
+        assert math.isnan(match(a, b).share_above(0.7))

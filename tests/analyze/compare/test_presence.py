@@ -9,6 +9,7 @@ from analyze.compare.presence import by_firing_rate, recovery_curve, scale_aware
 def test_recovery_is_the_share_strictly_above_each_threshold():
     m = np.array([0.1, 0.5, 0.5, 0.9])
     curve = recovery_curve(m)
+    assert curve is not None
     expected = [(m > t).mean() for t in curve["thresholds"]]
     np.testing.assert_array_equal(curve["shares"], expected)
     assert curve["shares"][0] == 1
@@ -33,3 +34,8 @@ def test_large_features_weigh_more():
     assert scale_aware(m, np.array([3.0, 1.0])) == 0.75
     assert scale_aware(m, np.array([1.0, 1.0])) == 0.5
     assert math.isnan(scale_aware(m, np.zeros(2)))
+
+
+def test_of_nothing_and_in_nothing_there_is_no_recovery():
+    assert recovery_curve(np.empty(0)) is None
+    assert recovery_curve(np.full(3, np.nan)) is None

@@ -151,3 +151,9 @@ def test_svcca_keeps_no_more_components_than_it_says(monkeypatch):
     x0, y0 = (z.double() - z.double().mean(0) for z in (x, y))
     p, q = (torch.linalg.svd(z, full_matrices=False).U[:, :3] for z in (x0, y0))
     assert svcca(x, y, 1.0) == pytest.approx(torch.linalg.svdvals(p.T @ q).mean().item())
+
+
+def test_directions_that_are_all_equal_have_no_geometry_and_no_p():
+    x, y = directions(1).expand(8, 32), directions(8, seed=1)
+    for found in (permuted(x, y, torch.Generator()), permuted(y, x, torch.Generator())):
+        assert all(math.isnan(value) for tested in found.values() for value in tested.values())

@@ -15,7 +15,7 @@ CONTEXT, HELD_OUT = 32, 6
 def token_file(folder: Path, sequences: np.ndarray, bos: int = -1) -> TokenFile:
     with h5py.File(folder / "tokens.h5", "w") as file:
         file["tokens"] = sequences.astype(np.int32)
-    return TokenFile(folder / "tokens.h5", *sequences.shape, "f", "t", "x", bos)
+    return TokenFile(folder / "tokens.h5", len(sequences), sequences.shape[1], "f", "t", "x", bos)
 
 
 def naive(held_out: np.ndarray, harvested: np.ndarray, n: int) -> float:
@@ -40,7 +40,7 @@ def test_shares_are_those_of_a_naive_comparison(tmp_path: Path, monkeypatch: pyt
     found = shared_ngrams(token_file(tmp_path, sequences, bos), 40 - HELD_OUT, HELD_OUT)
     assert found["16"] == pytest.approx(naive(text[held_out:], text[:held_out], 16))
     assert found["64"] == pytest.approx(naive(text[held_out:], text[:held_out], 64))
-    assert found["16"] > found["64"] > 0
+    assert (found["16"] or 0) > (found["64"] or 0) > 0
 
 
 def test_text_that_is_all_new_shares_nothing_and_a_copy_everything(tmp_path: Path):

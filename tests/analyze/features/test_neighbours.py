@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from analyze.compare.chance import Chance
 from analyze.compare.cosines import unit
+from analyze.compare.decoder_null import decoder_null
 from analyze.features.neighbours import Relative, nearest_latents, relatives
 from tests.analyze.planted import directions, orthogonal
 
@@ -15,7 +15,11 @@ def test_planted_neighbours_are_found_and_the_dead_are_not():
     assert found.latents[:3, :2].tolist() == [[0, 4], [1, 5], [2, 6]]
     assert found.latents[3, 0] == 7  # 3, which is nearer, is dead
     torch.testing.assert_close(found.cosines[0, :2], torch.tensor([2.0, 1.0]) / 5**0.5)
-    assert found.chance == Chance(32, 7).mean
+    assert found.chance == decoder_null(mixed, features[alive]).mean
+    own = torch.tensor([True, False, False, True])
+    assert (
+        nearest_latents(mixed, features, alive, own_alive=own).chance == decoder_null(mixed[own], features[alive]).mean
+    )
 
 
 def test_chance_is_what_random_directions_give():
@@ -27,7 +31,9 @@ def test_chance_is_what_random_directions_give():
 def test_fewer_living_than_asked_for_are_all_there_are():
     alive = torch.tensor([False, True, False])
     assert nearest_latents(directions(5), directions(3), alive).latents.tolist() == [[1]] * 5
-    assert nearest_latents(directions(5), directions(3), alive & False).latents.shape == (5, 0)
+    none = nearest_latents(directions(5), directions(3), alive & False)
+    assert none.latents.shape == (5, 0)
+    assert none.chance is None
 
 
 def test_relatives_are_read_from_both_sides_strongest_first():

@@ -130,3 +130,23 @@ def test_a_grid_takes_the_truth_from_its_dictionaries() -> None:
     assert [(cell["n_latents"], cell["converged"]) for cell in picked] == [(128, True), (64, True)]
     assert said["best"]["found"]["size_ratio"] == 1
     assert grids([{**e, "truth": None} for e in entries], pairs)[0]["verdict"] is None
+
+
+def test_dictionaries_of_which_nothing_lives_are_not_judged() -> None:
+    nothing = [[NAN] * 2] * 3
+    assert verdict(grid(), truth(mmcs_corrected=nothing, learned=nothing)) is None
+    found = verdict(grid(), truth(learned=nothing))
+    assert found is not None
+    assert found["best"]["alike"] is None
+    said = found["all"]["criteria"]["mmcs_next_corrected"]
+    assert said["regret"] == pytest.approx(0.1)
+    assert said["regret_alike"] is None
+
+
+def test_a_next_larger_size_without_a_living_latent_gives_no_agreement() -> None:
+    kind = {"hook": "h", "architecture": "topk", "seed": 0, "options": {}, "rows": 1, "learning_rate": 1.0}
+    entries = [{**kind, "path": str(n), "n_latents": n, "sparsity": {"k": 8}} for n in (64, 128)]
+    pairs = [{"from": "64", "to": "128", "mmcs": None, "mmcs_corrected": None}]
+    (found,) = grids(entries, pairs)
+    assert np.isnan(found["mmcs_next"]).all()
+    assert np.isnan(found["mmcs_next_corrected"]).all()

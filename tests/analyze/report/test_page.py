@@ -94,7 +94,7 @@ def test_names_are_escaped_wherever_they_stand() -> None:
         *("activations.fits", "activations.spectrum", "activations.privileged_basis", "activations.toy"),
         *("dictionaries.baselines", "dictionaries.shrinkage", "dictionaries.convergence", "dictionaries.snapshots"),
         *("dictionaries.toy", "dictionaries.options", "ceilings", "families", "lineages", "choosing"),
-        *("pairs.above_chance", "pairs.covariance_null", "pairs.matched_above_0.9", "pairs.scale_aware"),
+        *("pairs.above_chance", "pairs.mmcs_null_isotropic", "pairs.matched_above_0.9", "pairs.scale_aware"),
         *("pairs.recovery", "pairs.by_firing_rate", "pairs.diagnosis", "pairs.functional", "pairs.stitching"),
         *("pairs.meta", "pairs.subspaces"),
     ],
@@ -165,8 +165,10 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
     threshold = {"architecture": "batchtopk", "sparsity": {"k": 10}}
     assert caveats(lambda m: m["dictionaries"][0].update(**threshold, l0=9.4)) == ["L0 is not k", "No ceiling"]
     assert caveats(lambda m: m["dictionaries"][0].update(**threshold, l0=9.6)) == ["No ceiling"]
-    strict = "Below stricter chance"
-    assert caveats(lambda m: m["pairs"][0].update(covariance_null=1.0)) == [strict, "No ceiling"]
+
+
+def test_a_comparison_without_a_score_is_not_at_chance() -> None:
+    assert caveats(lambda m: m["pairs"][0].update(mmcs=None, mmcs_corrected=None)) == ["No ceiling"]
 
 
 def test_names_tell_an_option_only_where_dictionaries_differ_in_it() -> None:

@@ -103,14 +103,15 @@ def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, 
     assert ("Beside it", told) in overview_section(read_record(Metrics, found)).facts
 
 
-def test_a_report_of_version_1_is_not_measured_anew_and_the_remedy_is_named(experiment, other, counted):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_report_of_an_older_version_is_not_measured_anew_and_the_remedy_is_named(experiment, other, counted, version):
     path = Path(other) / "report" / "metrics.json"
     path.parent.mkdir()
-    path.write_text(json.dumps({"version": 1}))
+    path.write_text(json.dumps({"version": version}))
     with pytest.raises(UserError) as refused:
         compare_runs(experiment, [other])
     remedy = f"run python -m analyze --config {other}/config.toml --run {other} first"
-    assert str(refused.value) == f"{path}: a report of version 1, expected version 2; {remedy}"
+    assert str(refused.value) == f"{path}: a report of version {version}, expected version 3; {remedy}"
     assert sorted(counted[0]) == [48, 96]  # the configured run alone
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analyze.schema.file import read_metrics, refuse_version_1, write_metrics
+from analyze.schema.file import read_metrics, refuse_older, write_metrics
 from analyze.schema.record import plain
 from analyze.stage import measure_run
 from tests.analyze.miniature import add_dictionary
@@ -100,13 +100,14 @@ def test_written_metrics_are_read_as_they_were(tmp_path):
     assert read_metrics(tmp_path / "none.json") is None
 
 
-def test_a_report_of_version_1_is_refused_only_where_it_is_asked_for(tmp_path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_report_of_an_older_version_is_refused_only_where_it_is_asked_for(tmp_path, version):
     path = tmp_path / "metrics.json"
-    refuse_version_1(path, "run it")
-    path.write_text(json.dumps({"version": 1, "ceiling": 1}))
+    refuse_older(path, "run it")
+    path.write_text(json.dumps({"version": version, "ceiling": 1}))
     assert read_metrics(path) is None
-    with pytest.raises(UserError, match=r"metrics.json: a report of version 1, expected version 2; run it$"):
-        refuse_version_1(path, "run it")
+    with pytest.raises(UserError, match=rf"metrics.json: a report of version {version}, expected version 3; run it$"):
+        refuse_older(path, "run it")
     path.write_text("[]")
     with pytest.raises(UserError, match="expected an object, found list"):
         read_metrics(path)

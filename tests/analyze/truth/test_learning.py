@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analyze.compare.chance import Chance
+from analyze.compare.decoder_null import decoder_null
 from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.truth.learning import improved_until, learning, rows_to, steepest, value_at
 from tests.analyze.planted import orthogonal, sparse_rows, tied
@@ -36,7 +36,7 @@ def test_recovery_is_followed_to_the_end_and_half_is_interpolated_in_log_rows(tm
     found = learning(TRUTH, stages, saved(tmp_path, {100: 0, 200: 3, 800: 6, 1600: 7}))
     assert found["snapshots"]["rows"] == [100, 200, 800, 1600]
     assert found["snapshots"]["recovered"] == [0, 0.375, 0.75, 0.875]
-    null = Chance(32, 8).mean
+    null = decoder_null(TRUTH, torch.cat([TRUTH[:3], ELSEWHERE[:5]])).mean
     assert found["snapshots"]["mmcs_corrected"][1] == pytest.approx((0.375 - null) / (1 - null), abs=1e-6)
     assert found["rows_to_half"] == pytest.approx(200 * 4 ** (1 / 3))  # a third of the way, on a logarithmic axis
     assert found["steepest"] == pytest.approx({"rows": math.sqrt(100 * 200), "per_doubling": 0.375})
@@ -60,11 +60,9 @@ def test_sizes_are_compared_at_the_rows_that_both_had_seen(tmp_path: Path, stage
     found = agreement_by_rows(stages, small, large)
     assert found is not None
     assert found["rows"] == [100, 200, 400]
-    null = Chance(32, 8).mean
     # of the small one's four, those that it found are among the large one's, and its others too where those last
-    shared = [4 / 4, 4 / 4, 4 / 4]
-    assert found["mmcs_corrected"] == pytest.approx([(s - null) / (1 - null) for s in shared], abs=1e-6)
-    assert found["back"][-1] == pytest.approx((0.5 - Chance(32, 4).mean) / (1 - Chance(32, 4).mean), abs=1e-6)
+    assert found["mmcs_corrected"] == pytest.approx([1, 1, 1], abs=1e-6)
+    assert found["back"][-1] == pytest.approx(decoder_null(TRUTH, TRUTH[:4]).corrected(0.5), abs=1e-6)
     assert agreement_by_rows(stages, small, tied(TRUTH)) is None
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analyze.compare.chance import Chance
+from analyze.compare.decoder_null import decoder_null
 from analyze.truth.scores import against_truth, by_rate, of_directions, quantiles_of
 from tests.analyze.planted import codes, directions, orthogonal, rows_of, tied
 
@@ -38,10 +39,12 @@ def test_half_of_the_features_are_half_of_the_scores_and_all_of_them_from_the_ot
     assert found["recovery"]["shares"][[1, -2]].tolist() == [0.5, 0.5]
     assert found["learned"]["mmcs"] == pytest.approx(1, abs=1e-6)
     assert found["matched_mean"] == pytest.approx(1, abs=1e-6)
-    null = Chance(32, 4).mean
+    null = decoder_null(TRUTH, TRUTH[:4]).mean
     assert found["mmcs_null"] == null
     assert found["mmcs_corrected"] == pytest.approx((0.5 - null) / (1 - null), abs=1e-6)
-    assert found["learned"]["mmcs_null"] == Chance(32, 8).mean
+    assert found["learned"]["mmcs_null"] == decoder_null(TRUTH[:4], TRUTH).mean
+    assert found["mmcs_null_isotropic"] == Chance(32, 4).mean
+    assert found["learned"]["mmcs_null_isotropic"] == Chance(32, 8).mean
 
 
 def test_random_directions_are_at_chance() -> None:
@@ -62,7 +65,11 @@ def test_dead_latents_find_nothing() -> None:
     assert found["recovered"] == 0.25
     none = against_truth(tied(TRUTH), ~everything(8), TRUTH, np.full(8, 0.3), rows_of(codes(), TRUTH))
     assert none["recovered"] == 0
-    assert math.isnan(none["mmcs_corrected"])
+    assert none["recovery"] is None
+    for name in ("mmcs", "mmcs_null", "mmcs_corrected", "mmcs_null_isotropic", "mmcs_corrected_isotropic"):
+        assert math.isnan(none[name]), name
+        assert math.isnan(none["learned"][name]), name
+    assert math.isnan(none["matched_mean"])
     assert math.isnan(none["firing"]["f1"]["mean"])
 
 

@@ -83,7 +83,7 @@ def write_metrics(folder: Path) -> None:
         "ce": {"recovered": 0.91},
     }
     pair = {"from": paths[0], "to": paths[1], "mmcs": 0.81, "mmcs_null": 0.3, "mmcs_corrected": 0.73}
-    report = {"version": 2, "evaluation": {"rows": 1234}, "dictionaries": [entry], "pairs": [pair], "shown": shown()}
+    report = {"version": 3, "evaluation": {"rows": 1234}, "dictionaries": [entry], "pairs": [pair], "shown": shown()}
     (folder / "run" / "report").mkdir()
     (folder / "run" / "report" / "metrics.json").write_text(json.dumps(plain(report)))
 
@@ -175,14 +175,16 @@ def test_the_card_carries_what_was_measured(client: Client, hub: Hub, tmp_path: 
     assert f"`{MODEL['name']}` at commit `{MODEL['commit']}`" in card
 
 
-def test_a_report_of_version_1_names_the_remedy(client: Client, hub: Hub, tmp_path: Path):
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_report_of_an_older_version_names_the_remedy(client: Client, hub: Hub, tmp_path: Path, version: int):
     write_run(tmp_path)
     write_metrics(tmp_path)
     path = tmp_path / "run" / "report" / "metrics.json"
     found = json.loads(path.read_text())
-    del found["shown"]
-    path.write_text(json.dumps(found | {"version": 1}))
-    said = "metrics.json: a report of version 1, expected 2; run make analyze again, and push again"
+    if version == 1:
+        del found["shown"]
+    path.write_text(json.dumps(found | {"version": version}))
+    said = f"metrics.json: a report of version {version}, expected 3; run make analyze again, and push again"
     assert said in push(client, tmp_path).refusal
     assert not hub.repositories
 

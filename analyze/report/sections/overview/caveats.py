@@ -42,28 +42,17 @@ def caveats(metrics: Mapping[str, Any]) -> Iterator[Note]:
             "Compare them by their L0.",
         )
     pairs = [pair for group in pairs_by_ladder(metrics).values() for pair in group]
-    chance = [p for p in pairs if (measured(p.scores, "mmcs_corrected") or 0) <= 0 and "mmcs_corrected" in p.scores]
+    chance = [p for p in pairs if (found := measured(p.scores, "mmcs_corrected")) is not None and found <= 0]
     if chance:
         yield Note(
             f"At or below chance: {len(chance)} of {len(pairs)}",
-            "Random directions would reach as high an MMCS in these comparisons: "
+            "Random vectors with the decoder's second moment would reach as high an MMCS in these comparisons: "
             f"{listing([_where(p) for p in chance])}.",
-        )
-    broad = [
-        p
-        for p in pairs
-        if (null := measured(p.scores, "covariance_null")) is not None and (measured(p.scores, "mmcs") or 0) <= null
-    ]
-    if broad:
-        yield Note(
-            f"Below stricter chance: {len(broad)} of {len(pairs)}",
-            "Random vectors with the activations' covariance would reach as high an MMCS in these comparisons: "
-            f"{listing([_where(p) for p in broad])}.",
         )
     worse = [
         d
         for d in dictionaries
-        if (pca := measured(d, "baselines.pca")) is not None and (measured(d, "fvu") or 0) >= pca
+        if (pca := measured(d, "baselines.pca")) is not None and (fvu := measured(d, "fvu")) is not None and fvu >= pca
     ]
     if worse:
         yield Note(

@@ -88,6 +88,16 @@ def test_fates_are_shares_of_living_features_and_add_up() -> None:
     assert {s.name: s.y[0] for s in panels[0].series} == {"persists": 25, "splits": 62.5, "vanished": 12.5}
 
 
+def test_fates_of_a_size_without_a_living_feature_are_gaps() -> None:
+    metrics = with_relations(sample_metrics(sizes=(16, 32, 64), architectures=(TOPK,), hooks=("h",)))
+    metrics["families"][0] |= dict.fromkeys(("persists", "splits", "vanished", "new", "merges")) | {"edges": []}
+    (chart,) = (chart for chart in family_charts(typed(metrics)) if chart.family == "fates")
+    for panel in chart.panels:
+        assert isinstance(panel, Panel)
+        assert [series.y[0] for series in panel.series] == [None] * 3
+        assert sum(series.y[1] or 0 for series in panel.series) == pytest.approx(100)
+
+
 def test_a_ladder_with_a_missing_step_has_no_tree() -> None:
     metrics = with_relations(sample_metrics(sizes=(16, 32, 64, 128), architectures=(TOPK,), hooks=("h",)))
     assert [c.family for c in family_charts(typed(metrics))].count("family-tree") == 1
