@@ -53,7 +53,8 @@ def test_what_is_written_is_read(made_from: dict[str, Any], tmp_path: Path):
     for name, value in {**made_from, **REST}.items():
         assert getattr(manifest, name) == value
     assert list(manifest.hooks) == list(REST["hooks"])
-    assert manifest.written == {"format_version": 1, **made_from, **REST}
+    assert manifest.written == {"format_version": 1, **made_from, **REST, "row_norms": True}
+    assert manifest.row_norms
     assert {name for name in ("model", "tokens", "positions", "tokenizer", "text", "toy") if name not in made_from} == {
         name for name in ("model", "tokens", "positions", "tokenizer", "text", "toy") if getattr(manifest, name) is None
     }
