@@ -20,6 +20,7 @@ from train.settings import DictionarySettings
 from winnow.config.experiment import Dictionaries, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
 from winnow.shards.fingerprint import fingerprint
+from winnow.shards.norms import bound_for
 
 FAILED = "failed.json"
 SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
@@ -76,6 +77,7 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     if config.train.rows == CONVERGED:
         shared["max_rows"] = MAX_ROWS if config.train.max_rows is None else config.train.max_rows
     shared |= {"order_seed": config.seed, "activations": fingerprint(manifest)}
+    shared |= {"massive_norm": bound_for(manifest, config.massive_norm)}
     planned: dict[Path, Planned] = {}
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):

@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from winnow.config.experiment import Architecture, Dictionaries, Initialisation, TrainSettings
+from winnow.config.experiment import Architecture, Dictionaries, Experiment, Initialisation, TrainSettings
 
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
-LEGACY_DEFAULTS = {"scale_activations": True}  # what was so before there was a setting
+LEGACY_DEFAULTS = {"scale_activations": True, "massive_norm": 0.0}  # what was so before there was a setting
 _TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
 _GRID = {name: field.default for name, field in Dictionaries.model_fields.items()}
 
@@ -45,6 +45,8 @@ class DictionarySettings:
     decay: float = _TRAIN["decay"]
     held_out_rows: int | Literal["auto"] = _TRAIN["held_out_rows"]
     window_mib: int = _TRAIN["window_mib"]
+    # 0 where the store was harvested before norms were kept
+    massive_norm: float = Experiment.model_fields["massive_norm"].default
     order_seed: int = 0  # of the order of rows
     activations: str = ""  # fingerprint of the store
 

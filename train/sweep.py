@@ -32,6 +32,7 @@ from train.start.initialise import SAMPLE_ROWS, first_parameters
 from winnow.config.experiment import Experiment, TrainSettings
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
+from winnow.kept_rows import kept_rows
 from winnow.model.output_weights import output_weights
 from winnow.runtime.device import choose_device
 from winnow.runtime.publish import publish_text
@@ -85,12 +86,13 @@ class _Sweep:
         self.rows = start
         self.device = device
         self.logs = rows_between_logs(planned[0].settings)
-        self.scaling = scaling_of(store, hook, config.train.scale_activations)
+        self.kept = kept_rows(store, hook, planned[0].settings.massive_norm)
+        self.scaling = scaling_of(self.kept, config.train.scale_activations)
         self.mean = self.scaling.mean.to(device)
-        trained = first_held_out(store, config.train.held_out_rows)
-        evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
-        self.held_out = HeldOutRows(store, hook, evaluated, config.train.batch_rows, self._prepare)
-        self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
+        trained = first_held_out(self.kept, config.train.held_out_rows)
+        evaluated = range(trained, trained + evaluated_rows(planned[0].settings, self.kept.rows - trained))
+        self.held_out = HeldOutRows(self.kept, evaluated, config.train.batch_rows, self._prepare)
+        self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained, self.kept)
         self.failing: dict[Learner, float] = {}  # whose loss is not finite, until that is recorded
         # the largest first, so that no core waits for one that started late
         self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings.n_latents)]
@@ -183,7 +185,7 @@ class _Sweep:
 
     def _snapshot(self, learner: Learner) -> None:
         dictionary, folder = learner.dictionary(self.scaling.scale), learner.planned.folder
-        self.writer.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(learner))
+        self.writer.write(dictionary, folder, self.rows, metadata(self.store, self.kept), self._provenance(learner))
 
     def _judge(self, learner: Learner, number: int | None, loss: float) -> None:
         """Add an evaluation point, if one is due; where the rule holds, let the rate fall from here on."""
@@ -238,12 +240,13 @@ class _Sweep:
         """Save dictionaries that are done, and let go of them."""
         for learner in [learner for learner in self.learners if learner.ended]:
             dictionary = learner.dictionary(self.scaling.scale)
-            save_dictionary(dictionary, learner.planned.folder, metadata(self.store), self._provenance(learner))
+            said = metadata(self.store, self.kept)
+            save_dictionary(dictionary, learner.planned.folder, said, self._provenance(learner))
             drop_checkpoints(learner.planned.folder)
             self.learners.remove(learner)
 
     def _provenance(self, learner: Learner) -> dict[str, Any]:
-        return provenance(self.store, learner, self.scaling.scale, self.device)
+        return provenance(self.kept, learner, self.scaling.scale, self.device)
 
 
 def _passes(before: int, rows: int, every: int) -> bool:

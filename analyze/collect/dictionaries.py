@@ -34,7 +34,7 @@ OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, n
         "activations",
     ),
     *("dtype", "held_out_rows", "slope_bound", "similarity_bound", "max_rows", "snapshots", "checkpoint_rows"),
-    "scale_activations",
+    *("scale_activations", "massive_norm"),
 )
 
 
