@@ -17,7 +17,7 @@ from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.source import RowSource, open_source
 from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
-from winnow.massive import find
+from winnow.massive.rows import find
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file

@@ -1,5 +1,6 @@
 """Rows of planted features with two massive ones among 10,000, and stores with and without them."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -28,3 +29,12 @@ def stores(folder: Path, x: Tensor | None = None) -> tuple[ActivationStore, Acti
     whole = write_store(folder / "with" / "run" / "activations", {HOOK: x})
     less = write_store(folder / "without" / "run" / "activations", {HOOK: x}, dropped=MASSIVE)
     return whole, less
+
+
+def before_norms(store: ActivationStore) -> ActivationStore:
+    """Make a store look as if it had been harvested before norms were kept."""
+    path = store.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["row_norms"]
+    path.write_text(json.dumps(manifest))
+    return ActivationStore(store.path)

@@ -14,7 +14,7 @@ from train.schedule import fewest_rows
 from train.settings import DictionarySettings
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
-from winnow.kept_rows import KeptRows
+from winnow.massive.kept import KeptRows
 from winnow.store import ActivationStore
 
 SHARE = 100  # one row of so many is held out,

@@ -19,7 +19,7 @@ from train.plan import Planned
 from train.schedule import dead_after, schedule_of
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
-from winnow.kept_rows import KeptRows
+from winnow.massive.kept import KeptRows
 
 
 class Sums(NamedTuple):

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from winnow.kept_rows import KeptRows
+from winnow.massive.kept import KeptRows
 from winnow.shards.dtypes import TORCH
 from winnow.store import ActivationStore
 

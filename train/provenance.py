@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from train.learner import Learner
-from winnow.kept_rows import KeptRows
+from winnow.massive.kept import KeptRows
 from winnow.store import ActivationStore
 
 

@@ -32,7 +32,7 @@ from train.start.initialise import SAMPLE_ROWS, first_parameters
 from winnow.config.experiment import Experiment, TrainSettings
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
-from winnow.kept_rows import kept_rows
+from winnow.massive.kept import kept_rows
 from winnow.model.output_weights import output_weights
 from winnow.runtime.device import choose_device
 from winnow.runtime.publish import publish_text

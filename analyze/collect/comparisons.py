@@ -27,7 +27,6 @@ from analyze.schema.dictionaries import Dictionary as Entry
 from analyze.schema.record import read_record
 from analyze.to_json import to_json
 from winnow.dictionary import Dictionary
-from winnow.store import ActivationStore
 
 Entries = Sequence[Entry]
 
@@ -39,7 +38,6 @@ class Comparisons:
         self,
         held_out: EvaluationRows,
         stages: Stages,
-        store: ActivationStore,
         dictionaries: Mapping[str, Dictionary],
         latents: Mapping[str, Latents],
         known: Mapping[tuple[str, str], Pair],
@@ -48,7 +46,6 @@ class Comparisons:
     ) -> None:
         self.held_out = held_out
         self.stages = stages
-        self.store = store
         self.dictionaries = dictionaries
         self.latents = latents
         self.known = {ends: score for ends, score in known.items() if has_features(score, folder)}
@@ -115,11 +112,11 @@ class Comparisons:
         return self.latents[a].alive, self.latents[b].alive
 
     def _features(self, path: str) -> Features:
-        return Features.of(self.dictionaries[path], self.latents[path], self.held_out.rows)
+        return Features.of(self.dictionaries[path], self.latents[path])
 
     def _root(self, hook: str) -> Tensor:
         if hook not in self._roots:
-            self._roots[hook] = root_of(covariance(store_sample(self.store, hook)))
+            self._roots[hook] = root_of(covariance(store_sample(self.held_out.harvested(hook))))
         return self._roots[hook]
 
 

@@ -11,16 +11,15 @@ import pytest
 import torch
 
 import winnow
-from tests.massive import MASSIVE, ROWS, D, rows_with_massive, stores
+from tests.massive import MASSIVE, ROWS, D, before_norms, rows_with_massive, stores
 from tests.stores import write_store
 from tests.train.experiments import HOOK, load, weights, write_run
 from tests.train.test_ranks import finish, torchrun
-from tests.winnow.test_massive import before_norms
 from train import sweep
 from train.loader import BLOCK_ROWS, Loader
 from train.stage import train
 from winnow.errors import UserError
-from winnow.kept_rows import kept_rows
+from winnow.massive.kept import kept_rows
 from winnow.runtime.stage import Interrupted
 
 pytestmark = pytest.mark.usefixtures("two_threads")

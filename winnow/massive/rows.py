@@ -10,14 +10,14 @@ variance, and every figure that sums squares is then about them.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from winnow.massive.description import Massive
 from winnow.shards.dtypes import TORCH
 from winnow.shards.layout import RowIndex
 from winnow.shards.norms import DEFAULT_BOUND, may_exceed
@@ -50,39 +50,6 @@ def massive_rows(store: ActivationStore, hook: str, limit: float) -> Int64[np.nd
     return np.concatenate(found)
 
 
-class Massive(NamedTuple):
-    """The massive rows of one hook, by the names in training.json and `metrics.json`."""
-
-    bound: float  # times the median norm
-    median_norm: float
-    largest_norm: float
-    rows: int
-    share_of_rows: float
-    share_of_variance: float  # of the sum over rows of |x - mean|^2, with the mean of all rows
-    positions: list[tuple[int, int]]  # (position, rows there), most frequent first; likewise
-    tokens: list[tuple[int, int]]  # (token, rows); none for toy data
-    dimensions: list[tuple[int, float]]  # (dimension, share of the massive rows' part of that sum), largest first
-
-    def words(self, texts: Mapping[int, str] | None = None) -> str:
-        """Say how many there are, what they do, and where they are found, in two sentences."""
-        named = [
-            f"position {_counts(self.positions)}",
-            f"token {_counts([(_token(token, texts or {}), n) for token, n in self.tokens])}" if self.tokens else "",
-            f"dimension {', '.join(f'{d} ({share:.0%})' for d, share in self.dimensions)}" if self.dimensions else "",
-        ]
-        total = round(self.rows / self.share_of_rows)
-        one = self.rows == 1
-        return (
-            f"{self.rows:,} of {total:,} rows {'is' if one else 'are'} massive (norm above {self.bound:g} times the "
-            f"median {self.median_norm:,.4g}, up to {self.largest_norm:,.4g}) and {'makes' if one else 'make'} up "
-            f"{self.share_of_variance:.1%} of the variance. Most frequent: {'; '.join(filter(None, named))}."
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields by name, pairs as lists."""
-        return {name: [list(pair) for pair in v] if isinstance(v, list) else v for name, v in self._asdict().items()}
-
-
 def describe(
     store: ActivationStore, hook: str, numbers: Int64[np.ndarray, " massive"], bound: float | int
 ) -> Massive | None:
@@ -104,6 +71,7 @@ def describe(
         median_norm=store.median_norm(hook),
         largest_norm=largest,
         rows=len(numbers),
+        all_rows=store.rows,
         share_of_rows=len(numbers) / store.rows,
         share_of_variance=min(1.0, float(squares.sum()) / float(statistics.m2.sum())),
         positions=_most_frequent(index.position),
@@ -143,11 +111,3 @@ def _most_frequent(values: Tensor) -> list[tuple[int, int]]:
     found, counts = values.unique(return_counts=True)
     order = counts.argsort(descending=True, stable=True)[:NAMED]
     return list(zip(found[order].tolist(), counts[order].tolist(), strict=True))
-
-
-def _token(token: int, texts: Mapping[int, str]) -> str:
-    return f"{token} {texts[token]!r}" if token in texts else str(token)
-
-
-def _counts(pairs: list[tuple[Any, int]]) -> str:
-    return ", ".join(f"{value} ({count:,})" for value, count in pairs)

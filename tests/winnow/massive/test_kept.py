@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.massive import MASSIVE, ROWS, stores
+from tests.massive import MASSIVE, ROWS, before_norms, stores
 from tests.stores import write_store
 from tests.train.experiments import HOOK
-from tests.winnow.test_massive import before_norms
-from winnow.kept_rows import KeptRows, kept_rows
+from winnow.massive.kept import KeptRows, kept_rows
 
 RUNS = [(0, 8), (8, 40), (90, 10)]
 

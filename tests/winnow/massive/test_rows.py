@@ -1,6 +1,5 @@
 """Which rows are massive, how many there are, and what they do."""
 
-import json
 import math
 from functools import partial
 from pathlib import Path
@@ -9,21 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from tests.massive import DIMENSION, MASSIVE, ROWS, TIMES, rows_with_massive, stores
+from harvest.make_shards import merge_statistics
+from tests.massive import DIMENSION, MASSIVE, ROWS, TIMES, before_norms, rows_with_massive, stores
 from tests.stores import write_store
 from tests.train.experiments import HOOK
-from winnow.massive import find, massive_rows, norm_limit
+from winnow.massive.rows import find, massive_rows, norm_limit
 from winnow.shards.norms import estimated_median, median_norm
-from winnow.store import ActivationStore
-
-
-def before_norms(store: ActivationStore) -> ActivationStore:
-    """Make a store look as if it had been harvested before norms were kept."""
-    path = store.path / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["row_norms"]
-    path.write_text(json.dumps(manifest))
-    return ActivationStore(store.path)
 
 
 @pytest.mark.parametrize("count", [1, 2, 999, 1000])
@@ -80,8 +70,6 @@ def test_older_store_has_its_rows_named_from_the_rows_themselves(tmp_path: Path)
     known = find(store, HOOK, 10)
     (store.path / "statistics.h5").unlink()
     older = before_norms(store)
-    from harvest.make_shards import merge_statistics
-
     merge_statistics(older.path)
     median = estimated_median(older.statistics(HOOK).norm_histogram)
     assert older.median_norm(HOOK) == median == pytest.approx(store.median_norm(HOOK), rel=0.15)

@@ -15,14 +15,14 @@ import torch
 from jaxtyping import Float, Float64, Int64, Shaped
 from torch import Tensor
 
-from winnow.massive import describe, massive_rows, norm_limit, read_rows
+from winnow.massive.rows import describe, massive_rows, norm_limit, read_rows
 from winnow.shards.layout import RowIndex
 from winnow.shards.norms import bound_for
 from winnow.store import ActivationStore
 
 
 class KeptRows:
-    """The rows of one hook, but for those with the numbers `massive`, which ascend."""
+    """The rows of one hook, but for those with the numbers `massive`, ascending; `bound` is what they exceed."""
 
     def __init__(
         self, store: ActivationStore, hook: str, massive: Int64[np.ndarray, " massive"], bound: float | int
@@ -31,6 +31,7 @@ class KeptRows:
         self.hook = hook
         self.massive = massive
         self.bound = bound  # 0: massive rows are among these
+        self.limit = norm_limit(store, hook, bound)  # norm above which rows are left out
         self.rows = store.rows - len(massive)
         # the massive rows lie before the kept rows of these numbers; some lie side by side
         self._before = massive - np.arange(len(massive))
