@@ -92,7 +92,7 @@ class HeldOutText(EvaluationRows):
         with progress_bar("analyze", self.tokens.numel(), "tokens") as bar:
             advance: Callable[[int], None] = lambda sequences: bar.advance(sequences * context)  # noqa: E731
             limits = self.norm_limits(dictionaries)
-            measured = evaluate(model, self.tokens, self.kept, dictionaries, there, advance, limits=limits)
+            measured = evaluate(model, self.tokens, self.kept, dictionaries, there, advance, None, limits)
         for dictionary in dictionaries:
             dictionary.cpu()
         return measured
