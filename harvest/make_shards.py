@@ -113,8 +113,8 @@ def _name_massive_rows(store: ActivationStore, bound: float) -> None:
     for hook in store.hooks:
         found = find(store, hook, bound)
         if found is not None:
-            treated = f"left out by massive_norm = {bound:g}" if bound else "taken in by massive_norm = 0"
-            print(f"{hook}: {found.words()} They are {treated}.")
+            treated = f"Left out by massive_norm = {bound:g}" if bound else "Taken in by massive_norm = 0"
+            print(f"{hook}: {found.words()} {treated}.")
 
 
 def merge_statistics(folder: Path) -> None:

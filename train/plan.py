@@ -8,6 +8,7 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
   snapshots/        dictionaries as they were on the way, where asked for (train/snapshots.py)
 """
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Mapping
@@ -105,7 +106,8 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
 
 def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
     """Raise `UserError` naming the first setting in which a file's record differs from what is asked for."""
-    refuse_changed(planned.folder, DictionarySettings.from_json(recorded).to_json(), planned.settings.to_json())
+    made_with = dataclasses.asdict(DictionarySettings.from_json(recorded))
+    refuse_changed(planned.folder, made_with, dataclasses.asdict(planned.settings))
 
 
 def _matching(patterns: Iterable[str], hooks: list[str], key: str) -> list[str]:

@@ -60,7 +60,11 @@ class DictionarySettings:
     def to_json(self) -> dict[str, Any]:
         """Give the settings by name, but for those that have no meaning here or are off."""
         settings = dataclasses.asdict(self)
-        off = {"tied": False, "l1_reduction": "sum"}  # not written where they are so: older files have no such key
+        off = {
+            "tied": False,
+            "l1_reduction": "sum",
+            "massive_norm": 0.0,
+        }  # not written where they are so: older files have no such key
         return {name: value for name, value in settings.items() if value != off.get(name)}
 
     @property

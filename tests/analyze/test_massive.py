@@ -94,5 +94,5 @@ def test_harvest_ends_by_naming_it(tmp_path: Path, config: Path, capsys: pytest.
     shutil.move(tmp_path / "tokens.h5", tmp_path / "run" / "tokens.h5")
     harvest(load(config, "--run", str(tmp_path / "run")))
     said = capsys.readouterr().out
-    words = r"36 of 576 rows are massive .* position 0 \(36\); .* left out by massive_norm = 10\."
+    words = r"36 of 576 rows are massive .* position 0 \(36\); .* Left out by massive_norm = 10\."
     assert re.search(f"{HOOK}: {words}", said)
