@@ -14,9 +14,10 @@ from winnow.positions import position_policy
 from winnow.runtime.run import Run
 from winnow.shards.fingerprint import made_with, with_left_out
 from winnow.shards.manifest import read_manifest
+from winnow.shards.norms import bound_for, refuse_without_norms
 from winnow.tokens import TokenFile, open_tokens
 
-ANALYSIS = 10  # raise it when a metric's definition changes: all metrics are then measured again
+ANALYSIS = 11  # raise it when a metric's definition changes: all metrics are then measured again
 
 
 class Inputs(NamedTuple):
@@ -40,6 +41,7 @@ class Inputs(NamedTuple):
         run = Run(Path(config.run))
         manifest = read_manifest(run.activations).written
         refuse_changed(run.activations, made_with(manifest), _settings(config, tokens))
+        refuse_without_norms(run.activations, manifest, config.massive_norm)
         if not (run.activations / "statistics.h5").exists():
             raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
         if tokens is not None:
@@ -54,9 +56,10 @@ class Inputs(NamedTuple):
                     manifest["settings"],
                     manifest.get("model", manifest.get("toy")),
                     config.held_out,
+                    bound_for(manifest, config.massive_norm),
                 ]
             ),
-            _hash([ANALYSIS, manifest]),
+            _hash([ANALYSIS, manifest, config.massive_norm]),
             {str(path.relative_to(run.path)): _hash_folder(path) for path in paths},
         )
 
@@ -69,8 +72,9 @@ def run_tokens(config: Experiment) -> TokenFile | None:
 def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
     """Name what two runs must share for their dictionaries to be compared: the same rows of the same model."""
     manifest, policy = read_manifest(Run(Path(config.run)).activations).written, position_policy(config)
+    bound = bound_for(manifest, config.massive_norm)
     if tokens is None:
-        return {"the toy data": manifest["toy"], config.held_out_key: config.held_out}
+        return {"the toy data": manifest["toy"], config.held_out_key: config.held_out, "massive_norm": bound}
     return {
         "the model": manifest["model"]["weights_sha256"],
         "model.dtype": config.model.dtype,
@@ -78,6 +82,7 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
         "harvest.positions": policy.model_dump(mode="json"),
         "seed": config.seed if policy.random else None,
         config.held_out_key: config.held_out,
+        "massive_norm": bound,
     }
 
 

@@ -48,10 +48,10 @@ class Accumulator:
         self._norm_sum = torch.zeros(context, dtype=torch.float64)
         self._position_rows = torch.zeros(context, dtype=torch.int64)
 
-    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> None:
-        """Add rows on the CPU; row i stood at position `positions[i]` of its sequence."""
+    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> Float[Tensor, " row"]:
+        """Add rows on the CPU, and return their norms; row i stood at position `positions[i]` of its sequence."""
         if not len(x):
-            return
+            return torch.empty(0)
         if self._centre is None:
             self._centre = x.float().mean(0).double().numpy()
         norms = torch.empty(len(x))
@@ -69,6 +69,7 @@ class Accumulator:
         self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
         self._position_rows += torch.bincount(where, minlength=self.context)
         self._rows += len(x)
+        return norms
 
     def result(self) -> HookStatistics:
         """Return the statistics of all rows added so far."""

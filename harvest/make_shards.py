@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.source import RowSource, open_source
 from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
+from winnow.massive.rows import find
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file
@@ -23,6 +25,7 @@ from winnow.runtime.ranks import Ranks
 from winnow.runtime.threads import thread_pool
 from winnow.shards.layout import read_sidecar, shard_path
 from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
+from winnow.shards.norms import estimated_median, median_norm, norms_are_kept
 from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
@@ -40,13 +43,15 @@ def make_shards(
     with open_source(config, tokens, ranks) as source:
         with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
-        refuse_without_space(folder, bytes_per_row(source.width, dtype), left * source.most_rows)
+        stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
+        refuse_without_space(folder, stored, left * source.most_rows)
         units = source.context
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
             make_missing(source, plan, missing, dtype, folder, bar.advance)
     with claim(folder / "statistics.h5", wait=True):
         if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
-            _merge_statistics(folder)
+            merge_statistics(folder)
+            _name_massive_rows(ActivationStore(folder), config.massive_norm)
 
 
 def make_missing(
@@ -104,13 +109,26 @@ def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings:
     )
 
 
-def _merge_statistics(folder: Path) -> None:
+def _name_massive_rows(store: ActivationStore, bound: float) -> None:
+    for hook in store.hooks:
+        found = find(store, hook, bound)
+        if found is not None:
+            treated = f"Left out by massive_norm = {bound:g}" if bound else "Taken in by massive_norm = 0"
+            print(f"{hook}: {found.words()} {treated}.")
+
+
+def merge_statistics(folder: Path) -> None:
+    """Publish the statistics of a finished harvest, merged over its shards, with the median norm of each hook."""
     store = ActivationStore(folder)
     merged = {
         hook: merge_all(store.shard_statistics(hook), width, store.context) for hook, width in store.hooks.items()
     }
-    with publish_file(folder / "statistics.h5") as partial:
-        write_statistics(partial, merged)
+    if norms_are_kept(store.manifest):
+        medians = {hook: median_norm(partial(store.norms, hook)) for hook in store.hooks}
+    else:  # begun before norms were kept
+        medians = {hook: estimated_median(found.norm_histogram) for hook, found in merged.items()}
+    with publish_file(folder / "statistics.h5") as path:
+        write_statistics(path, merged, medians)
 
 
 def make_shard(

@@ -52,7 +52,8 @@ class ShardFile:
             for block in values.split(block_rows(values.shape[1])):
                 self._file.write(f"activations/{hook}", to_disk(block, self.dtype, self._scratch), at)
                 at += len(block)
-            self._statistics[hook].add(values, self.index.position[rows])
+            norms = self._statistics[hook].add(values, self.index.position[rows])
+            self._file.write(f"norms/{hook}", norms.numpy(), self.written)
         self.written += count
 
     def finish(self) -> None:

@@ -25,7 +25,7 @@ from winnow.model.forward import AT_ONCE
 from winnow.positions import most_per_sequence
 from winnow.shards.contiguous import DataSet, layout_bytes
 from winnow.shards.layout import shard_layout
-from winnow.shards.statistics import BINS, HookStatistics, statistics_layout
+from winnow.shards.statistics import BINS, HookStatistics, store_layout
 
 HEADER = 2048  # bytes of the header of a safetensors file
 BESIDE = 60_000  # bytes of cfg.json, training.json and the curve
@@ -55,7 +55,7 @@ def disk(
     return Disk(
         tokens=layout_bytes({"tokens": DataSet((sequences, context), np.dtype("<i4"), {})}) if sequences else 0,
         shards=shard_bytes(config, plan, context, hooks),
-        statistics=layout_bytes(statistics_layout(zeros)),
+        statistics=layout_bytes(store_layout(zeros)),
         dictionaries=sum(FLOAT * size.saved + HEADER + BESIDE for size in sizes),
         snapshots=sum(
             most_snapshots(size.rows, config.train.snapshots, config.train.batch_rows) * (FLOAT * size.saved + HEADER)

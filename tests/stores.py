@@ -1,16 +1,16 @@
 """Small activation stores for tests: planted features, written as a harvest writes them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from harvest.make_shards import merge_statistics
 from harvest.write_shard import write_shard
 from winnow.shards.layout import RowIndex, shard_path
 from winnow.shards.manifest import write_manifest
-from winnow.shards.statistics import merge_all, write_statistics
 from winnow.store import ActivationStore
 
 
@@ -22,11 +22,19 @@ def write_store(
     rows_per_shard: int = 512,
     dtype: str = "float32",
     settings: Mapping[str, object] | None = None,
+    dropped: Sequence[int] = (),
 ) -> ActivationStore:
-    """Write rows of hooks as a finished harvest of sequences of `context` tokens, every position kept."""
+    """Write rows of hooks as a finished harvest of sequences of `context` tokens.
+
+    Every position is kept but for those of the rows `dropped`; token i is the i-th row, dropped ones counted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     hooks = {hook: values.shape[1] for hook, values in activations.items()}
-    rows = len(next(iter(activations.values())))
+    place = torch.arange(len(next(iter(activations.values()))), dtype=torch.int32)
+    kept = ~torch.isin(place, torch.tensor(dropped, dtype=torch.int32))
+    activations = {hook: values[kept] for hook, values in activations.items()}
+    place = place[kept]
+    rows = len(place)
     starts = range(0, rows, rows_per_shard)
     write_manifest(
         folder,
@@ -44,17 +52,14 @@ def write_store(
         shards=len(starts),
         settings=settings or {},
     )
-    place = torch.arange(rows, dtype=torch.int32)
     for number, start in enumerate(starts):
         part = slice(start, min(rows, start + rows_per_shard))
         index = RowIndex(place[part] // context, place[part] % context, place[part])
         sequences = (start // context, -(-part.stop // context))
         with write_shard(shard_path(folder, number), hooks, index, sequences, dtype, context) as shard:
             shard.append({hook: values[part] for hook, values in activations.items()})
-    store = ActivationStore(folder)
-    merged = {hook: merge_all(store.shard_statistics(hook), width, context) for hook, width in hooks.items()}
-    write_statistics(folder / "statistics.h5", merged)
-    return store
+    merge_statistics(folder)
+    return ActivationStore(folder)
 
 
 def planted(rows: int, d: int, features: int, active: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from train.schedule import fewest_rows
 from train.settings import DictionarySettings
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
+from winnow.massive.kept import KeptRows
 from winnow.store import ActivationStore
 
 SHARE = 100  # one row in this many is held out,
@@ -53,7 +54,7 @@ class Evaluation(NamedTuple):
         }
 
 
-def first_held_out(store: ActivationStore, asked: int | Literal["auto"]) -> int:
+def first_held_out(store: ActivationStore | KeptRows, asked: int | Literal["auto"]) -> int:
     """Return the first held-out row: the first of a sequence, so that no sequence is on both sides.
 
     Raises `UserError` if nothing would be left to train on.
@@ -81,14 +82,12 @@ class HeldOutRows:
 
     def __init__(
         self,
-        store: ActivationStore,
-        hook: str,
+        kept: KeptRows,
         rows: range,
         batch_rows: int,
         prepare: Callable[[Tensor], Float[Tensor, "row d"]],
     ) -> None:
-        self.store = store
-        self.hook = hook
+        self.kept = kept
         self.rows = rows
         self.batch_rows = batch_rows
         self.prepare = prepare  # scales rows, and moves them to the device
@@ -99,7 +98,7 @@ class HeldOutRows:
     def batches(self) -> Iterator[Float[Tensor, "row d"]]:
         """Yield the rows in the order of the store."""
         for start in self.rows[:: self.batch_rows]:
-            yield self.prepare(self.store.read(self.hook, start, min(start + self.batch_rows, self.rows.stop)))
+            yield self.prepare(self.kept.read(start, min(start + self.batch_rows, self.rows.stop)))
 
 
 def evaluate(

@@ -20,7 +20,7 @@ from train.plan import Planned
 from train.schedule import dead_after, schedule_of
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
-from winnow.store import ActivationStore
+from winnow.massive.kept import KeptRows
 
 
 class Sums(NamedTuple):
@@ -164,13 +164,12 @@ class Scaling(NamedTuple):
     mean: Tensor  # [d] of the scaled activations
 
 
-def scaling_of(store: ActivationStore, hook: str, scales: bool = True) -> Scaling:
+def scaling_of(kept: KeptRows, scales: bool = True) -> Scaling:
     """Compute scale and mean from the harvest's statistics; the scale is 1 if `scales` is false.
 
     Raises `UserError` if all activations are zero.
     """
-    statistics = store.statistics(hook)
-    if statistics.mean_norm == 0:
-        raise UserError(f"{store.path}: the activations at {hook} are all zero; choose another hook")
-    scale = math.sqrt(store.hooks[hook]) / statistics.mean_norm if scales else 1.0
-    return Scaling(scale, torch.from_numpy(statistics.mean * scale).float())
+    if kept.mean_norm == 0:
+        raise UserError(f"{kept.path}: the activations at {kept.hook} are all zero; choose another hook")
+    scale = math.sqrt(len(kept.mean)) / kept.mean_norm if scales else 1.0
+    return Scaling(scale, torch.from_numpy(kept.mean * scale).float())

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from winnow.massive.kept import KeptRows
 from winnow.shards.dtypes import TORCH
 from winnow.store import ActivationStore
 
@@ -84,18 +85,28 @@ class Window(NamedTuple):
 
 
 class Loader:
-    """The stream of one hook's rows, the first `rows` of the store. Memory: two windows of `window_bytes`."""
+    """The stream of one hook's rows, the first `rows` of the store. Memory: two windows of `window_bytes`.
+
+    Given `kept`, the stream is that of a store without the rows that it leaves out.
+    """
 
     def __init__(
-        self, store: ActivationStore, hook: str, seed: int, window_bytes: int, rows: int | None = None
+        self,
+        store: ActivationStore,
+        hook: str,
+        seed: int,
+        window_bytes: int,
+        rows: int | None = None,
+        kept: KeptRows | None = None,
     ) -> None:
         self.store = store
+        self.kept = kept
         self.hook = hook
         width = store.hooks[hook]
         self.dtype = TORCH[store.manifest["storage_dtype"]]
         row_bytes = width * self.dtype.itemsize
         per_window = max(1, window_bytes // (row_bytes * BLOCK_ROWS))
-        self.order = Order(rows or store.rows, BLOCK_ROWS, per_window, seed)
+        self.order = Order(rows or (store if kept is None else kept).rows, BLOCK_ROWS, per_window, seed)
 
     def batches(self, start: int, stop: int, batch_rows: int) -> Iterator[Shaped[Tensor, "row d"]]:
         """Yield rows [start, stop) of the stream in batches; the last one may be short."""
@@ -152,6 +163,8 @@ class Loader:
         """Read blocks, ascending."""
         rows = torch.empty(self.order.size(blocks), self.store.hooks[self.hook], dtype=self.dtype)
         starts, counts = _joined(blocks * self.order.block_rows, self.order.counts(blocks))
+        if self.kept is not None:
+            starts, counts = self.kept.runs(starts, counts)
         begins = np.cumsum(counts) - counts
 
         def read(part: np.ndarray) -> None:

@@ -21,6 +21,7 @@ from train.settings import LEAST_SQUARES, TRANSPOSE, DictionarySettings
 from winnow.config.experiment import Dictionaries, EncoderStart, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
 from winnow.shards.fingerprint import fingerprint
+from winnow.shards.norms import bound_for
 
 FAILED = "failed.json"
 SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
@@ -91,6 +92,7 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     if config.train.rows == CONVERGED:
         shared["max_rows"] = MAX_ROWS if config.train.max_rows is None else config.train.max_rows
     shared |= {"order_seed": config.seed, "activations": fingerprint(manifest)}
+    shared |= {"massive_norm": bound_for(manifest, config.massive_norm)}
     planned: dict[Path, Planned] = {}
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):
@@ -114,7 +116,8 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
 
 def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
     """Raise `UserError` naming the first setting in which a file's record differs from what is asked for."""
-    refuse_changed(planned.folder, DictionarySettings.from_json(recorded).to_json(), planned.settings.to_json())
+    made_with = dataclasses.asdict(DictionarySettings.from_json(recorded))
+    refuse_changed(planned.folder, made_with, dataclasses.asdict(planned.settings))
 
 
 def _as_begun(folder: Path, asked: DictionarySettings, silent: bool) -> tuple[Path, DictionarySettings]:

@@ -8,17 +8,20 @@ from typing import Any
 import torch
 
 from train.learner import Learner
+from winnow.massive.kept import KeptRows
 from winnow.store import ActivationStore
 
 
-def provenance(store: ActivationStore, learner: Learner, scale: float, device: torch.device) -> dict[str, Any]:
+def provenance(kept: KeptRows, learner: Learner, scale: float, device: torch.device) -> dict[str, Any]:
     """Compose the content of training.json."""
+    store = kept.store
     return {
         "settings": learner.planned.settings.to_json(),
         "hook": learner.planned.hook,
         "rows": learner.rows,
         "convergence": learner.convergence.record(),
         "folded_scale": scale,
+        "left_out": left_out(kept),
         "activations": {"path": str(store.path), "rows": store.rows, **store.manifest},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": str(device),
@@ -30,9 +33,18 @@ def provenance(store: ActivationStore, learner: Learner, scale: float, device: t
     }
 
 
-def metadata(store: ActivationStore) -> dict[str, Any]:
-    """Compose the fields of cfg.json on the model and its text, which SAELens reads when it evaluates a dictionary."""
+def left_out(kept: KeptRows) -> dict[str, Any] | None:
+    """Describe the massive rows that a dictionary was not trained on (`winnow.massive.Massive`); None: none."""
+    return None if kept.left_out is None else kept.left_out.to_json()
+
+
+def metadata(store: ActivationStore, kept: KeptRows | None = None) -> dict[str, Any]:
+    """Compose the fields of cfg.json on the model and its text, which SAELens reads when it evaluates a dictionary.
+
+    What was left out of the training stands there too, in a section of winnow's own.
+    """
     manifest = store.manifest
+    massive = None if kept is None else left_out(kept)
     model, tokens = manifest.get("model") or {}, manifest.get("tokens") or {}
     positions, text = manifest.get("positions") or {}, manifest.get("text") or ""
     usual = {"revision": "main", "dtype": "float32"}  # SAELens' defaults, left out
@@ -44,4 +56,5 @@ def metadata(store: ActivationStore) -> dict[str, Any]:
         "seqpos_slice": [positions.get("skip_first") or None, None],  # the positions that rows may come from
         "exclude_special_tokens": positions.get("drop_tokens") or False,
         **({"dataset_path": text.removeprefix("hub:")} if text.startswith("hub:") else {}),
+        **({"winnow": {"left_out": massive}} if massive else {}),
     }

@@ -8,11 +8,19 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from winnow.config.experiment import Architecture, Dictionaries, EncoderStart, Initialisation, TrainSettings
+from winnow.config.experiment import (
+    Architecture,
+    Dictionaries,
+    EncoderStart,
+    Experiment,
+    Initialisation,
+    TrainSettings,
+)
 
 TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
-LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE}  # what was so before there was a setting
+# what was so before there was a setting
+LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE, "massive_norm": 0.0}
 _TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
 _GRID = {name: field.default for name, field in Dictionaries.model_fields.items()}
 
@@ -48,6 +56,8 @@ class DictionarySettings:
     decay: float = _TRAIN["decay"]
     held_out_rows: int | Literal["auto"] = _TRAIN["held_out_rows"]
     window_mib: int = _TRAIN["window_mib"]
+    # 0 where the store was harvested before norms were kept
+    massive_norm: float = Experiment.model_fields["massive_norm"].default
     order_seed: int = 0  # of the order of rows
     activations: str = ""  # fingerprint of the store
 
@@ -61,7 +71,11 @@ class DictionarySettings:
     def to_json(self) -> dict[str, Any]:
         """Give the settings by name, but for those that have no meaning here or are off."""
         settings = dataclasses.asdict(self)
-        off = {"tied": False, "l1_reduction": "sum"}  # not written where they are so: older files have no such key
+        off = {
+            "tied": False,
+            "l1_reduction": "sum",
+            "massive_norm": 0.0,
+        }  # not written where they are so: older files have no such key
         return {name: value for name, value in settings.items() if value != off.get(name)}
 
     @property

@@ -185,7 +185,7 @@ class _SharedSweep(_Sweep):
     def _publish(self, learner: Learner, folder: Path) -> None:
         dictionary = gathered(learner, self.collectives, self.scaling.scale)
         if dictionary is not None:
-            save_dictionary(dictionary, folder, metadata(self.store), self._provenance(learner))
+            save_dictionary(dictionary, folder, metadata(self.store, self.kept), self._provenance(learner))
 
     def _wait(self) -> None:
         """Wait until every rank is here."""

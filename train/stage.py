@@ -12,6 +12,7 @@ from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
 from winnow.shards.manifest import read_manifest
+from winnow.shards.norms import refuse_without_norms
 
 
 def train(config: Experiment, ranks: Ranks | None = None) -> None:
@@ -22,7 +23,9 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
     """
     ranks = ranks or this_rank()
     run = Run(Path(config.run))
-    planned = plan_dictionaries(config, read_manifest(run.activations).written, run.dictionaries)
+    manifest = read_manifest(run.activations).written
+    refuse_without_norms(run.activations, manifest, config.massive_norm)
+    planned = plan_dictionaries(config, manifest, run.dictionaries)
     shares = config.train.shard_latents and ranks.total > 1
     with run_lock(run.path, shared=ranks.total > 1), ExitStack() as held:
         refuse_other_settings(planned)

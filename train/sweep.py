@@ -33,6 +33,7 @@ from train.start.initialise import SAMPLE_ROWS, first_parameters
 from winnow.config.experiment import Experiment, TrainSettings
 from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
+from winnow.massive.kept import kept_rows
 from winnow.model.output_weights import output_weights
 from winnow.runtime.device import choose_device
 from winnow.runtime.publish import publish_text
@@ -89,12 +90,13 @@ class _Sweep:
         self.rows = start
         self.device = device
         self.logs = rows_between_logs(planned[0].settings)
-        self.scaling = scaling_of(store, hook, config.train.scale_activations)
+        self.kept = kept_rows(store, hook, planned[0].settings.massive_norm)
+        self.scaling = scaling_of(self.kept, config.train.scale_activations)
         self.mean = self.scaling.mean.to(device)
-        trained = first_held_out(store, config.train.held_out_rows)
-        evaluated = range(trained, trained + evaluated_rows(planned[0].settings, store.rows - trained))
-        self.held_out = HeldOutRows(store, hook, evaluated, config.train.batch_rows, self._prepare)
-        self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained)
+        trained = first_held_out(self.kept, config.train.held_out_rows)
+        evaluated = range(trained, trained + evaluated_rows(planned[0].settings, self.kept.rows - trained))
+        self.held_out = HeldOutRows(self.kept, evaluated, config.train.batch_rows, self._prepare)
+        self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained, self.kept)
         self.stalled: Counter[Learner] = Counter()  # evaluation points at which it stood still without having learned
         self.failing: dict[Learner, float] = {}  # their losses are not finite, which is not recorded yet
         # the largest first, so that no core waits for one that started late
@@ -201,7 +203,7 @@ class _Sweep:
 
     def _snapshot(self, learner: Learner) -> None:
         dictionary, folder = learner.dictionary(self.scaling.scale), learner.planned.folder
-        self.writer.write(dictionary, folder, self.rows, metadata(self.store), self._provenance(learner))
+        self.writer.write(dictionary, folder, self.rows, metadata(self.store, self.kept), self._provenance(learner))
 
     def _judge(self, learner: Learner, number: int | None, result: Evaluation) -> None:
         """Add an evaluation point, if one is due; once the rule holds, let the learning rate fall."""
@@ -272,12 +274,13 @@ class _Sweep:
         """Save finished dictionaries, and remove them from the sweep."""
         for learner in [learner for learner in self.learners if learner.ended]:
             dictionary = learner.dictionary(self.scaling.scale)
-            save_dictionary(dictionary, learner.planned.folder, metadata(self.store), self._provenance(learner))
+            said = metadata(self.store, self.kept)
+            save_dictionary(dictionary, learner.planned.folder, said, self._provenance(learner))
             drop_checkpoints(learner.planned.folder)
             self.learners.remove(learner)
 
     def _provenance(self, learner: Learner) -> dict[str, Any]:
-        return provenance(self.store, learner, self.scaling.scale, self.device)
+        return provenance(self.kept, learner, self.scaling.scale, self.device)
 
 
 def _passes(before: int, rows: int, every: int) -> bool:

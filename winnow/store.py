@@ -26,9 +26,11 @@ from winnow.shards.contiguous import ContiguousReader
 from winnow.shards.dtypes import TORCH
 from winnow.shards.layout import RowIndex, Sidecar, read_sidecar, shard_path
 from winnow.shards.manifest import read_manifest
-from winnow.shards.statistics import HookStatistics
+from winnow.shards.norms import estimated_median, norms_are_kept
+from winnow.shards.statistics import MEDIAN, HookStatistics
 
 REMEDY = "python -m harvest --repair --config FILE makes it again"
+BLOCK_ROWS = 2**14  # rows whose norms are computed at a time, of a store that has none
 
 
 class ActivationStore:
@@ -120,12 +122,36 @@ class ActivationStore:
 
         Raises `UserError` while the harvest is not finished.
         """
+        with self._statistics() as file:
+            return HookStatistics.read(file[self._name(hook)])
+
+    def median_norm(self, hook: str) -> float:
+        """Read the median norm of a hook's rows that are not zero; of an older harvest it is an estimate.
+
+        Raises `UserError` while the harvest is not finished.
+        """
+        with self._statistics() as file:
+            group: Any = file[self._name(hook)]
+            if MEDIAN in group:
+                return float(group[MEDIAN][0])
+            return estimated_median(np.asarray(group["norm_histogram"]))
+
+    def norms(self, hook: str) -> Iterator[np.ndarray]:
+        """Read the norms of all rows of a hook in order, in parts of float32 [row].
+
+        They are those of the harvest, before rows were rounded for the disk; of an older store, those of the rows read.
+        """
         self._width(hook)
-        path = self.path / "statistics.h5"
-        if not path.exists():
-            raise UserError(f"{self.path}: the harvest is not finished; run make harvest")
-        with h5py.File(path) as file:
-            return HookStatistics.read(file[hook])
+        for shard in range(len(self._shards)):
+            start, stop = self._starts[shard], self._starts[shard + 1]
+            if norms_are_kept(self.manifest):
+                part = np.empty(stop - start, np.float32)
+                self._file(shard).read_into(part, f"norms/{hook}", 0)
+                yield part
+            else:
+                for at in range(start, stop, BLOCK_ROWS):
+                    rows = self.read(hook, at, min(at + BLOCK_ROWS, stop))
+                    yield torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64).float().numpy()
 
     def shard_statistics(self, hook: str) -> Iterator[HookStatistics]:
         """Read the statistics of a hook in each finished shard, in order."""
@@ -143,6 +169,16 @@ class ActivationStore:
         for shard, sidecar in self._shards:
             verify_shard(shard, sidecar)
             yield sidecar.bytes
+
+    def _statistics(self) -> h5py.File:
+        path = self.path / "statistics.h5"
+        if not path.exists():
+            raise UserError(f"{self.path}: the harvest is not finished; run make harvest")
+        return h5py.File(path)
+
+    def _name(self, hook: str) -> str:
+        self._width(hook)
+        return hook
 
     def _width(self, hook: str) -> int:
         if hook not in self.hooks:

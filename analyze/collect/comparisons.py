@@ -25,7 +25,6 @@ from analyze.schema.dictionaries import Dictionary as Entry
 from analyze.schema.record import read_record
 from analyze.to_json import to_json
 from winnow.dictionary import Dictionary
-from winnow.store import ActivationStore
 
 Entries = Sequence[Entry]
 
@@ -37,7 +36,6 @@ class Comparisons:
         self,
         held_out: EvaluationRows,
         stages: Stages,
-        store: ActivationStore,
         dictionaries: Mapping[str, Dictionary],
         latents: Mapping[str, Latents],
         known: Mapping[tuple[str, str], Pair],
@@ -46,7 +44,6 @@ class Comparisons:
     ) -> None:
         self.held_out = held_out
         self.stages = stages
-        self.store = store
         self.dictionaries = dictionaries
         self.latents = latents
         self.known = {ends: score for ends, score in known.items() if has_features(score, folder)}
@@ -114,7 +111,7 @@ class Comparisons:
         return self.latents[a].alive, self.latents[b].alive
 
     def _features(self, path: str) -> Features:
-        return Features.of(self.dictionaries[path], self.latents[path], self.held_out.rows)
+        return Features.of(self.dictionaries[path], self.latents[path])
 
     def _at_its_gains(self, path: str) -> Rescaled:
         """Refit a dictionary once for all its comparisons."""

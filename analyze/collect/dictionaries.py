@@ -17,7 +17,6 @@ from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
 from analyze.truth.known_truth import KnownTruth
 from winnow.dictionary import Dictionary
-from winnow.store import ActivationStore
 
 SPARSITY = ("k", "l1_coefficient", "l0_coefficient")
 NAMED_ELSEWHERE = ("architecture", "n_latents", "seed", *SPARSITY)
@@ -34,16 +33,15 @@ OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, n
         "activations",
     ),
     *("dtype", "held_out_rows", "slope_bound", "similarity_bound", "max_rows", "snapshots", "checkpoint_rows"),
-    "scale_activations",
+    *("scale_activations", "massive_norm"),
 )
 
 
 class Entries:
     """Compose entries; the baselines of a hook's dictionaries share what is fitted."""
 
-    def __init__(self, held_out: EvaluationRows, store: ActivationStore, truth: KnownTruth | None) -> None:
+    def __init__(self, held_out: EvaluationRows, truth: KnownTruth | None) -> None:
         self.held_out = held_out
-        self.store = store
         self.truth = truth
         self._simpler: dict[str, Simpler] = {}
 
@@ -70,6 +68,8 @@ class Entries:
             "l0": quality.l0,
             "l0_quantiles": quality.l0_quantiles,
             "fvu": quality.fvu,
+            "fvu_all_rows": quality.fvu_all_rows,
+            "rows_left_out": quality.massive.rows,
             "fvu_uncentred": quality.fvu_uncentred,
             "fvu_rowwise": quality.fvu_rowwise,
             "mse": quality.mse,
@@ -90,7 +90,8 @@ class Entries:
     def _simpler_codes(self, hook: str) -> Simpler:
         if hook not in self._simpler:
             seed = self.held_out.config.seed
-            self._simpler[hook] = Simpler(store_sample(self.store, hook), self.held_out.sample(hook), seed)
+            harvested = store_sample(self.held_out.harvested(hook))
+            self._simpler[hook] = Simpler(harvested, self.held_out.sample(hook), seed)
         return self._simpler[hook]
 
 

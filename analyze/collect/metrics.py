@@ -13,6 +13,7 @@ from torch import Tensor
 
 from analyze.activations.distributions import describe
 from analyze.activations.laws import fit_laws
+from analyze.activations.massive import largest_dimension, massive_rows
 from analyze.activations.spectrum import covariance, privileged_basis, spectrum
 from analyze.activations.toy_assumptions import assumptions
 from analyze.collect.comparisons import Comparisons
@@ -67,19 +68,19 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
     stages = Stages(held_out.sample)
     truth = KnownTruth(held_out, stages) if isinstance(held_out, ToyHeldOut) else None
     measured = _evaluate(held_out, store, [loaded[path] for path in missing])
-    describing = Entries(held_out, store, truth)
+    describing = Entries(held_out, truth)
     for path, result in zip(missing, measured, strict=True):
         # rounded as the file is, here and below: what follows from it does not depend on when it was measured
         known[path] = read_record(Entry, to_json(describing.of(path, loaded[path], result)), path)
         quality = result.quality
-        latents[path] = Latents(inputs.dictionaries[path], quality.firings, quality.squares)
+        latents[path] = Latents(inputs.dictionaries[path], quality.firings, quality.squares, quality.rows)
     latents = {path: latents[path] for path in inputs.dictionaries}
     write_latents(run.report / "latents.h5", latents)
     entries = [known[path] for path in inputs.dictionaries]
     unchanged = set(_still_valid(before, inputs)) - set(missing)
     compared = _between([*(before.pairs or []), *(before.ceilings or [])] if before else [], unchanged)
     followed = _between((before.families or []) if before else [], unchanged)
-    comparisons = Comparisons(held_out, stages, store, loaded, latents, compared, followed, run.report)
+    comparisons = Comparisons(held_out, stages, loaded, latents, compared, followed, run.report)
     ceilings, pairs, families = (make(entries) for make in (comparisons.seeds, comparisons.sizes, comparisons.families))
     alive = {path: found.alive for path, found in latents.items()}
     found = {
@@ -98,7 +99,7 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
         "choosing": grids(entries, pairs),
         "truth": None if truth is None else truth.describe(),
         **over_entries(entries),
-        "activations": _activations(store, inputs, before, config.seed),
+        "activations": _activations(held_out, inputs, before),
         "shown": shown(),
         "inputs": inputs._asdict(),
     }
@@ -176,19 +177,30 @@ def _evaluate(held_out: EvaluationRows, store: ActivationStore, dictionaries: li
         if dictionary.hook not in store.hooks:
             raise UserError(f"{dictionary.path}: its hook {dictionary.hook!r} is not among those harvested")
     hooks = {dictionary.hook for dictionary in dictionaries}
-    centres = {hook: torch.from_numpy(store.statistics(hook).mean).float() for hook in hooks}
+    centres = {hook: torch.from_numpy(held_out.harvested(hook).mean).float() for hook in hooks}
     return held_out.measure(dictionaries, centres)
 
 
 def _activations(
-    store: ActivationStore, inputs: Inputs, before: Metrics | None, seed: int
+    held_out: EvaluationRows, inputs: Inputs, before: Metrics | None
 ) -> list[Activations] | list[dict[str, Any]]:
     if before is not None and before.inputs is not None and before.inputs.harvest == inputs.harvest:
         return before.activations or []
-    return [
-        {"run": None, **describe(hook, store.statistics(hook)), **_of_rows(store_sample(store, hook), seed)}
-        for hook in store.hooks
-    ]
+    return [_of_hook(held_out, hook) for hook in held_out.store.hooks]
+
+
+def _of_hook(held_out: EvaluationRows, hook: str) -> dict[str, Any]:
+    """Describe a hook: distributions over all harvested rows; massive rows; the rest of a sample without them."""
+    statistics, kept = held_out.store.statistics(hook), held_out.harvested(hook)
+    sample, massive = store_sample(kept), massive_rows(kept, held_out.config.massive_norm)
+    return {
+        "run": None,
+        **describe(hook, statistics),
+        "massive": massive
+        and {**massive, "token_texts": held_out.token_texts([token for token, _ in massive["tokens"]])},
+        "largest_dimension": largest_dimension(kept, sample),
+        **_of_rows(sample, held_out.config.seed),
+    }
 
 
 def _of_rows(rows: Tensor, seed: int) -> dict[str, Any]:

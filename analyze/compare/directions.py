@@ -42,8 +42,8 @@ class Features(NamedTuple):
     scales: Float[Tensor, " n"]  # sqrt(E f^2)
 
     @classmethod
-    def of(cls, dictionary: Dictionary, latents: Latents | None = None, rows: int = 1) -> "Features":
-        """Take a dictionary's directions and its latents' statistics over `rows` rows.
+    def of(cls, dictionary: Dictionary, latents: Latents | None = None) -> "Features":
+        """Take a dictionary's directions and the statistics of its latents.
 
         Without `latents`, all latents count as alive, with rate and scale 1.
         """
@@ -52,7 +52,7 @@ class Features(NamedTuple):
         if latents is None:
             one = torch.ones(len(decoder))
             return Features(decoder, encoder, one.bool(), one, one)
-        rates, scales = latents.firings / rows, (latents.squares / rows).sqrt().float()
+        rates, scales = latents.firings / latents.rows, (latents.squares / latents.rows).sqrt().float()
         return Features(decoder, encoder, latents.alive, rates, scales)
 
     @classmethod
@@ -64,7 +64,7 @@ class Features(NamedTuple):
             f = dictionary.encode(rows.to(dictionary.W_enc)).cpu()
             firings += (f > 0).sum(0)
             squares += f.square().sum(0)
-        return cls.of(dictionary, Latents("", firings.long(), squares), len(x))
+        return cls.of(dictionary, Latents("", firings.long(), squares, len(x)))
 
     def living(self) -> "Features":
         """Keep the alive latents only."""

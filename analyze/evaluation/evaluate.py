@@ -5,6 +5,7 @@ measured[0].quality.fvu, measured[0].loss["recovered"]
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyze.evaluation.loss import Clean, Sums, loss_metrics, substitute
+from analyze.evaluation.massive import is_massive, without_massive
 from analyze.evaluation.quality import Quality
 from winnow.dictionary import Dictionary
 from winnow.model.language_model import LanguageModel
@@ -52,15 +54,18 @@ def evaluate(
     centres: Mapping[str, Float[Tensor, " width"]],
     advance: Callable[[int], None] = lambda sequences: None,
     sequences_per_batch: int | None = None,
+    limits: Mapping[str, float] | None = None,
 ) -> list[Evaluation]:
     """Measure each dictionary at the `kept` positions of `tokens`.
 
     `centres` holds each hook's mean activation, which `ce_mean` substitutes for the activations. `advance` is
     called with the number of sequences done. The batch size does not change the results; the default depends on
-    the size of the logits.
+    the size of the logits. `limits` holds the norms above which a hook's rows are massive: those keep their own value
+    in every pass, and count in `fvu_all_rows` only.
     """
+    limits = limits or {}
     hooks = list(dict.fromkeys(dictionary.hook for dictionary in dictionaries))
-    qualities = [Quality(d.n_latents, centres[d.hook].to(model.device)) for d in dictionaries]
+    qualities = [Quality(d.n_latents, centres[d.hook].to(model.device), limits.get(d.hook, inf)) for d in dictionaries]
     clean = Sums()
     patched = [Sums()] * len(dictionaries)
     zero = dict.fromkeys(hooks, Sums())
@@ -73,14 +78,20 @@ def evaluate(
         reference = Clean(logits, batch)
         clean += reference.sums
 
-        def patch(hook: str, values: Tensor, keep=keep, reference=reference, again=again) -> Sums:
-            return reference.compare(again(hook, substitute(keep, values)))
+        rows = {hook: seen[hook][keep].float() for hook in hooks}  # (row, d_model)
+        massive = {hook: is_massive(rows[hook], limits.get(hook, inf)) for hook in hooks}
+
+        def patch(hook: str, values: Tensor, keep=keep, reference=reference, again=again, massive=massive) -> Sums:
+            left_out = massive[hook]
+            if left_out is not None and values.ndim > 1:
+                values = values[~left_out]
+            return reference.compare(again(hook, substitute(without_massive(keep, left_out), values)))
 
         for hook in hooks:
             zero[hook] += patch(hook, torch.zeros_like(centres[hook]))
             mean[hook] += patch(hook, centres[hook])
         for i, dictionary in enumerate(dictionaries):
-            x = seen[dictionary.hook][keep].float()  # (row, d_model)
+            x = rows[dictionary.hook]
             f = dictionary.encode(x)
             y = dictionary.decode(f)
             qualities[i].update(x, f, y)
@@ -97,9 +108,10 @@ def evaluate_rows(
     batches: Iterable[Mapping[str, Float[Tensor, "row width"]]],
     dictionaries: Sequence[Dictionary],
     centres: Mapping[str, Float[Tensor, " width"]],
+    limits: Mapping[str, float] | None = None,
 ) -> list[Evaluation]:
     """Measure each dictionary on rows of its hook that come from no model; dictionaries must be on the rows' device."""
-    qualities = [Quality(d.n_latents, centres[d.hook]) for d in dictionaries]
+    qualities = [Quality(d.n_latents, centres[d.hook], (limits or {}).get(d.hook, inf)) for d in dictionaries]
     for rows in batches:
         for dictionary, quality in zip(dictionaries, qualities, strict=True):
             x = rows[dictionary.hook]

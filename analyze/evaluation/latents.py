@@ -2,7 +2,7 @@
 
 report/latents.h5    /000000/firings int64 [n_latents]      evaluation rows on which each latent fired
                             /squares float64 [n_latents]    sum of f^2
-                            attrs: path of the dictionary, input: hash of the inputs of the measurement
+                            attrs: path of the dictionary, input: hash of the inputs of the measurement, rows
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,7 @@ class Latents(NamedTuple):
     input: str
     firings: Int[Tensor, " n_latents"]
     squares: Float[Tensor, " n_latents"]
+    rows: int  # on which they were measured
 
     @property
     def alive(self) -> Tensor:
@@ -42,8 +43,10 @@ def read_latents(path: Path) -> dict[str, Latents]:
                 str(file[key].attrs["input"]),
                 torch.from_numpy(np.asarray(file[f"{key}/firings"])),
                 torch.from_numpy(np.asarray(file[f"{key}/squares"])),
+                int(str(file[key].attrs["rows"])),
             )
             for key in file
+            if "rows" in file[key].attrs  # in an older file, none has it
         }
 
 
@@ -54,5 +57,6 @@ def write_latents(path: Path, latents: Mapping[str, Latents]) -> None:
             group = file.create_group(f"{number:06d}")  # a path's slashes would make nested groups
             group.attrs["path"] = name
             group.attrs["input"] = values.input
+            group.attrs["rows"] = values.rows
             group["firings"] = values.firings.numpy()
             group["squares"] = values.squares.numpy()

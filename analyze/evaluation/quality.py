@@ -8,6 +8,9 @@
 
 The sums are float64 over all rows: no metric is an average of per-batch values, so the way that the rows are
 split into batches does not change the results.
+
+With a `limit`, rows of a larger norm are massive (winnow/massive/rows.py): they are left out of every metric but
+`fvu_all_rows`.
 """
 
 import math
@@ -16,6 +19,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from analyze.evaluation.massive import is_massive
 
 ALIVE_ABOVE = 10  # a latent that fires on more evaluation rows than this is alive
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -29,11 +34,12 @@ class Quality:
     will do, usually the harvest's mean. `fvu` uses the exact mean of the rows seen.
     """
 
-    def __init__(self, n_latents: int, centre: Float[Tensor, " d_model"]) -> None:
-        self.rows = 0
+    def __init__(self, n_latents: int, centre: Float[Tensor, " d_model"], limit: float = math.inf) -> None:
         self.centre = centre.double()
-        self.mean = torch.zeros_like(self.centre)  # of the rows seen
-        self.deviation = 0.0  # sum of |x - mean|^2
+        self.limit = limit
+        self.spread = Spread(self.centre)
+        self.massive = Spread(self.centre)  # of the rows left out
+        self.massive_error = 0.0  # sum of |x - y|^2 over them
         self.power = 0.0  # sum of |x|^2
         self.error = 0.0  # sum of |x - y|^2
         self.ratio = 0.0  # sum of |x - y|^2 / |x - centre|^2
@@ -46,18 +52,18 @@ class Quality:
         self, x: Float[Tensor, "row d_model"], f: Float[Tensor, "row n_latents"], y: Float[Tensor, "row d_model"]
     ) -> None:
         """Add rows `x`, their latents `f` and their reconstructions `y`."""
+        massive = is_massive(x, self.limit)
+        if massive is not None:
+            left_out, rebuilt = (rows[massive].double().to(self.centre.device) for rows in (x, y))
+            self.massive.add(left_out)
+            self.massive_error += float((left_out - rebuilt).square().sum())
+            x, f, y = (rows[~massive] for rows in (x, f, y))
         if len(x) == 0:
             return
         x, y = x.double().to(self.centre.device), y.double().to(self.centre.device)
         error = (x - y).square().sum(1)  # (row,)
         spread = (x - self.centre).square().sum(1)
-        mean = x.mean(0)
-        # merge partial sums of squares (Chan, Golub and LeVeque 1979): accurate even if the mean is large
-        step = mean - self.mean
-        total = self.rows + len(x)
-        self.deviation += float((x - mean).square().sum() + step.square().sum() * self.rows * len(x) / total)
-        self.mean += step * len(x) / total
-        self.rows = total
+        self.spread.add(x)
         self.power += float(x.square().sum())
         self.error += float(error.sum())
         self.ratio += float((error / spread).sum())
@@ -66,6 +72,26 @@ class Quality:
         self.values += f.sum(0, dtype=torch.float32).double().cpu()
         self.squares += f.square().sum(0, dtype=torch.float32).double().cpu()
         self.active += torch.bincount(fired.sum(1), minlength=len(self.active)).cpu()
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, the massive ones not among them."""
+        return self.spread.rows
+
+    @property
+    def mean(self) -> Float[Tensor, " d_model"]:
+        """The mean of these rows, in float64."""
+        return self.spread.mean
+
+    @property
+    def deviation(self) -> float:
+        """The sum of |x - mean|^2."""
+        return self.spread.deviation
+
+    @property
+    def fvu_all_rows(self) -> float:
+        """The same as `fvu` over all rows, the massive ones among them, about the mean of all."""
+        return _ratio(self.error + self.massive_error, self.spread.joined(self.massive).deviation)
 
     @property
     def fvu(self) -> float:
@@ -127,6 +153,36 @@ class Quality:
             "counts": [int(c) for c in counts],
             "never": len(self.firings) - len(fired),
         }
+
+
+class Spread:
+    """The sum of |x - mean|^2 over rows that come in parts."""
+
+    def __init__(self, like: Float[Tensor, " d_model"]) -> None:
+        self.rows = 0
+        self.mean = torch.zeros_like(like)
+        self.deviation = 0.0
+
+    def add(self, x: Float[Tensor, "row d_model"]) -> None:
+        """Add rows in float64."""
+        mean = x.mean(0)
+        self._merge(len(x), mean, float((x - mean).square().sum()))
+
+    def joined(self, other: "Spread") -> "Spread":
+        """Compute the sums over the rows of both."""
+        both = Spread(self.mean)
+        for part in (self, other):
+            if part.rows:
+                both._merge(part.rows, part.mean, part.deviation)
+        return both
+
+    def _merge(self, rows: int, mean: Tensor, deviation: float) -> None:
+        # merge partial sums of squares (Chan, Golub and LeVeque 1979): accurate even if the mean is large
+        step = mean - self.mean
+        total = self.rows + rows
+        self.deviation += float(deviation + step.square().sum() * self.rows * rows / total)
+        self.mean = self.mean + step * rows / total
+        self.rows = total
 
 
 def quantile(values: np.ndarray, q: float) -> float:

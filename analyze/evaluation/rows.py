@@ -13,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from analyze.evaluation.evaluate import Evaluation
+from analyze.evaluation.massive import is_massive
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
+from winnow.massive.kept import KeptRows, kept_rows
 from winnow.runtime.run import Run
 from winnow.store import ActivationStore
 
@@ -28,6 +30,7 @@ class EvaluationRows(ABC):
         self.config = config
         self.store = ActivationStore(Run(Path(config.run)).activations)
         self._samples: dict[str, Tensor] = {}
+        self._harvested: dict[str, KeptRows] = {}
 
     @property
     @abstractmethod
@@ -40,13 +43,32 @@ class EvaluationRows(ABC):
         """Number of rows."""
 
     def sample(self, hook: str) -> Float[Tensor, "row width"]:
-        """Compute at most `SAMPLE` rows of a hook, from evenly spaced sequences; on the CPU, in float32."""
+        """Compute at most `SAMPLE` rows of a hook, from evenly spaced sequences; on the CPU, in float32.
+
+        Massive rows are not among them, unless they are taken in.
+        """
         if hook not in self._samples:
-            self._samples[hook] = self._sample(hook)
+            rows = self._sample(hook)
+            massive = is_massive(rows, self.harvested(hook).limit)
+            self._samples[hook] = rows if massive is None else rows[~massive]
         return self._samples[hook]
 
     @abstractmethod
     def _sample(self, hook: str) -> Float[Tensor, "row width"]: ...
+
+    def harvested(self, hook: str) -> KeptRows:
+        """Open the harvested rows of a hook, without the massive ones unless they are taken in."""
+        if hook not in self._harvested:
+            self._harvested[hook] = kept_rows(self.store, hook, self.config.massive_norm)
+        return self._harvested[hook]
+
+    def token_texts(self, tokens: Sequence[int]) -> list[str]:
+        """Return the texts of tokens; toy data have none."""
+        return []
+
+    def norm_limits(self, dictionaries: Sequence[Dictionary]) -> dict[str, float]:
+        """List the norms above which rows are massive, by the dictionaries' hooks."""
+        return {dictionary.hook: self.harvested(dictionary.hook).limit for dictionary in dictionaries}
 
     @abstractmethod
     def measure(

@@ -7,19 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from winnow.store import ActivationStore
+from winnow.massive.kept import KeptRows
 
 ROWS = 16_384
 BLOCKS = 32
 
 
-def store_sample(store: ActivationStore, hook: str, rows: int = ROWS) -> Float[Tensor, "row width"]:
-    """Read about `rows` rows in evenly spaced blocks of the store; all rows if it has fewer."""
-    if store.rows <= rows:
-        return store.read(hook, 0, store.rows)
+def store_sample(kept: KeptRows, rows: int = ROWS) -> Float[Tensor, "row width"]:
+    """Read about `rows` rows of a hook in evenly spaced blocks of the store; all rows if it has fewer."""
+    if kept.rows <= rows:
+        return kept.read(0, kept.rows)
     block = rows // BLOCKS
-    starts = np.linspace(0, store.rows - block, BLOCKS).astype(int)
-    return torch.cat([store.read(hook, int(start), int(start) + block) for start in starts])
+    starts = np.linspace(0, kept.rows - block, BLOCKS).astype(int)
+    return torch.cat([kept.read(int(start), int(start) + block) for start in starts])
 
 
 CELLS = 2**24  # 64 MiB of float32

@@ -7,6 +7,7 @@ asks for it, and once.
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,6 +76,11 @@ class HeldOutText(EvaluationRows):
             parts.append(seen.cpu()[self.kept[batch]].float())
         return torch.cat(parts)
 
+    def token_texts(self, tokens: Sequence[int]) -> list[str]:
+        """Decode tokens one by one with the model's tokenizer."""
+        tokenizer: Any = self.model.bridge.tokenizer if tokens else None
+        return [tokenizer.decode([token]) for token in tokens]
+
     def measure(
         self, dictionaries: Sequence[Dictionary], centres: Mapping[str, Float[Tensor, " width"]]
     ) -> list[Evaluation]:
@@ -85,7 +91,8 @@ class HeldOutText(EvaluationRows):
         there = {hook: centre.to(model.device) for hook, centre in centres.items()}
         with progress_bar("analyze", self.tokens.numel(), "tokens") as bar:
             advance: Callable[[int], None] = lambda sequences: bar.advance(sequences * context)  # noqa: E731
-            measured = evaluate(model, self.tokens, self.kept, dictionaries, there, advance)
+            limits = self.norm_limits(dictionaries)
+            measured = evaluate(model, self.tokens, self.kept, dictionaries, there, advance, None, limits)
         for dictionary in dictionaries:
             dictionary.cpu()
         return measured

@@ -77,7 +77,10 @@ class ToyHeldOut(EvaluationRows):
                     bar.advance(len(rows))
 
             measured = evaluate_rows(
-                batches(), dictionaries, {hook: centre.to(device) for hook, centre in centres.items()}
+                batches(),
+                dictionaries,
+                {hook: centre.to(device) for hook, centre in centres.items()},
+                self.norm_limits(dictionaries),
             )
         for dictionary in dictionaries:
             dictionary.cpu()

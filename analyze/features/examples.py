@@ -10,7 +10,8 @@
 Memory grows with the latents, by about 8 KiB each, and not with the rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from analyze.evaluation.evaluate import PatchableModel
+from analyze.evaluation.massive import is_massive, without_massive
 from analyze.features.best import Batch, Best, Events, activation_keys, best_per_sequence, pack, random_keys
 from analyze.features.histogram import FoldingHistogram
 from winnow.dictionary import Dictionary
@@ -59,14 +61,17 @@ def top_examples(
     top: int = TOP,
     sequences_per_batch: int = 32,
     advance: Callable[[int], None] = lambda sequences: None,
+    limits: Mapping[str, float] | None = None,
 ) -> list[FeatureExamples]:
     """Find the examples of every latent of `dictionaries` at the `kept` positions of `tokens`.
 
+    `limits` holds the norms above which a hook's rows are massive; they are left out.
     The model runs once for all of them. The batches change the results only by rounding.
     `advance` is called with the number of sequences done.
     """
     hooks = list(dict.fromkeys(dictionary.hook for dictionary in dictionaries))
-    passes = [FeaturePass(d.n_latents, top, model.device) for d in dictionaries]
+    bounds = [(limits or {}).get(d.hook, inf) for d in dictionaries]
+    passes = [FeaturePass(d.n_latents, top, model.device, bound) for d, bound in zip(dictionaries, bounds, strict=True)]
     first = 0
     for batch, keep in zip(tokens.split(sequences_per_batch), kept.split(sequences_per_batch), strict=True):
         keep = keep.to(model.device)
@@ -81,8 +86,9 @@ def top_examples(
 class FeaturePass:
     """The running results for one dictionary's latents as rows stream by."""
 
-    def __init__(self, n_latents: int, top: int = TOP, device: torch.device | None = None) -> None:
+    def __init__(self, n_latents: int, top: int = TOP, device: torch.device | None = None, limit: float = inf) -> None:
         self.rows = 0
+        self.limit = limit
         self.sums = torch.zeros(n_latents, dtype=torch.float64, device=device)
         self.histogram = FoldingHistogram(n_latents, device)
         self.top = Best(n_latents, top, device)
@@ -99,7 +105,9 @@ class FeaturePass:
         step = max(1, DENSE // (kept.shape[1] * dictionary.n_latents))
         for start in range(0, len(x), step):
             keep = kept[start : start + step]
-            f = dictionary.encode(x[start : start + step][keep].float())
+            rows = x[start : start + step]
+            keep = without_massive(keep, is_massive(rows[keep].float(), self.limit))
+            f = dictionary.encode(rows[keep].float())
             self.add(Batch(f, keep, first + start))
 
     def add(self, batch: Batch) -> None:

@@ -53,7 +53,14 @@ def label_latents(held_out: HeldOutText, dictionaries: Sequence[Dictionary]) -> 
     """
     texts = token_texts(held_out.model.bridge.tokenizer)
     batch = held_out.config.harvest.sequences_per_batch
-    found = top_examples(held_out.model, held_out.tokens, held_out.kept, dictionaries, sequences_per_batch=batch)
+    found = top_examples(
+        held_out.model,
+        held_out.tokens,
+        held_out.kept,
+        dictionaries,
+        sequences_per_batch=batch,
+        limits=held_out.norm_limits(dictionaries),
+    )
     readouts = {d.hook: Readout.of(held_out.model, d.hook, held_out.tokens) for d in dictionaries}
     tokens = held_out.tokens.flatten().tolist()
     return [

@@ -91,6 +91,7 @@ def _examples(held_out: HeldOutText, dictionaries: list[Dictionary]):
             dictionaries,
             sequences_per_batch=held_out.config.harvest.sequences_per_batch,
             advance=bar.advance,
+            limits=held_out.norm_limits(dictionaries),
         )
     for dictionary in dictionaries:
         dictionary.cpu()

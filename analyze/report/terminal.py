@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from analyze.ladders import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder, with_telling_options
+from analyze.report.sections.massive import massive_words
 from analyze.schema.metric import texts, titles
 from analyze.schema.metrics import CHANCE, CORRECTED, DEAD, FVU, L0, LOSS_RECOVERED, MMCS, N_LATENTS
+from analyze.schema.record import measured
 from analyze.schema.report import Metrics
 
 DICTIONARY, PAIR = (N_LATENTS, L0, FVU, LOSS_RECOVERED, DEAD), (MMCS, CHANCE, CORRECTED)
@@ -20,6 +22,9 @@ DICTIONARY, PAIR = (N_LATENTS, L0, FVU, LOSS_RECOVERED, DEAD), (MMCS, CHANCE, CO
 def print_summary(metrics: Metrics, report: Path) -> None:
     """Print the tables to standard output, the report's path as the last line."""
     console, metrics = Console(), with_telling_options(metrics)
+    for hook in metrics.get("activations") or []:
+        if measured(hook, "massive"):
+            console.print(Text(f"{hook['hook']}: {massive_words(hook)}"))
     if metrics.get("dictionaries"):
         console.print(_dictionaries(metrics))
     groups = pairs_by_ladder(metrics)

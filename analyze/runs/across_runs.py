@@ -11,7 +11,6 @@ from analyze.evaluation.open import open_evaluation
 from analyze.inputs import run_tokens
 from analyze.runs.paired_runs import MeasuredRun, counterparts, why_not_paired
 from analyze.schema.comparisons import Pair
-from winnow.store import ActivationStore
 
 
 def compare_across(
@@ -29,9 +28,8 @@ def compare_across(
     }
     scores = []
     for number, first in enumerate(runs):
-        store = ActivationStore(first.run.activations)
         held_out = open_evaluation(first.config, run_tokens(first.config))
-        comparisons = Comparisons(held_out, Stages(held_out.sample), store, loaded, latents, known, {}, folder)
+        comparisons = Comparisons(held_out, Stages(held_out.sample), loaded, latents, known, {}, folder)
         for second in runs[number + 1 :]:
             if why_not_paired(second, first) is None:
                 pairs = counterparts(first.dictionaries(), second.dictionaries())

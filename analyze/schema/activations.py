@@ -131,6 +131,34 @@ class PrivilegedBasis(Record):
 
 
 @record
+class MassiveRows(Record):
+    """Rows whose norm is above `bound` times the median; pairs are lists of two, the most frequent or largest first."""
+
+    bound: Number
+    median_norm: Number
+    largest_norm: Number
+    rows: int
+    all_rows: int
+    share_of_rows: Number
+    share_of_variance: Number
+    positions: list[list[int]]
+    tokens: list[list[int]]
+    dimensions: list[Numbers]
+    left_out: bool
+    token_texts: list[str] | None
+
+
+@record
+class LargestDimension(Record):
+    """The dimension of the largest variance, over all harvested rows and over a sample without the massive ones."""
+
+    dimension: int
+    share: Number
+    kept_dimension: int
+    kept_share: Number
+
+
+@record
 class Activations(Record):
     """One harvested hook."""
 
@@ -150,6 +178,8 @@ class Activations(Record):
     norms: Counts | None
     position_norms: Numbers | None
     outlier_dimensions: list[int] | None
+    massive: MassiveRows | None
+    largest_dimension: LargestDimension | None
     fits: Fits | None
     spectrum: Spectrum | None
     privileged_basis: PrivilegedBasis | None

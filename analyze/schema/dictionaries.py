@@ -94,6 +94,8 @@ class Dictionary(Record):
     l0: Number | None
     l0_quantiles: Quantiles | None
     fvu: Number | None
+    fvu_all_rows: Number | None
+    rows_left_out: int | None
     fvu_uncentred: Number | None
     fvu_rowwise: Number | None
     mse: Number | None

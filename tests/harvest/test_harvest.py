@@ -283,7 +283,7 @@ def test_other_weights_under_the_same_name_are_refused(config: Path, tmp_path: P
 
 def test_too_little_disk_is_said_before_anything_is_computed(config: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: _Usage(1000))
-    with pytest.raises(UserError, match=r"the harvest needs 375,552 bytes, 1,000 are free"):
+    with pytest.raises(UserError, match=r"the harvest needs 380,160 bytes, 1,000 are free"):
         harvest(load(config))
 
 

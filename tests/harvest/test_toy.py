@@ -129,7 +129,7 @@ def test_too_little_disk_is_said_before_a_row_is_made(config: Path, monkeypatch:
         free: int
 
     monkeypatch.setattr("shutil.disk_usage", lambda path: Usage(1000))
-    needed = ROWS * (8 * 4 + 12)
+    needed = ROWS * (8 * 4 + 4 + 12)
     with pytest.raises(UserError, match=rf"the harvest needs {needed:,} bytes, 1,000 are free; .* toy\.rows"):
         harvest(load(config))
 

@@ -6,7 +6,7 @@ The template is card.md.jinja. The numbers come from `report/metrics.json`, with
 (`shown`, docs/guide/analyze.md). If a dictionary is not in it, the card says so.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from winnow.dictionary import TRAINING
 from winnow.formats.contents import read_json
+from winnow.massive.description import Massive
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 SETTINGS = {
@@ -55,6 +56,7 @@ def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository:
         metadata=_metadata(made_from, training.values()),
         repository=repository,
         opening=_opening(made_from, len(folders)),
+        massive=[*_massive(training, metrics)],
         first=path_of(folders[0]),
         width=read_json(folders[0] / "cfg.json")["d_in"],
         measured=_measured(training, metrics) if metrics else None,
@@ -92,6 +94,21 @@ def _opening(made_from: Mapping[str, Any], count: int) -> str:
     of = f"activations of {_at(model['name'], model.get('commit'))}" if model else "toy data with a known answer"
     several = f"{count} sparse autoencoders (dictionaries)" if count > 1 else "A sparse autoencoder (dictionary)"
     return f"{several} of {of}, trained by winnow."
+
+
+def _massive(training: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Any] | None) -> Iterator[str]:
+    """Say of each hook which massive rows were left out, or taken in."""
+    hooks = {path.partition("/")[0]: entry for path, entry in training.items()}
+    taken_in = {
+        hook["hook"]: hook["massive"]
+        for hook in (metrics or {}).get("activations") or []
+        if hook.get("massive") and not hook["massive"]["left_out"]
+    }
+    for hook, entry in hooks.items():
+        if entry.get("left_out"):
+            yield f"`{hook}`: {Massive.from_json(entry['left_out']).words()} They were left out of the training."
+        elif hook in taken_in:
+            yield f"`{hook}`: {Massive.from_json(taken_in[hook]).words()} They were trained on like any other."
 
 
 def _measured(training: Mapping[str, Any], metrics: Mapping[str, Any]) -> Table | None:

@@ -308,6 +308,11 @@ class Experiment(BaseSettings):
     config: str = Field(exclude=True, description="the experiment's TOML file, for instance configs/demo.toml")
     run: str = Field(min_length=1, description="folder for everything this experiment writes")
     seed: Natural = Field(default=0, description="seed of the order of rows and of random positions")
+    massive_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=10.0,
+        description="a row is massive if its norm is above so many times the median norm of its hook; massive rows are "
+        "left out of training, baselines and headline figures; 0: they are taken in",
+    )
     model: ModelSettings = ModelSettings()
     text: TextSettings = TextSettings()
     toy: ToySettings | None = Field(
@@ -326,6 +331,14 @@ class Experiment(BaseSettings):
     def held_out(self) -> int:
         """Sequences at the end that are never harvested: the analysis measures on them. A toy row is a sequence."""
         return self.text.held_out_sequences if self.toy is None else self.toy.held_out_rows
+
+    @model_validator(mode="after")
+    def _most_rows_are_not_massive(self) -> "Experiment":
+        if 0 < self.massive_norm < 1:
+            raise ValueError(
+                f"massive_norm = {self.massive_norm:g}: most rows would be massive; choose 1 or more, or 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _older_name(self) -> "Experiment":

@@ -68,7 +68,7 @@ def solve_rates(asked: tuple[float, ...], active: float, forest: Forest, share: 
 
     The sum of the rates is concave and piecewise linear in the scale, so Newton's method ends after a few steps.
     """
-    scale = active / sum(asked)
+    scale, rates = active / sum(asked), []
     for _ in range(MOST_STEPS):
         rates, slopes = rates_at(asked, scale, forest, share, exclusive)
         missing = active - sum(rates)

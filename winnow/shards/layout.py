@@ -2,6 +2,7 @@
 
 shard-00000.h5      /activations/<hook> [row, width]   contiguous, no filter
                     /sequence /position /token int32 [row]
+                    /norms/<hook> float32 [row]        Euclidean norms (shards made before: none)
                     /statistics/<hook>/…               statistics of these rows, merged into statistics.h5
 shard-00000.json    rows, sequences [start, stop), bytes, sha256; written last: a shard without it does not count
 
@@ -61,6 +62,7 @@ def shard_layout(hooks: Mapping[str, int], rows: int, dtype: str, context: int) 
     sets = {name: DataSet((rows,), np.dtype("<i4"), {}) for name in RowIndex._fields}
     for hook, width in hooks.items():
         sets[f"activations/{hook}"] = DataSet((rows, width), ON_DISK[dtype], {"dtype": dtype})
+        sets[f"norms/{hook}"] = DataSet((rows,), np.dtype("<f4"), {})
         zero = HookStatistics.zero(width, context)
         sets |= {f"statistics/{name}": spec for name, spec in statistics_layout({hook: zero}).items()}
     return sets

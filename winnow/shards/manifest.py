@@ -42,6 +42,7 @@ class Manifest:
     text: str | None  # as text.source has it
     text_commit: str  # of the data set on the hub; "" for other text, and in older files
     toy: Mapping[str, Any] | None  # the fields of `ToySettings`, directions_sha256
+    row_norms: bool  # whether shards hold the norms of their rows (winnow/shards/norms.py); older files: no
     written: Mapping[str, Any]  # the whole file, with the keys that this version does not know
 
 
@@ -88,6 +89,7 @@ def write_manifest(
         "rows_per_shard": rows_per_shard,
         "shards": shards,
         "settings": dict(settings),
+        "row_norms": True,
     }
     path = folder / MANIFEST
     manifest = _check(path, written)
@@ -115,6 +117,12 @@ class _Fields:
         value = self._get(name, "a string")
         if not isinstance(value, str):
             raise self._error(self._prefix + name, "a string", value)
+        return value
+
+    def flag(self, name: str) -> bool:
+        value = self._get(name, "true or false")
+        if not isinstance(value, bool):
+            raise self._error(self._prefix + name, "true or false", value)
         return value
 
     def one_of(self, name: str, known: tuple[str, ...]) -> str:
@@ -169,6 +177,7 @@ def _check(path: Path, written: Any) -> Manifest:
         text=fields.text("text") if from_model else None,
         text_commit=fields.text("text_commit") if "text_commit" in fields.all else "",
         toy=_check_toy(fields.object("toy")) if from_toy else None,
+        row_norms=fields.flag("row_norms") if "row_norms" in fields.all else False,
         written=fields.all,
     )
 

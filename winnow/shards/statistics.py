@@ -21,6 +21,7 @@ HIGHEST = 20
 PER_OCTAVE = 4
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
 BINS = 2 * MAGNITUDES + 1  # negative magnitudes, largest first; zero; positive magnitudes
+MEDIAN = "median_norm"  # data set of a hook in statistics.h5
 
 
 def bin_edges() -> np.ndarray:
@@ -125,9 +126,16 @@ def statistics_layout(hooks: Mapping[str, HookStatistics]) -> dict[str, DataSet]
     return {name: DataSet(array.shape, array.dtype, {}) for name, array in arrays.items()}
 
 
-def write_statistics(path: Path, hooks: Mapping[str, HookStatistics]) -> None:
-    """Write the statistics of several hooks, one group per hook."""
-    with create_contiguous(path, statistics_layout(hooks)) as file:
+def store_layout(hooks: Mapping[str, HookStatistics]) -> dict[str, DataSet]:
+    """List the data sets of statistics.h5: the statistics of every hook, and its median norm."""
+    medians = {f"{hook}/{MEDIAN}": DataSet((1,), np.dtype(np.float64), {}) for hook in hooks}
+    return statistics_layout(hooks) | medians
+
+
+def write_statistics(path: Path, hooks: Mapping[str, HookStatistics], median_norms: Mapping[str, float]) -> None:
+    """Write the statistics of several hooks and their median norms, one group per hook."""
+    with create_contiguous(path, store_layout(hooks)) as file:
         for hook, found in hooks.items():
             for name, array in found.arrays().items():
                 file.write(f"{hook}/{name}", array)
+            file.write(f"{hook}/{MEDIAN}", np.array([median_norms[hook]]))

@@ -9,10 +9,11 @@ from analyze.format import NOT_MEASURED, Number, Values, listing, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Section, Table
 from analyze.report.sections.laws import basis_chart, law_charts, laws_table, spectrum_chart
+from analyze.report.sections.massive import massive_table, massive_words
 from analyze.report.sections.toy import toy_tables
 from analyze.report.sections.toy_real import toy_real_tables, toy_real_words
 from analyze.schema.metric import texts, titles
-from analyze.schema.metrics import MEAN_NORM, ROWS, SMALL, WIDTH, ZEROS
+from analyze.schema.metrics import LARGEST, LARGEST_KEPT, MEAN_NORM, ROWS, SMALL, WIDTH, ZEROS
 from analyze.schema.record import measured
 
 Hook = Mapping[str, Any]
@@ -35,9 +36,10 @@ def activations_section(metrics: Mapping[str, Any]) -> Section:
         paragraphs=[
             "What the dictionaries were trained on: statistics over all harvested rows, the residual stream beside "
             "the MLP.",
+            *(f"{hook['hook']}: {massive_words(hook)}" for hook in hooks if measured(hook, "massive")),
             *toy_real_words(metrics),
         ],
-        tables=[_table(hooks), *toy_real_tables(metrics), *laws_table(kinds)],
+        tables=[*massive_table(hooks), _table(hooks), *toy_real_tables(metrics), *laws_table(kinds)],
         charts=[chart for chart in charts if chart.panels] + _dimensions(hooks),
         more_tables=toy_tables(metrics),
     )
@@ -50,11 +52,11 @@ def _table(hooks: Sequence[Hook]) -> Table:
             "Near zero is within a thousandth of its dimension's standard deviation (0.1% of a normal distribution). "
             "Kurtosis is 3 for a normal distribution and more for heavier tails. Outlier dimensions have a mean, a "
             "standard deviation or a kurtosis above ten times the median dimension's; a few of them can carry most of "
-            "the norm."
+            "the norm. The largest dimension is the one of the largest variance, with its share of all."
         ),
         columns=(
             *("hook", *titles(HOOK)),
-            *("kurtosis, median", "kurtosis, largest", "outlier dimensions"),
+            *("kurtosis, median", "kurtosis, largest", "outlier dimensions", LARGEST.title),
         ),
         groups={
             KINDS[kind]: [
@@ -64,6 +66,7 @@ def _table(hooks: Sequence[Hook]) -> Table:
                     significant(median(tails) if (tails := _tails(hook)) else None),
                     significant(max(tails) if tails else None),
                     _outliers(hook),
+                    _largest(hook),
                 )
                 for hook in of_kind
             ]
@@ -77,6 +80,14 @@ def _outliers(hook: Hook) -> str:
     if dimensions is None:
         return NOT_MEASURED
     return f"{len(dimensions)}: {listing([str(d) for d in dimensions])}" if dimensions else "none"
+
+
+def _largest(hook: Hook) -> str:
+    found = measured(hook, "largest_dimension")
+    if found is None:
+        return NOT_MEASURED
+    kept = f"; without massive rows {found['kept_dimension']}: {LARGEST_KEPT.text(hook)}"
+    return f"{found['dimension']}: {LARGEST.text(hook)}{kept if measured(hook, 'massive.left_out') else ''}"
 
 
 def _by_kind(hooks: Sequence[Hook]) -> dict[str, list[Hook]]:

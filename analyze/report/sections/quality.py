@@ -15,15 +15,18 @@ from analyze.schema.metrics import (
     DEAD,
     DROPPED,
     FVU,
+    FVU_ALL_ROWS,
     L0,
     L0_HIGH,
     L0_LOW,
     LOSS_RECOVERED,
     N_LATENTS,
     QUALITY,
+    ROWS_LEFT_OUT,
     SHARED_16,
     SHARED_64,
 )
+from analyze.schema.record import measured
 
 Dictionary = Mapping[str, Any]
 
@@ -60,16 +63,19 @@ def text_in_both(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _table(metrics: Mapping[str, Any]) -> Table:
+    left_out = any(measured(d, "rows_left_out") for d in metrics["dictionaries"])
+    quality = (FVU, FVU_ALL_ROWS, ROWS_LEFT_OUT, *QUALITY[1:]) if left_out else QUALITY
     return Table(
         title="Dictionaries",
         how_to_read=(
             "FVU is the fraction of variance unexplained (0 is perfect, 1 is no better than the mean row). Loss "
             "recovered is 0% with the hook's activation set to zero, or to its mean, and 100% for the unchanged "
             "model. Dead latents never fired on the evaluation rows; alive ones fired on more than 10 of them."
+            + (" Massive rows are left out of everything but the FVU of all rows." if left_out else "")
         ),
-        columns=(N_LATENTS.title, L0.title, "L0, 5–95% of rows", *titles(QUALITY)),
+        columns=(N_LATENTS.title, L0.title, "L0, 5–95% of rows", *titles(quality)),
         groups={
-            ladder.label: [(N_LATENTS.text(d), L0.text(d), _spread(d), *texts(d, QUALITY)) for d in dictionaries]
+            ladder.label: [(N_LATENTS.text(d), L0.text(d), _spread(d), *texts(d, quality)) for d in dictionaries]
             for ladder, dictionaries in ladders(metrics).items()
         },
     )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from analyze.schema.record import plain
 from tests.experiments import ROOT
 from tests.forked import Client, Done, connect
 from tests.hub import TOKEN, Hub, serve
+from train.hub.card import card
 from winnow.dictionary import Dictionary, save_dictionary
 
 HOOK = "blocks.1.hook_resid_post"
@@ -194,7 +196,7 @@ def test_a_run_that_is_not_analysed_says_so(client: Client, hub: Hub, tmp_path: 
     done = push(client, tmp_path)
     assert "metrics.json: not there yet, so the card has no metrics; run make analyze, and push again" in done.out
     card = hub.model(REPOSITORY).at("main").files["README.md"].decode()  # type: ignore[union-attr]
-    assert "metrics are missing until the run is analysed" in card
+    assert "Nothing has been measured yet: analyse the run and push it again" in card
 
 
 def test_what_is_in_the_way_of_a_push_is_one_line(client: Client, hub: Hub, tmp_path: Path):
@@ -255,3 +257,25 @@ def test_offline_and_never_fetched_is_one_line(hub: Hub):
     done = fresh(hub, code, HF_HUB_OFFLINE="1")
     assert done.stdout.startswith(f"hf:{PATH}: HF_HUB_OFFLINE is set, and ")
     assert f"lacks {REPOSITORY} at revision main" in done.stdout
+
+
+def test_card_begins_with_the_massive_rows(tmp_path: Path) -> None:
+    """Whether they were left out or trained on; where there are none, not a word."""
+    folder = write_run(tmp_path)
+    massive: dict[str, Any] = {
+        **{"bound": 10, "median_norm": 168.2, "largest_norm": 24e3, "rows": 9, "all_rows": 51_308},
+        **{"share_of_rows": 9 / 51_308, "share_of_variance": 0.88},
+        **{"positions": [[1, 9]], "tokens": [[198, 9]], "dimensions": [[507, 0.99]]},
+    }
+    write_metrics(tmp_path)
+    metrics = json.loads((tmp_path / "run" / "report" / "metrics.json").read_text())
+    assert "massive" not in card([folder / NAMES[0]], metrics, REPOSITORY)
+    taken_in = {"hook": HOOK, "massive": massive | {"left_out": False, "token_texts": None}}
+    other = card([folder / NAMES[0]], metrics | {"activations": [taken_in]}, REPOSITORY)
+    path = folder / NAMES[0] / "training.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"left_out": massive}))
+    for text, treated in ((card([folder / NAMES[0]], metrics, REPOSITORY), "left out of"), (other, "trained on like")):
+        first = text.split("trained by winnow.")[1].split("```python")[0]
+        assert first.strip().startswith(f"`{HOOK}`: 9 of 51,308 rows are massive")
+        assert "position 1 (9); token 198 (9); dimension 507 (99%)" in first
+        assert treated in first

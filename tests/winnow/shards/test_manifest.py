@@ -53,7 +53,8 @@ def test_what_is_written_is_read(made_from: dict[str, Any], tmp_path: Path):
     for name, value in {**made_from, **REST}.items():
         assert getattr(manifest, name) == value
     assert list(manifest.hooks) == list(REST["hooks"])
-    assert manifest.written == {"format_version": 1, **made_from, **REST}
+    assert manifest.written == {"format_version": 1, **made_from, **REST, "row_norms": True}
+    assert manifest.row_norms
     assert {name for name in ("model", "tokens", "positions", "tokenizer", "text", "toy") if name not in made_from} == {
         name for name in ("model", "tokens", "positions", "tokenizer", "text", "toy") if getattr(manifest, name) is None
     }
@@ -61,7 +62,7 @@ def test_what_is_written_is_read(made_from: dict[str, Any], tmp_path: Path):
 
 def test_the_order_of_the_keys_is_kept(tmp_path: Path):
     write_manifest(tmp_path, made_from=FROM_MODEL, **REST)
-    assert (tmp_path / MANIFEST).read_text() == json.dumps(WRITTEN, indent=1) + "\n"
+    assert (tmp_path / MANIFEST).read_text() == json.dumps(WRITTEN | {"row_norms": True}, indent=1) + "\n"
 
 
 def test_keys_of_a_later_version_are_kept(tmp_path: Path):

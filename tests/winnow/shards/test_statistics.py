@@ -26,8 +26,9 @@ def test_merged_parts_equal_the_whole(cuts: list[int]):
 def test_written_and_read_back(tmp_path):
     x, positions = sample()
     found = statistics_of(x, positions, CONTEXT)
-    write_statistics(tmp_path / "s.h5", {"a.hook": found})
+    write_statistics(tmp_path / "s.h5", {"a.hook": found}, {"a.hook": 1.5})
     with h5py.File(tmp_path / "s.h5") as file:
         read = HookStatistics.read(file["a.hook"])
+        assert np.asarray(file["a.hook/median_norm"]) == 1.5
     for name in HookStatistics._fields:
         np.testing.assert_array_equal(getattr(read, name), getattr(found, name), err_msg=name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from analyze.format import count, listing, significant
 from analyze.report.section import Overview, View
+from analyze.report.sections.massive import massive_line, massive_notes
 from analyze.report.sections.mmcs import ceiling_of
 from analyze.report.sections.overview.caveats import caveats
 from analyze.report.sections.overview.charts import overview_chart
@@ -27,7 +28,7 @@ def overview_section(metrics: Mapping[str, Any]) -> Overview:
         title="Overview",
         line=_line(metrics),
         views=[view for view in views if view.chart.panels or view.verdict],
-        caveats=[*caveats(metrics)],
+        caveats=[*massive_notes(metrics), *caveats(metrics)],
         facts=_facts(metrics),
         paragraphs=[*quality_in_words(metrics), *sizes_in_words(metrics)],
     )
@@ -44,6 +45,7 @@ def _line(metrics: Mapping[str, Any]) -> str:
     of = run.get("model") or ("toy data" if run.get("toy") else None)
     rows = {measured(d, "rows") for d in dictionaries} - {None}
     parts = [
+        massive_line(metrics),
         f"{count(len(dictionaries))} {'dictionary' if len(dictionaries) == 1 else 'dictionaries'}: {architectures} "
         f"with {listing(list(map(count, sizes)), 6)} latents",
         f"{count(len(hooks))} {'hook' if len(hooks) == 1 else 'hooks'}" + (f" of {of}" if of else ""),

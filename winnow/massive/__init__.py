@@ -1,0 +1,1 @@
+"""Massive rows: which they are, what they do, and the rows that are left without them."""
