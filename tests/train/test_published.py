@@ -28,8 +28,9 @@ PUBLISHED: dict[str, Any] = {
     "l1_reduction": "mean",
     "b_dec": "none",
     "resample_rows": 0,
+    "encoder_start": "transpose",
 }
-NAME = "relu-48-l1mean_0.8-resample0-no_b_dec-seed0"
+NAME = "relu-48-l1mean_0.8-resample0-transpose-no_b_dec-seed0"
 CONSTANT: dict[str, Any] = {"warmup": 0.0, "decay": 0.0}
 
 
