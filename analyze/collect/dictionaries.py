@@ -97,7 +97,7 @@ class Entries:
 
 def options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Pick what distinguishes dictionaries of one architecture, size, sparsity and seed: initialisation, say."""
-    if settings:
+    if "initialisation" in settings:  # a record of the trainer's
         settings = {"encoder_start": "transpose", **settings}  # so it was before there was the setting
     return {k: v for k, v in settings.items() if k not in NAMED_ELSEWHERE + OF_THE_TRAINING and v is not None}
 

@@ -192,6 +192,7 @@ def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str
     from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # it warns of token numbers in a model's config that nothing here reads
     same = (begun_with.get("name"), begun_with.get("revision")) == (settings.name, settings.revision)
     try:
         begun_at = begun_with.get("commit", "") if same else ""
