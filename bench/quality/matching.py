@@ -1,0 +1,68 @@
+"""Compare trainers at equal L0: interpolate FVU, choose each trainer's best rate, average over seeds."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from bench.quality.plan import Cell
+from bench.quality.rows import Quality
+
+REACH = 1.1  # a target this factor beyond the outermost L0 is still extrapolated to; one beyond that is not measured
+
+
+class Matched(NamedTuple):
+    """A trainer's FVU at a target, at its best rate."""
+
+    fvu: float  # mean over seeds
+    spread: float  # standard deviation over seeds; 0 for one
+    rate: float
+    at_edge: bool  # the best rate is the lowest or the highest of those tried
+    dead: float  # mean over seeds, of the dictionary whose L0 is nearest
+
+
+def fvu_at(target: float, points: Iterable[Quality]) -> float | None:
+    """Interpolate log FVU over log L0 between the nearest point on either side of the target.
+
+    Where one side has no point, the two nearest serve if the nearest is within a factor of `REACH`; else None. Points
+    that diverged are left out.
+    """
+    usable = sorted((q.l0, q.fvu) for q in points if math.isfinite(q.fvu) and q.l0 > 0)
+    below = [point for point in usable if point[0] <= target]
+    above = [point for point in usable if point[0] > target]
+    if below and below[-1][0] == target:
+        return below[-1][1]
+    if below and above:
+        pair = below[-1], above[0]
+    else:
+        nearest = sorted(usable, key=lambda point: abs(math.log(point[0] / target)))[:2]
+        if len(nearest) < 2 or nearest[0][0] == nearest[1][0] or _apart(nearest[0][0], target) > REACH:
+            return None
+        pair = nearest[0], nearest[1]
+    (l0, fvu), (other_l0, other_fvu) = pair
+    slope = math.log(other_fvu / fvu) / math.log(other_l0 / l0)
+    return fvu * (target / l0) ** slope
+
+
+def _apart(one: float, other: float) -> float:
+    return max(one / other, other / one)
+
+
+def match(target: float, measured: Mapping[Cell, Quality]) -> Matched | None:
+    """Take the best rate of one trainer's cells of one architecture; None if none reaches the target at every seed."""
+    rates = sorted({cell.rate for cell in measured})
+    seeds = sorted({cell.seed for cell in measured})
+    found = []
+    for rate in rates:
+        of_seeds = [[q for cell, q in measured.items() if (cell.rate, cell.seed) == (rate, seed)] for seed in seeds]
+        fvus = [fvu_at(target, points) for points in of_seeds]
+        reached = [fvu for fvu in fvus if fvu is not None]
+        if reached and len(reached) == len(seeds):
+            spread = statistics.stdev(reached) if len(reached) > 1 else 0.0
+            dead = statistics.fmean(_nearest(target, points).dead for points in of_seeds)
+            found.append(Matched(statistics.fmean(reached), spread, rate, rate in (rates[0], rates[-1]), dead))
+    return min(found, default=None)
+
+
+def _nearest(target: float, points: Sequence[Quality]) -> Quality:
+    return min((q for q in points if math.isfinite(q.fvu) and q.l0 > 0), key=lambda q: _apart(q.l0, target))

@@ -1,0 +1,119 @@
+"""Which dictionaries are trained: every trainer, architecture, sparsity, learning rate and seed.
+
+A trainer's architectures are those it has. k-architectures take the targets' L0 directly; the others four penalties
+each, in the trainer's own units, whose L0 at the end lies around the targets. Of five rates, each trainer's best
+counts, by architecture and target.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+ARCHITECTURES = ("relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka")
+TARGETS = (12, 24, 48)  # L0 at which trainers are compared
+SEEDS = (0, 1, 2)
+K = tuple(map(float, TARGETS))
+
+# What a trainer's defaults leave open or give as a number of steps, as a share of the steps. For all of them:
+WARMUP = 0.05  # the rate rises; so does a penalty
+DECAY = 0.2  # the rate falls to 0 over the last fifth
+DEAD_AFTER = 0.1  # a latent that was silent for so long is dead
+
+PENALTIES: dict[str, dict[str, Sequence[float]]] = {
+    "winnow": {
+        "relu": (1.5, 2.5, 4.0, 6.5),
+        "topk": K,
+        "batchtopk": K,
+        "jumprelu": (0.3, 0.6, 1.2, 2.4),
+        "gated": (1.5, 2.5, 4.0, 6.5),
+        "matryoshka": K,
+    },
+    "sae_lens": {
+        "relu": (1.0, 1.7, 3.0, 5.0),
+        "topk": K,
+        "batchtopk": K,
+        "jumprelu": (0.3, 0.6, 1.2, 2.4),
+        "gated": (1.0, 1.7, 3.0, 5.0),
+        "matryoshka": K,
+    },
+    "dictionary_learning": {
+        "relu": (0.03, 0.06, 0.12, 0.24),
+        "topk": K,
+        "batchtopk": K,
+        "jumprelu": (10.0, 18.0, 32.0, 56.0),  # its penalty is the distance from a target L0
+        "gated": (0.03, 0.06, 0.12, 0.24),
+        "matryoshka": K,
+    },
+    "sparsify": {"topk": K},
+}
+TRAINERS = tuple(PENALTIES)
+RATES: dict[str, Sequence[float]] = {
+    "winnow": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+    "sae_lens": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+    "dictionary_learning": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+    "sparsify": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
+}
+
+
+class Cell(NamedTuple):
+    """One dictionary."""
+
+    trainer: str
+    architecture: str
+    sparsity: float  # k, or the weight of the penalty
+    rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.trainer}-{self.architecture}-{self.sparsity:g}-lr{self.rate:g}-seed{self.seed}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What is the same for every cell."""
+
+    activations: str  # folder of the store
+    hook: str
+    rows: int
+    batch_rows: int
+    n_latents: int
+    held_out_rows: int  # at the end of the store; none is trained on
+
+    @property
+    def steps(self) -> int:
+        return self.rows // self.batch_rows
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scope:
+    """Which part of the plan is asked for; `--quick` takes every so many-th of what is listed."""
+
+    trainers: Sequence[str] = TRAINERS
+    architectures: Sequence[str] = ARCHITECTURES
+    seeds: Sequence[int] = SEEDS
+    rates: slice = dataclasses.field(default_factory=lambda: slice(None))
+    sparsities: slice = dataclasses.field(default_factory=lambda: slice(None))
+
+
+def cells(scope: Scope) -> list[Cell]:
+    """List the cells of a scope."""
+    found = []
+    for trainer in scope.trainers:
+        for architecture, values in PENALTIES[trainer].items():
+            if architecture in scope.architectures:
+                options = itertools.product(values[scope.sparsities], RATES[trainer][scope.rates], scope.seeds)
+                found += [Cell(trainer, architecture, *option) for option in options]
+    return found
+
+
+def groups(missing: Iterable[Cell], *, apart: bool = True) -> list[list[Cell]]:
+    """Group cells for one process each: by trainer and, if `apart`, by architecture and seed; the largest first."""
+    found: dict[object, list[Cell]] = {}
+    for cell in missing:
+        found.setdefault((cell.trainer, *((cell.architecture, cell.seed) if apart else ())), []).append(cell)
+    return sorted(found.values(), key=len, reverse=True)
