@@ -69,15 +69,17 @@ def _run(group: Sequence[Cell], setup: Setup, rows: Path, work: Path, done: Call
     request.write_text(json.dumps(asked), encoding="utf-8")
     python = sys.executable if first.trainer == OURS else str(PEERS)
     began = time.perf_counter()
-    with (work / "said.txt").open("w+", encoding="utf-8") as said:
-        process = subprocess.Popen(
+    with (
+        (work / "said.txt").open("w+", encoding="utf-8") as said,
+        subprocess.Popen(
             [python, "-m", "bench.quality.worker", str(request)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "WANDB_MODE": "disabled"},
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-        )
+        ) as process,
+    ):
         assert process.stdout
         for line in process.stdout:
             done(line.strip())
@@ -102,14 +104,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = bench_parser(__doc__)
     parser.add_argument("--trainers", nargs="+", choices=TRAINERS, default=TRAINERS, help="all by default")
     parser.add_argument("--architectures", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES, help="likewise")
-    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="0 1 2, or 0 with --quick")
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS, help="0 1 2; 0 with --quick")
     arguments = parser.parse_args(argv)
     if set(arguments.trainers) != {OURS} and not PEERS.exists():
         sys.exit(f"{PEERS}: no such file; run make bench-quality, which installs the peers")
     scope = Scope(trainers=arguments.trainers, architectures=arguments.architectures, seeds=arguments.seeds)
     if arguments.quick:
-        two = slice(1, None, 2)
-        scope = dataclasses.replace(scope, seeds=SEEDS[:1], rates=slice(2, 4), sparsities=two)
+        scope = dataclasses.replace(scope, seeds=SEEDS[:1], few=True)
         with tempfile.TemporaryDirectory() as name:
             setup = Setup(activations=str(harvest(Path(name), QUICK_TOKENS)), hook=HOOK, **QUICK)
             publish(measure_all(Path(name), setup, scope, apart=False), quick=True)

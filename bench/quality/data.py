@@ -26,8 +26,8 @@ class Batches:
     def __init__(self, setup: Setup) -> None:
         store = ActivationStore(Path(setup.activations))
         self.setup = setup
-        self.d_model = store.hooks[setup.hook]
         self.mean_norm = store.statistics(setup.hook).mean_norm
+        self.d_model = store.hooks[setup.hook]
         trained = first_held_out(store, setup.held_out_rows)
         loader = Loader(store, setup.hook, ORDER_SEED, WINDOW_BYTES, trained)
         self._batches = list(loader.batches(0, setup.steps * setup.batch_rows, setup.batch_rows))

@@ -2,7 +2,8 @@
 
 rows/<cell>.json    {"cell": …, "setup": …, "version": …, "fvu": …, "l0": …, "dead": …, "seconds": …}
 
-A file that was made with another setup does not count, and is made anew. fvu is null where training diverged.
+A file that was made with another setup does not count, and is made anew. fvu is null where training diverged. seconds
+are of one core; where a trainer trains all in one sweep, its first row has those of the sweep.
 """
 
 import json

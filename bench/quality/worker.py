@@ -32,10 +32,10 @@ def main() -> None:
     setup, work = Setup(**request["setup"]), Path(request["work"])
     trainer = importlib.import_module(f"bench.quality.trainers.{cells[0].trainer}")
     batches = Batches(setup)
-    started = time.perf_counter()
+    started = time.process_time()
     for cell, folder in trainer.train(cells, batches, work):
         quality = DIVERGED if folder is None else measure(load_dictionary(folder), batches.held_out)
-        now = time.perf_counter()
+        now = time.process_time()
         write_row(Path(request["rows"]), setup, cell, quality, trainer.VERSION, now - started)
         started = now
         print(cell.name, file=out, flush=True)

@@ -7,14 +7,22 @@ warm-up has: its default, over a hundred, would not have left the zero that it s
 
 # pyright: reportMissingImports=false
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import sae_lens as lens
 import torch
 from sae_lens.config import SAETrainerConfig
+from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+from sae_lens.saes.gated_sae import GatedTrainingSAE, GatedTrainingSAEConfig
+from sae_lens.saes.jumprelu_sae import JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig
+from sae_lens.saes.matryoshka_batchtopk_sae import (
+    MatryoshkaBatchTopKTrainingSAE,
+    MatryoshkaBatchTopKTrainingSAEConfig,
+)
+from sae_lens.saes.standard_sae import StandardTrainingSAE, StandardTrainingSAEConfig
+from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 from sae_lens.training.sae_trainer import SAETrainer
 
 from bench.quality.data import Batches
@@ -52,19 +60,20 @@ def _untrained(cell: Cell, batches: Batches) -> Any:
     warmup = _steps(WARMUP, len(batches))
     l1 = {"l1_coefficient": cell.sparsity, "l1_warm_up_steps": warmup}
     l0 = {"l0_coefficient": cell.sparsity, "l0_warm_up_steps": warmup}
-    threshold = {"k": cell.sparsity, "topk_threshold_lr": 1 / warmup}
-    nested = {**threshold, "matryoshka_widths": prefixes(n)}
-    made: dict[str, Callable[[], Any]] = {
-        "relu": lambda: lens.StandardTrainingSAE(lens.StandardTrainingSAEConfig(**shape, **l1)),
-        "topk": lambda: lens.TopKTrainingSAE(lens.TopKTrainingSAEConfig(**shape, k=int(cell.sparsity))),
-        "batchtopk": lambda: lens.BatchTopKTrainingSAE(lens.BatchTopKTrainingSAEConfig(**shape, **threshold)),
-        "jumprelu": lambda: lens.JumpReLUTrainingSAE(lens.JumpReLUTrainingSAEConfig(**shape, **l0)),
-        "gated": lambda: lens.GatedTrainingSAE(lens.GatedTrainingSAEConfig(**shape, **l1)),
-        "matryoshka": lambda: lens.MatryoshkaBatchTopKTrainingSAE(
-            lens.MatryoshkaBatchTopKTrainingSAEConfig(**shape, **nested)
+    by_batch = {"k": cell.sparsity, "topk_threshold_lr": 1 / warmup}
+    kind, config, own = {
+        "relu": (StandardTrainingSAE, StandardTrainingSAEConfig, l1),
+        "topk": (TopKTrainingSAE, TopKTrainingSAEConfig, {"k": int(cell.sparsity)}),
+        "batchtopk": (BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, by_batch),
+        "jumprelu": (JumpReLUTrainingSAE, JumpReLUTrainingSAEConfig, l0),
+        "gated": (GatedTrainingSAE, GatedTrainingSAEConfig, l1),
+        "matryoshka": (
+            MatryoshkaBatchTopKTrainingSAE,
+            MatryoshkaBatchTopKTrainingSAEConfig,
+            {**by_batch, "matryoshka_widths": prefixes(n)},
         ),
-    }
-    return made[cell.architecture]()
+    }[cell.architecture]
+    return kind(config(**shape, **own))
 
 
 def _steps(share: float, steps: int) -> int:

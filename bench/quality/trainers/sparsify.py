@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from schedulefree import ScheduleFreeWrapper
-from sparsify import SaeConfig
+from sparsify.config import SaeConfig
 from sparsify.sign_sgd import SignSGD
 from sparsify.sparse_coder import SparseCoder
 

@@ -1,0 +1,37 @@
+"""What is trained: everything that the comparison needs, each once, the largest groups first."""
+
+from bench.quality.plan import ARCHITECTURES, PENALTIES, RATES, SEEDS, TARGETS, TRAINERS, Scope, cells, groups
+
+
+def test_every_trainer_has_five_rates_and_three_seeds() -> None:
+    assert set(RATES) == set(TRAINERS)
+    assert {len(set(rates)) for rates in RATES.values()} == {5}
+    assert (len(SEEDS), len(TARGETS)) == (3, 3)
+
+
+def test_architectures_take_k_or_four_penalties() -> None:
+    for trainer, values in PENALTIES.items():
+        assert set(values) == ({"topk"} if trainer == "sparsify" else set(ARCHITECTURES))
+        for architecture, chosen in values.items():
+            by_k = architecture in ("topk", "batchtopk", "matryoshka")
+            assert len(set(chosen)) == (len(TARGETS) if by_k else 4)
+            assert not by_k or tuple(chosen) == TARGETS
+
+
+def test_every_cell_is_listed_once_and_grouped_once() -> None:
+    found = cells(Scope())
+    assert len(set(found)) == len(found) == len({cell.name for cell in found})
+    grouped = groups(found)
+    assert sorted(cell for group in grouped for cell in group) == sorted(found)
+    assert {len({(c.trainer, c.architecture, c.seed) for c in group}) for group in grouped} == {1}
+    sizes = [len(group) for group in grouped]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_few_cells_keep_every_trainer_and_architecture() -> None:
+    few = cells(Scope(seeds=(0,), few=True))
+    assert {(c.trainer, c.architecture) for c in few} == {(c.trainer, c.architecture) for c in cells(Scope())}
+    assert len(groups(few, apart=False)) == len(TRAINERS)
+    for trainer, values in PENALTIES.items():
+        topk = {c.sparsity for c in few if (c.trainer, c.architecture) == (trainer, "topk")}
+        assert topk == {min(values["topk"]), max(values["topk"])}
