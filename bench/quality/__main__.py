@@ -24,7 +24,7 @@ from pathlib import Path
 from bench.command_line import bench_parser
 from bench.peers import PEERS, ROOT
 from bench.quality.plan import ARCHITECTURES, SEEDS, TRAINERS, Cell, Scope, Setup, cells, groups
-from bench.quality.results import OURS, against_best_peer, as_markdown, match_all
+from bench.quality.results import OURS, against_best_peer, as_markdown, match_all, other_seeds
 from bench.quality.rows import Quality, read_rows
 from bench.quality.store import HOOK, harvest
 from bench.table import publish_rows
@@ -38,9 +38,15 @@ QUICK_TOKENS = 30_000
 CORES = 2  # the time that docs/results/quality.md states is that of two
 
 
-def measure_all(run: Path, setup: Setup, scope: Scope, *, apart: bool = True) -> Mapping[Cell, Quality]:
+def measure_scope(run: Path, setup: Setup, scope: Scope, *, apart: bool = True) -> Mapping[Cell, Quality]:
+    """Measure every rate with the first seed, then the best rates with the other seeds."""
+    first = measure_cells(run, setup, cells(scope), apart=apart)
+    others = other_seeds(first, scope.seeds[1:])
+    return {**first, **measure_cells(run, setup, others, apart=apart)} if others else first
+
+
+def measure_cells(run: Path, setup: Setup, wanted: Sequence[Cell], *, apart: bool = True) -> Mapping[Cell, Quality]:
     """Train and measure what is missing, a process per group of cells, a core each; return all that was measured."""
-    wanted = cells(scope)
     rows = run / "rows"
     there = read_rows(rows, setup, wanted)
     waiting = groups((cell for cell in wanted if cell not in there), apart=apart)
@@ -113,10 +119,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         scope = dataclasses.replace(scope, seeds=SEEDS[:1], few=True)
         with tempfile.TemporaryDirectory() as name:
             setup = Setup(activations=str(harvest(Path(name), QUICK_TOKENS)), hook=HOOK, **QUICK)
-            publish(measure_all(Path(name), setup, scope, apart=False), quick=True)
+            publish(measure_scope(Path(name), setup, scope, apart=False), quick=True)
     else:
         setup = Setup(activations=str(harvest(RUN)), hook=HOOK, **FULL)
-        publish(measure_all(RUN, setup, scope), quick=False)
+        publish(measure_scope(RUN, setup, scope), quick=False)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Matched(NamedTuple):
     rate: float
     at_edge: bool  # the best rate is the lowest or the highest of those tried
     dead: float  # mean over seeds, of the dictionary whose L0 is nearest
+    seeds: int
 
 
 def fvu_at(target: float, points: Iterable[Quality]) -> float | None:
@@ -49,19 +50,40 @@ def _apart(one: float, other: float) -> float:
 
 
 def match(target: float, measured: Mapping[Cell, Quality]) -> Matched | None:
-    """Take the best rate of one trainer's cells of one architecture; None if none reaches the target at every seed."""
+    """Take one trainer's cells of one architecture at the rate that is best for the first seed.
+
+    None if that seed reaches the target at no rate, or another seed does not at that one.
+    """
+    rate = best_rate(target, measured)
+    if rate is None:
+        return None
     rates = sorted({cell.rate for cell in measured})
-    seeds = sorted({cell.seed for cell in measured})
-    found = []
-    for rate in rates:
-        of_seeds = [[q for cell, q in measured.items() if (cell.rate, cell.seed) == (rate, seed)] for seed in seeds]
-        fvus = [fvu_at(target, points) for points in of_seeds]
-        reached = [fvu for fvu in fvus if fvu is not None]
-        if reached and len(reached) == len(seeds):
-            spread = statistics.stdev(reached) if len(reached) > 1 else 0.0
-            dead = statistics.fmean(_nearest(target, points).dead for points in of_seeds)
-            found.append(Matched(statistics.fmean(reached), spread, rate, rate in (rates[0], rates[-1]), dead))
-    return min(found, default=None)
+    of_seeds: dict[int, list[Quality]] = {}
+    for cell, quality in measured.items():
+        if cell.rate == rate:
+            of_seeds.setdefault(cell.seed, []).append(quality)
+    reached = [fvu for points in of_seeds.values() if (fvu := fvu_at(target, points)) is not None]
+    if len(reached) < len(of_seeds):
+        return None
+    return Matched(
+        fvu=statistics.fmean(reached),
+        spread=statistics.stdev(reached) if len(reached) > 1 else 0.0,
+        rate=rate,
+        at_edge=rate in (rates[0], rates[-1]),
+        dead=statistics.fmean(_nearest(target, points).dead for points in of_seeds.values()),
+        seeds=len(reached),
+    )
+
+
+def best_rate(target: float, measured: Mapping[Cell, Quality]) -> float | None:
+    """Choose the rate whose FVU at the target is the lowest, by the first seed; None if none reaches the target."""
+    first = min((cell.seed for cell in measured), default=0)
+    of_rates: dict[float, list[Quality]] = {}
+    for cell, quality in measured.items():
+        if cell.seed == first:
+            of_rates.setdefault(cell.rate, []).append(quality)
+    found = [(fvu, rate) for rate, points in of_rates.items() if (fvu := fvu_at(target, points)) is not None]
+    return min(found)[1] if found else None
 
 
 def _nearest(target: float, points: Sequence[Quality]) -> Quality:

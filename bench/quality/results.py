@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from bench.quality.matching import Matched, match
+from bench.quality.matching import Matched, best_rate, match
 from bench.quality.plan import ARCHITECTURES, TARGETS, TRAINERS, Cell
 from bench.quality.rows import Quality
 from bench.table import Row
@@ -16,13 +16,28 @@ Table = Mapping[tuple[str, str, int], Matched]  # by trainer, architecture and L
 def match_all(measured: Mapping[Cell, Quality]) -> Table:
     """Match every trainer, architecture and target; leave out what was not measured."""
     found = {}
-    for trainer in TRAINERS:
-        for architecture in ARCHITECTURES:
-            of_both = {c: q for c, q in measured.items() if (c.trainer, c.architecture) == (trainer, architecture)}
-            for target in TARGETS:
-                matched = match(target, of_both)
-                if matched is not None:
-                    found[trainer, architecture, target] = matched
+    for (trainer, architecture), of_both in _apart(measured).items():
+        for target in TARGETS:
+            matched = match(target, of_both)
+            if matched is not None:
+                found[trainer, architecture, target] = matched
+    return found
+
+
+def other_seeds(measured: Mapping[Cell, Quality], seeds: Iterable[int]) -> list[Cell]:
+    """List the cells of further seeds: at the rates that are best for the first one at some target."""
+    found = []
+    for of_both in _apart(measured).values():
+        rates = {best_rate(target, of_both) for target in TARGETS}
+        found += [cell._replace(seed=seed) for cell in of_both if cell.rate in rates for seed in seeds]
+    return found
+
+
+def _apart(measured: Mapping[Cell, Quality]) -> dict[tuple[str, str], dict[Cell, Quality]]:
+    """Split by trainer and architecture."""
+    found: dict[tuple[str, str], dict[Cell, Quality]] = {}
+    for cell, quality in measured.items():
+        found.setdefault((cell.trainer, cell.architecture), {})[cell] = quality
     return found
 
 

@@ -55,8 +55,8 @@ def test_diverged_and_silent_dictionaries_are_left_out() -> None:
     assert fvu_at(24, [power(10), diverged, silent, power(60)]) == pytest.approx(24**-0.5)
 
 
-def test_best_rate_is_the_one_with_the_lowest_mean() -> None:
-    factors = {(1e-3, 0): 1.2, (1e-3, 1): 1.2, (2e-3, 0): 0.9, (2e-3, 1): 1.1, (4e-3, 0): 0.8, (4e-3, 1): 1.5}
+def test_best_rate_is_that_of_the_first_seed_and_its_seeds_are_averaged() -> None:
+    factors = {(1e-3, 0): 1.2, (2e-3, 0): 0.9, (2e-3, 1): 1.1, (4e-3, 0): 1.5, (4e-3, 1): 0.1}
     measured = {
         cell(l0, rate, seed): power(l0, factor) for (rate, seed), factor in factors.items() for l0 in (12.0, 48.0)
     }
@@ -64,7 +64,7 @@ def test_best_rate_is_the_one_with_the_lowest_mean() -> None:
     assert found is not None
     assert found.fvu == pytest.approx(24**-0.5)
     assert found.spread == pytest.approx(math.sqrt(0.02) * 24**-0.5)
-    assert (found.rate, found.at_edge) == (2e-3, False)
+    assert (found.rate, found.at_edge, found.seeds) == (2e-3, False, 2)
 
 
 def test_best_rate_at_the_edge_is_marked() -> None:
@@ -74,13 +74,19 @@ def test_best_rate_at_the_edge_is_marked() -> None:
     assert (found.rate, found.at_edge, found.spread) == (1.0, True, 0.0)
 
 
-def test_rate_that_misses_the_target_at_one_seed_does_not_count() -> None:
-    good = {cell(l0, 1.0, seed): power(l0, 2.0) for seed in (0, 1) for l0 in (12.0, 48.0)}
-    half = {cell(l0, 2.0, 0): power(l0) for l0 in (12.0, 48.0)} | {cell(12.0, 2.0, 1): power(12.0)}
-    found = match(24, good | half)
+def test_target_that_a_seed_misses_at_the_best_rate_has_no_number() -> None:
+    both = {cell(l0, 1.0, seed): power(l0) for seed in (0, 1) for l0 in (12.0, 48.0)}
+    assert match(24, both) is not None
+    missed = {c: q for c, q in both.items() if c != cell(48.0, 1.0, 1)}
+    assert match(24, missed) is None
+    assert match(24, {}) is None
+
+
+def test_rate_at_which_the_first_seed_misses_the_target_does_not_count() -> None:
+    measured = {cell(l0, 1.0): power(l0, 2.0) for l0 in (12.0, 48.0)} | {cell(12.0, 2.0): power(12.0)}
+    found = match(24, measured)
     assert found is not None
     assert found.rate == 1.0
-    assert match(24, half) is None
 
 
 def test_dead_share_is_that_of_the_nearest_dictionary() -> None:

@@ -23,7 +23,9 @@ def test_every_cell_is_listed_once_and_grouped_once() -> None:
     assert len(set(found)) == len(found) == len({cell.name for cell in found})
     grouped = groups(found)
     assert sorted(cell for group in grouped for cell in group) == sorted(found)
-    assert {len({(c.trainer, c.architecture, c.seed) for c in group}) for group in grouped} == {1}
+    more = groups([*found, *(cell._replace(seed=1) for cell in found)])
+    assert len(more) == 2 * len(grouped)
+    assert {len({(c.trainer, c.architecture, c.seed) for c in group}) for group in more} == {1}
     sizes = [len(group) for group in grouped]
     assert sizes == sorted(sizes, reverse=True)
 
@@ -31,6 +33,7 @@ def test_every_cell_is_listed_once_and_grouped_once() -> None:
 def test_few_cells_keep_every_trainer_and_architecture() -> None:
     few = cells(Scope(seeds=(0,), few=True))
     assert {(c.trainer, c.architecture) for c in few} == {(c.trainer, c.architecture) for c in cells(Scope())}
+    assert {c.seed for c in few} == {0}
     assert len(groups(few, apart=False)) == len(TRAINERS)
     for trainer, values in PENALTIES.items():
         topk = {c.sparsity for c in few if (c.trainer, c.architecture) == (trainer, "topk")}

@@ -2,12 +2,12 @@
 
 from bench.quality.matching import Matched
 from bench.quality.plan import Cell
-from bench.quality.results import against_best_peer, as_markdown, match_all
+from bench.quality.results import against_best_peer, as_markdown, match_all, other_seeds
 from bench.quality.rows import Quality
 
 
 def at(fvu: float, *, edge: bool = False) -> Matched:
-    return Matched(fvu, 0.001, 4e-3, edge, 0.0)
+    return Matched(fvu, 0.001, 4e-3, edge, 0.0, 3)
 
 
 TABLE = {
@@ -55,3 +55,15 @@ def test_cells_are_matched_by_trainer_and_architecture() -> None:
         ("sparsify", "topk", 12): 0.3,
     }
     assert {key[2] for key in found} == {12, 24, 48}
+
+
+def test_other_seeds_get_every_sparsity_at_the_best_rates() -> None:
+    """Rate 1 is best at L0 12, rate 2 at 48, rate 3 nowhere."""
+    fvus = {(1.0, 12.0): 0.3, (1.0, 48.0): 0.2, (2.0, 12.0): 0.4, (2.0, 48.0): 0.1, (3.0, 12.0): 0.5, (3.0, 48.0): 0.4}
+    measured = {Cell("winnow", "topk", k, rate, 0): Quality(fvu, k, 0.0) for (rate, k), fvu in fvus.items()}
+    found = other_seeds(measured, (1, 2))
+    assert len(found) == len(set(found)) == 8
+    assert {(cell.rate, cell.sparsity, cell.seed) for cell in found} == {
+        (rate, k, seed) for rate in (1.0, 2.0) for k in (12.0, 48.0) for seed in (1, 2)
+    }
+    assert other_seeds(measured, ()) == []
