@@ -69,7 +69,7 @@ def match(target: float, measured: Mapping[Cell, Quality]) -> Matched | None:
         fvu=statistics.fmean(reached),
         spread=statistics.stdev(reached) if len(reached) > 1 else 0.0,
         rate=rate,
-        at_edge=rate in (rates[0], rates[-1]),
+        at_edge=len(rates) > 2 and rate in (rates[0], rates[-1]),
         dead=statistics.fmean(_nearest(target, points).dead for points in of_seeds.values()),
         seeds=len(reached),
     )

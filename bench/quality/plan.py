@@ -1,7 +1,7 @@
 """Which dictionaries are trained: every trainer, architecture, sparsity, learning rate and seed.
 
 A trainer's architectures are those it has. k-architectures take the targets' L0 directly; the others four penalties
-each, in the trainer's own units, whose L0 at the end lies around the targets. Of five rates, each trainer's best
+each, whose L0 at the end lies around the targets. Of five rates, each trainer's best
 with the first seed counts, by architecture and target; the other seeds have that one alone.
 """
 
@@ -20,40 +20,45 @@ WARMUP = 0.05  # the rate rises; so does a penalty
 DECAY = 0.2  # the rate falls to 0 over the last fifth
 DEAD_AFTER = 0.1  # a latent that was silent for so long is dead
 
-PENALTIES: dict[str, dict[str, Sequence[float]]] = {
+
+class Grid(NamedTuple):
+    """What a trainer's dictionaries of one architecture are tried with."""
+
+    sparsities: Sequence[float]  # k, or weights of the penalty in the trainer's own units
+    rates: Sequence[float]
+
+
+MIDDLE = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
+HIGH = (4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
+BY_K = Grid(K, MIDDLE)
+GRIDS: dict[str, dict[str, Grid]] = {
     "winnow": {
-        "relu": (1.5, 2.5, 4.0, 6.5),
-        "topk": K,
-        "batchtopk": K,
-        "jumprelu": (0.3, 0.6, 1.2, 2.4),
-        "gated": (1.5, 2.5, 4.0, 6.5),
-        "matryoshka": K,
+        "relu": Grid((0.7, 1.3, 2.2, 3.5), HIGH),
+        "topk": BY_K,
+        "batchtopk": BY_K,
+        "jumprelu": Grid((0.05, 0.15, 0.5, 1.5), MIDDLE),
+        "gated": Grid((1.0, 1.8, 3.0, 5.0), MIDDLE),
+        "matryoshka": BY_K,
     },
     "sae_lens": {
-        "relu": (1.0, 1.7, 3.0, 5.0),
-        "topk": K,
-        "batchtopk": K,
-        "jumprelu": (0.3, 0.6, 1.2, 2.4),
-        "gated": (1.0, 1.7, 3.0, 5.0),
-        "matryoshka": K,
+        "relu": Grid((0.7, 1.3, 2.2, 3.5), MIDDLE),
+        "topk": BY_K,
+        "batchtopk": BY_K,
+        "jumprelu": Grid((0.1, 0.3, 1.0, 3.0), HIGH),
+        "gated": Grid((1.0, 1.8, 3.0, 5.0), MIDDLE),
+        "matryoshka": BY_K,
     },
     "dictionary_learning": {
-        "relu": (0.03, 0.06, 0.12, 0.24),
-        "topk": K,
-        "batchtopk": K,
-        "jumprelu": (10.0, 18.0, 32.0, 56.0),  # its penalty is the distance from a target L0
-        "gated": (0.03, 0.06, 0.12, 0.24),
-        "matryoshka": K,
+        "relu": Grid((0.05, 0.09, 0.16, 0.26), MIDDLE),
+        "topk": BY_K,
+        "batchtopk": BY_K,
+        "jumprelu": Grid((10.0, 18.0, 32.0, 56.0), MIDDLE),  # its penalty is the distance from a target L0
+        "gated": Grid((0.1, 0.2, 0.4, 0.8), MIDDLE),
+        "matryoshka": BY_K,
     },
-    "sparsify": {"topk": K},
+    "sparsify": {"topk": BY_K},
 }
-TRAINERS = tuple(PENALTIES)
-RATES: dict[str, Sequence[float]] = {
-    "winnow": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
-    "sae_lens": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
-    "dictionary_learning": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
-    "sparsify": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2),
-}
+TRAINERS = tuple(GRIDS)
 
 
 class Cell(NamedTuple):
@@ -103,9 +108,8 @@ def cells(scope: Scope) -> list[Cell]:
     """List the cells of a scope's first seed, from which the best rates follow."""
     found = []
     for trainer in scope.trainers:
-        for architecture, values in PENALTIES[trainer].items():
+        for architecture, (values, rates) in GRIDS[trainer].items():
             if architecture in scope.architectures:
-                rates = RATES[trainer]
                 if scope.few:
                     values, rates = (values[0], values[-1]), rates[2:4]
                 options = itertools.product(values, rates, scope.seeds[:1])

@@ -71,7 +71,8 @@ def _entry(matched: Matched | None, lowest: float) -> str:
         return "–"
     fvu = f"{matched.fvu:.4f}"
     fvu = f"**{fvu}**" if matched.fvu == lowest else fvu
-    return f"{fvu} ± {matched.spread:.4f}, {matched.rate:g}{' (edge)' * matched.at_edge}"
+    spread = f" ± {matched.spread:.4f}" if matched.seeds > 1 else ""
+    return f"{fvu}{spread}, {matched.rate:g}{' (edge)' * matched.at_edge}"
 
 
 def _at(table: Table, architecture: str, target: int) -> Iterable[tuple[str, str, int]]:

