@@ -33,23 +33,23 @@ HIGH = (4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2)
 BY_K = Grid(K, MIDDLE)
 GRIDS: dict[str, dict[str, Grid]] = {
     "winnow": {
-        "relu": Grid((0.7, 1.3, 2.2, 3.5), HIGH),
+        "relu": Grid((1.0, 1.6, 2.5, 4.0), MIDDLE),
         "topk": BY_K,
         "batchtopk": BY_K,
-        "jumprelu": Grid((0.05, 0.15, 0.5, 1.5), MIDDLE),
-        "gated": Grid((1.0, 1.8, 3.0, 5.0), MIDDLE),
+        "jumprelu": Grid((0.12, 0.3, 0.8, 2.5), HIGH),
+        "gated": Grid((1.4, 2.1, 3.2, 5.0), MIDDLE),
         "matryoshka": BY_K,
     },
     "sae_lens": {
-        "relu": Grid((0.7, 1.3, 2.2, 3.5), MIDDLE),
+        "relu": Grid((0.7, 1.2, 2.0, 3.2), MIDDLE),
         "topk": BY_K,
         "batchtopk": BY_K,
         "jumprelu": Grid((0.1, 0.3, 1.0, 3.0), HIGH),
-        "gated": Grid((1.0, 1.8, 3.0, 5.0), MIDDLE),
+        "gated": Grid((1.0, 1.6, 2.5, 4.0), MIDDLE),
         "matryoshka": BY_K,
     },
     "dictionary_learning": {
-        "relu": Grid((0.05, 0.09, 0.16, 0.26), MIDDLE),
+        "relu": Grid((0.07, 0.11, 0.17, 0.26), MIDDLE),
         "topk": BY_K,
         "batchtopk": BY_K,
         "jumprelu": Grid((10.0, 18.0, 32.0, 56.0), MIDDLE),  # its penalty is the distance from a target L0
