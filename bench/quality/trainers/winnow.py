@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from winnow.config.command_line import load_experiment
 from winnow.shards.manifest import read_manifest
 
 PENALTY = {"relu": "l1_coefficient", "gated": "l1_coefficient", "jumprelu": "l0_coefficient"}
-VERSION = version("winnow")
+VERSION = next((f"winnow {found.version}" for found in distributions(name="winnow")), "winnow")  # not among the peers
 
 
 def train(cells: Sequence[Cell], batches: Batches, folder: Path) -> Iterator[tuple[Cell, Path | None]]:
