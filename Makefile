@@ -9,7 +9,7 @@ READY := .venv/.ready
 # Every command starts a Python or several: each would compile the sources again where no bytecode may be kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: kernels coverage demo all tokens harvest train analyze verify bench bench-peers gpt2-size interop install-check setup test test-all check format lint imports types
+.PHONY: kernels coverage demo all tokens harvest train analyze verify bench bench-peers bench-quality gpt2-size interop install-check setup test test-all check format lint imports types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -39,6 +39,7 @@ bench: $(READY) bench-peers
 	@$(BIN)/python -m bench.analyze
 	@$(BIN)/python -m bench.train
 	@$(BIN)/python -m bench.features
+	@$(BIN)/python -m bench.quality --quick
 
 # GPT-2 small's experiments on a model of its size with random weights; half an hour of two cores
 gpt2-size: $(READY)
@@ -50,6 +51,10 @@ gpt2-size: $(READY)
 PEERS := .venv-peers
 bench-peers: $(READY) $(PEERS)/.ready
 	@$(BIN)/python -m bench.peers
+
+# How well each trains, at equal rows and L0; hours of two cores, and it goes on where it was stopped
+bench-quality: $(READY) $(PEERS)/.ready
+	@$(BIN)/python -m bench.quality
 
 $(PEERS)/.ready: bench/peers-constraints.txt
 	$(PYTHON) -m venv $(PEERS)

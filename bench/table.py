@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 class Row(NamedTuple):
-    """One measured speed, and the reference it is compared with."""
+    """One measured speed, or another quantity, and the reference it is compared with."""
 
     what: str
     speed: float
@@ -23,6 +23,7 @@ class Row(NamedTuple):
     unit: str
     target: float  # the smallest good ratio speed / reference
     less_is_better: bool = False  # for memory, say; then the target is the largest good ratio
+    decimals: int = 0  # shown of speed and reference
 
     @property
     def ratio(self) -> float:
@@ -42,8 +43,8 @@ def publish_rows(section: str, against: str, rows: Iterable[Row], *, quick: bool
     for row in kept:
         table.add_row(
             row.what,
-            f"{row.speed:,.0f} {row.unit}",
-            f"{row.reference:,.0f} {row.unit}",
+            f"{row.speed:,.{row.decimals}f} {row.unit}",
+            f"{row.reference:,.{row.decimals}f} {row.unit}",
             f"{row.ratio:.3f}",
             f"{row.target:.2f}",
             "met" if row.met else "missed",
