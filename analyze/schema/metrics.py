@@ -28,6 +28,10 @@ MSE = _d("mse", "squared error per row", SIGNIFICANT, (DICTIONARIES, "FVU"), "lo
 L1 = _d("l1", "L1 of the latents per row", SIGNIFICANT, (DICTIONARIES, "FVU"), unit="activation")
 DEAD = _d("dead_fraction", "dead", PERCENT, (DICTIONARIES, "Alive"), "lower", "share of the latents")
 ALIVE = _d("alive_fraction", "alive", PERCENT, (DICTIONARIES, "Alive"), "higher", "share of the latents")
+DECODER_COSINE = _d("decoder_cosine", "mean |cosine| of directions", DECIMAL, (DICTIONARIES, "Cosines of directions"))
+DECODER_SIGNED = _d(
+    "decoder_cosine_signed", "mean cosine of directions", FOUR_PLACES, (DICTIONARIES, "Cosines of directions")
+)
 CE_CLEAN = _d("ce.clean", "loss, clean", DECIMAL, (DICTIONARIES, "Loss recovered"), "lower", "nats")
 CE_PATCHED = _d("ce.patched", "loss, reconstructed", DECIMAL, (DICTIONARIES, "Loss recovered"), "lower", "nats")
 CE_ZERO = _d("ce.zero", "loss, zeros", DECIMAL, (DICTIONARIES, "Loss recovered"), unit="nats")
@@ -50,7 +54,7 @@ START_SIMILARITY = _d(
 )
 LOSS_SHARE = _d("convergence.loss_share", "loss / start's", DECIMAL, (DICTIONARIES, "Convergence"), "lower")
 
-QUALITY = (FVU, FVU_UNCENTRED, FVU_ROWWISE, LOSS_RECOVERED, RECOVERED_MEAN, KL, DEAD, ALIVE, ROWS_SEEN)
+QUALITY = (FVU, FVU_UNCENTRED, FVU_ROWWISE, LOSS_RECOVERED, RECOVERED_MEAN, KL, DEAD, ALIVE, DECODER_COSINE, ROWS_SEEN)
 BASELINES = (PCA, KMEANS, RANDOM, UNTRAINED)
 
 # of a dictionary, where the truth is known
@@ -127,6 +131,7 @@ _g = partial(metric, Grid)
 _GRID, _GRID_TRUTH = ("choosing", "One grid"), ("truth of a grid", "truth")
 GRID_NEXT = _g("mmcs_next", "MMCS with the next larger size", DECIMAL, _GRID, "higher")
 GRID_CORRECTED = _g("mmcs_next_corrected", "Corrected MMCS with the next larger size", DECIMAL, _GRID, "higher")
+GRID_COSINE = _g("decoder_cosine", "Mean |cosine| of the directions", DECIMAL, _GRID, "lower")
 GRID_FVU = _g("fvu", "FVU", DECIMAL, _GRID, "lower")
 GRID_L0 = _g("l0", "L0 (latents active per row)", SIGNIFICANT, _GRID)
 GRID_DEAD = _g("dead_fraction", "Dead latents", PERCENT, _GRID, "lower")

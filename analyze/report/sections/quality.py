@@ -1,6 +1,6 @@
 """Quality: how much of the activations each dictionary keeps, with how many latents, and how many are dead."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from analyze.schema.metrics import DEAD, FVU, L0, L0_HIGH, L0_LOW, LOSS_RECOVERE
 Dictionary = Mapping[str, Any]
 
 
-def quality_section(metrics: Mapping[str, Any]) -> Section:
+def quality_section(metrics: Mapping[str, Any], controls: Sequence[Table] = ()) -> Section:
     if not metrics.get("dictionaries"):
         return Section(name="quality", title="Quality")
     return Section(
@@ -26,7 +26,7 @@ def quality_section(metrics: Mapping[str, Any]) -> Section:
             "Everything here is measured on sequences that no dictionary was trained on. Read FVU and L0 together: "
             "more active latents always reconstruct better, so compare dictionaries at equal L0 only.",
         ],
-        tables=[_table(metrics), *baseline_table(metrics)],
+        tables=[_table(metrics), *controls, *baseline_table(metrics)],
         charts=[chart for make in (_frontier, _recovered, shrinkage_chart, _dead) if (chart := make(metrics)).panels]
         + density_charts(metrics),
     )
