@@ -71,6 +71,8 @@ TRUE_FOUND = _d("truth.recovered", "found", PERCENT, _FOUND, "higher", "share of
 PRECISION = _d("truth.firing.precision.0.5", "precision", TWO_PLACES, _FIRES, "higher")
 RECALL = _d("truth.firing.recall.0.5", "recall", TWO_PLACES, _FIRES, "higher")
 F1 = _d("truth.firing.f1.0.5", "F1", TWO_PLACES, _FIRES, "higher")
+HEDGING = _d("truth.hedging.score", "hedging", TWO_PLACES, ("truth of a dictionary", "Hedging"), "lower")
+TO_HEDGE = _d("truth.hedging.to_hedge", "to hedge", TWO_PLACES, ("truth of a dictionary", "Hedging"))
 ROWS_TO_HALF = _d("truth.rows_to_half", "rows to half", COUNT, _SPEED, "lower", "activation rows")
 STEEPEST_NEAR = _d("truth.steepest.rows", "steepest near", COUNT, _SPEED, unit="activation rows")
 STEEPEST = _d("truth.steepest.per_doubling", "found per doubling", PERCENT, _SPEED)

@@ -34,6 +34,15 @@ class Firing(Record):
 
 
 @record
+class Hedging(Record):
+    """How much of what goes with their features the latents take up."""
+
+    score: Number | None
+    to_hedge: Number | None
+    latents: Number | None
+
+
+@record
 class FeaturesOfRate(Record):
     """True features of similar firing rate; the ends are log10 of it."""
 
@@ -76,6 +85,7 @@ class TruthScores(Record):
     recovery: Recovery | None
     size_ratio: Number | None
     firing: Firing
+    hedging: Hedging | None
     by_firing_rate: list[FeaturesOfRate] | None
     snapshots: TruthSnapshots | None
     rows_to_half: Number | None

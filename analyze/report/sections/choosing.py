@@ -56,9 +56,8 @@ def _choosing(number: int, grid: Grid) -> Chart:
         how_to_read=(
             "Rows are sizes, columns are sparsities. Where agreement with the next larger size is highest and almost "
             "no latent is dead, the result depends least on the choice; weigh it against the FVU at that L0. Along a "
-            "row, directions have the least in common with one another where the sparsity is right: with too few or "
-            "too many active latents they mix features. A star marks what had not converged: the dictionary, or "
-            "either one of a comparison."
+            "row, the directions' mean |cosine| is high where too few latents are active: they mix features "
+            "then. A star marks what had not converged: the dictionary, or either one of a comparison."
         ),
         panels=_maps(grid, MAPS),
     )

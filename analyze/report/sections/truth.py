@@ -14,6 +14,7 @@ from analyze.schema.metrics import (
     DIMENSIONS_RANDOM,
     F1,
     FEATURES,
+    HEDGING,
     IN_OPPOSITE_PAIRS,
     LARGEST_COSINE,
     LEARNED,
@@ -25,6 +26,7 @@ from analyze.schema.metrics import (
     RECALL,
     ROWS_TO_HALF,
     SIZE_RATIO,
+    TO_HEDGE,
     TRUE_CORRECTED,
     TRUE_FOUND,
     TRUE_MATCHED,
@@ -36,7 +38,7 @@ from analyze.schema.record import measured
 Record = Mapping[str, Any]
 SCORES = (
     *(N_LATENTS, SIZE_RATIO, TRUE_MMCS, TRUE_NULL, TRUE_CORRECTED, LEARNED, TRUE_MATCHED, TRUE_FOUND),
-    *(PRECISION, RECALL, F1, ROWS_TO_HALF),
+    *(PRECISION, RECALL, F1, HEDGING, TO_HEDGE, ROWS_TO_HALF),
 )
 GEOMETRY = (
     *(DIMENSIONS_EACH, DIMENSIONS_RANDOM, NEAREST_COSINE, NEAREST_RANDOM, LARGEST_COSINE),
@@ -119,7 +121,9 @@ def _scores(metrics: Record) -> list[Table]:
             "MMCS looks up every true feature among the alive latents, beside its chance level and corrected for it. "
             "Back looks up every alive latent among the true features, so latents that are not true lower it. Matched "
             "pairs each feature with a latent of its own. Found are features with a latent at a cosine above 0.9. F1 "
-            "says how well the firing of the nearest latent predicts the feature's (median feature)."
+            "says how well the firing of the nearest latent predicts the feature's (median feature). Hedging is "
+            "how much of what usually comes with its feature a latent takes up, 0 for none and 1 for all; to hedge is "
+            "how much that is."
         ),
         columns=titles(SCORES),
         groups={label: [texts(d, SCORES) for d in dictionaries] for label, dictionaries in known.items()},
