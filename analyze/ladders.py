@@ -120,6 +120,16 @@ def ladder_of(entry: Mapping[str, Any]) -> Ladder:
     return Ladder(entry["hook"], entry["architecture"], kind.sparsity, kind.seed or 0, options)
 
 
+def trained(entries: Iterable[Entry]) -> list[Entry]:
+    """Leave out the controls, which are compared with nothing but what they are controls for."""
+    return [entry for entry in entries if entry.get("control") is None]
+
+
+def without_controls(metrics: Metrics) -> Metrics:
+    """Return the metrics of the trained dictionaries alone."""
+    return metrics.but(dictionaries=trained(metrics.dictionaries or []))
+
+
 def with_telling_options(metrics: Metrics) -> Metrics:
     """Return the metrics without the options that all dictionaries of an architecture share: names stay short.
 

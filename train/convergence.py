@@ -180,6 +180,7 @@ class Convergence:
             "slope": self.slope,
             "self_similarity": self.self_similarity,
             "start_loss": self.start_loss,
+            "progress": list(self.progress),
             "ends": self.ends,
         }
 
@@ -190,6 +191,7 @@ class Convergence:
         self.points = {int(number): EvaluationPoint(*point) for number, point in numbers["looks"].items()}
         self.slope, self.self_similarity = numbers["slope"], numbers["self_similarity"]
         self.start_loss = numbers.get("start_loss")  # checkpoints of older versions have none
+        self.progress = Progress(*numbers.get("progress", ()))
         self.ends = numbers["ends"]
 
 

@@ -1,7 +1,7 @@
 """Held-out rows, the end of a store on which no dictionary is trained, and how well dictionaries reconstruct them."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -77,6 +77,15 @@ def evaluated_rows(settings: DictionarySettings, held_out_rows: int) -> int:
     return min(held_out_rows, max(settings.batch_rows, int(fewest_rows(settings)) // EVALUATED))
 
 
+@runtime_checkable
+class EvaluationRows(Protocol):
+    """Rows that dictionaries are evaluated on, the same at every pass."""
+
+    def batches(self) -> Iterable[Float[Tensor, "row d"]]:
+        """Yield them."""
+        ...
+
+
 class HeldOutRows:
     """Held-out rows of one hook, as the dictionaries see them; each pass reads them from the store again."""
 
@@ -103,7 +112,7 @@ class HeldOutRows:
 
 def evaluate(
     learners: Sequence[Learner],
-    held_out: HeldOutRows,
+    held_out: EvaluationRows,
     mean: Float[Tensor, " d"],
     in_parallel: ParallelMap,
 ) -> list[Evaluation]:

@@ -49,7 +49,9 @@ class Learner:
         self.objective = in_training_units(settings, parameters["W_dec"].shape[1], scale)
         self.architecture = architecture_of(self.objective)
         self.schedule = schedule_of(settings)
-        self.convergence = Convergence(settings, held_out_rows, start=parameters["W_dec"].clone())
+        # frozen directions cannot leave their start, which the rule of convergence would hold against them
+        start = None if "W_dec" in settings.frozen else parameters["W_dec"].clone()
+        self.convergence = Convergence(settings, held_out_rows, start)
         self.architecture.add_parameters(parameters)
         self.parameters: Parameters = {name: value.to(device) for name, value in parameters.items()}
         fixed = (*self.architecture.buffers, *(["b_dec"] if settings.b_dec == "none" else []))

@@ -24,7 +24,12 @@ from winnow.shards.fingerprint import fingerprint
 from winnow.shards.norms import bound_for
 
 FAILED = "failed.json"
-SPARSITY = {"k": "k", "l1_coefficient": "l1_", "l0_coefficient": "l0_"}  # setting -> how a name begins to say it
+SPARSITY = {
+    "k": "k",
+    "l1_coefficient": "l1_",
+    "l0_coefficient": "l0_",
+    "noise": "noise",
+}  # setting -> how a name begins to say it
 ABBREVIATIONS = {
     "learning_rate": "lr",
     "bandwidth": "bandwidth",
@@ -96,7 +101,7 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     planned: dict[Path, Planned] = {}
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):
-            for asked in _combinations(grid, shared):
+            for asked in (*_combinations(grid, shared), *_controls(grid, shared)):
                 path, settings = _as_begun(folder / hook, asked, silent=grid.encoder_start is None)
                 if path in planned:
                     raise UserError(
@@ -180,14 +185,17 @@ def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[Dic
         options["auxk_coefficient"] = AUXK if grid.auxk_coefficient is None else grid.auxk_coefficient
     if grid.architecture in ("batchtopk", "matryoshka"):
         options["threshold_rows"] = THRESHOLD_ROWS
-    sizes = itertools.product(grid.n_latents, getattr(grid, sparsity))
+    values: list[float] = getattr(grid, sparsity)
+    noises: list[float | None] = [*grid.noise] if grid.noise else [None]
+    sizes = itertools.product(grid.n_latents, values, noises)
     encoders = grid.encoder_start or [TRANSPOSE if grid.tied else ENCODER_STARTS[grid.architecture]]
     starts = itertools.product(grid.initialisation, encoders, grid.seed)
-    for (n_latents, value), (initialisation, encoder_start, seed) in itertools.product(sizes, starts):
+    for (n_latents, value, noise), (initialisation, encoder_start, seed) in itertools.product(sizes, starts):
         yield DictionarySettings(
             architecture=grid.architecture,
             n_latents=n_latents,
             **{sparsity: value},
+            noise=noise,
             seed=seed,
             learning_rate=grid.learning_rate,
             initialisation=initialisation,
@@ -196,6 +204,27 @@ def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[Dic
             **options,
             **shared,
         )
+
+
+def _controls(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[DictionarySettings]:
+    """Choose the controls of a grid: the middle size and sparsity, the lower of two, and the first of all else.
+
+    What is frozen stays at its random start, whatever the grid's initialisation, and is not resampled.
+    """
+    sparsity = "noise" if grid.noise else next(name for name in SPARSITY if getattr(grid, name))
+    first = {name: [getattr(grid, name)[0]] for name in ("seed", "initialisation")}
+    start = {"encoder_start": grid.encoder_start and grid.encoder_start[:1]}
+    middle = {name: [_middle(getattr(grid, name))] for name in ("n_latents", sparsity)}
+    (one,) = _combinations(grid.model_copy(update=first | start | middle), shared)
+    for control in grid.control:
+        own = dataclasses.replace(one, control=control)
+        if own.frozen:
+            own = dataclasses.replace(own, initialisation="random", resample_rows=None)
+        yield own
+
+
+def _middle(values: list[Any]) -> Any:
+    return sorted(values)[(len(values) - 1) // 2]
 
 
 def _name(own: DictionarySettings) -> str:
@@ -215,6 +244,7 @@ def _name(own: DictionarySettings) -> str:
         *([] if own.initialisation == "random" else [own.initialisation]),
         *([] if own.encoder_start == default_start(own) else [_start_name(own.encoder_start)]),
         *([] if own.b_dec == "mean" else ["no_b_dec" if own.b_dec == "none" else own.b_dec]),
+        *([] if own.control is None else [own.control]),
         f"seed{own.seed}",
     ]
     return "-".join(map(str, parts))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from winnow.config.experiment import (
     Architecture,
+    Control,
     Dictionaries,
     EncoderStart,
     Experiment,
@@ -21,6 +22,8 @@ TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
 # what was so before there was a setting
 LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE, "massive_norm": 0.0}
+GAUSSIAN_ROWS = "gaussian_rows"
+FROZEN = {"frozen_decoder": ("W_dec",), "frozen_encoder": ("W_enc",)}  # control -> parameters
 _TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
 _GRID = {name: field.default for name, field in Dictionaries.model_fields.items()}
 
@@ -34,7 +37,9 @@ class DictionarySettings:
     k: int | None = None
     l1_coefficient: float | None = None
     l0_coefficient: float | None = None
+    noise: float | None = None  # standard deviation of the input's noise, in that of the activations
     seed: int = 0
+    control: Control | None = None  # what it is a control for; None: none, it is trained to be used
     learning_rate: float = _GRID["learning_rate"]
     initialisation: Initialisation = "random"
     encoder_start: EncoderStart = TRANSPOSE
@@ -79,8 +84,15 @@ class DictionarySettings:
         return {name: value for name, value in settings.items() if value != off.get(name)}
 
     @property
-    def sparsity(self) -> tuple[Literal["k", "l1_coefficient", "l0_coefficient"], int | float]:
+    def frozen(self) -> tuple[str, ...]:
+        """The parameters that stay as they start."""
+        return FROZEN.get(self.control or "", ())
+
+    @property
+    def sparsity(self) -> tuple[Literal["k", "l1_coefficient", "l0_coefficient", "noise"], int | float]:
         """The setting that says how sparse it is, and its value."""
+        if self.noise is not None:
+            return "noise", self.noise
         if self.k is not None:
             return "k", self.k
         if self.l1_coefficient is not None:

@@ -35,7 +35,6 @@ from train.provenance import metadata
 from train.share import SHARDS
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
-from train.start.initialise import first_parameters
 from train.sweep import _Sweep, finished_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
@@ -123,8 +122,7 @@ class _SharedSweep(_Sweep):
         super().run(SharedStop(stop, self.collectives))
 
     def _learner(self, planned: Planned) -> Learner:
-        whole = first_parameters(planned.settings, self.scaling.mean, self._sample, lambda: self._output_weights)
-        mine = slice_of(whole, self.collectives)
+        mine = slice_of(self._first_parameters(planned), self.collectives)
         learner = Learner(planned, mine, self.device, len(self.held_out), self.scaling.scale)
         learner.architecture = dataclasses.replace(learner.architecture, collectives=self.collectives)
         learner.convergence.collectives = self.collectives
@@ -147,7 +145,7 @@ class _SharedSweep(_Sweep):
         """Measure the dictionary as it would be saved, on the held-out rows."""
         part, rule, collectives = learner.dictionary(1.0), learner.architecture, self.collectives
         sums = torch.zeros(len(Evaluation._fields), dtype=torch.float64, device=self.device)
-        for x in self.held_out.batches():
+        for x in self._held_out_of(learner).batches():
             if part.k is None:
                 f = part.encode(x)
             else:

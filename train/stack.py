@@ -23,6 +23,7 @@ from train.architectures import Parameters, StepContext, architecture_of, kind_o
 from train.kernels import sparse
 from train.learner import Learner
 from train.schedule import dead_after
+from train.settings import GAUSSIAN_ROWS
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -47,16 +48,31 @@ class Stack:
         self.sums = _stack([learner.sums for learner in self.learners])  # [learner, quantity]
         for number, learner in enumerate(self.learners):
             learner.silent_rows, learner.sums = self.silent_rows[number], self.sums[number]
+        self.frozen = {  # parameter -> numbers of the learners that keep theirs
+            name: [i for i, learner in enumerate(self.learners) if name in learner.planned.settings.frozen]
+            for name in ("W_enc", "W_dec")
+        }
+        self.gaussian = first.planned.settings.control == GAUSSIAN_ROWS
+        self.noise = tuple(learner.planned.settings.noise or 0.0 for learner in self.learners)
         self.steps = [torch.full((), float(first.steps), device=self.sums.device) for _ in self.averages]
 
     @torch.no_grad()
-    def train_on(self, x: Float[Tensor, "row d"], variance: Float[Tensor, ""]) -> None:
-        """Take one step on rows `x`, whose squared distance from the mean activation is `variance`."""
+    def train_on(
+        self, x: Float[Tensor, "row d"], variance: Float[Tensor, ""], noise: Float[Tensor, "row d"] | None = None
+    ) -> None:
+        """Take one step on rows `x`, whose squared distance from the mean activation is `variance`.
+
+        noise: normal, of the activations' standard deviation; denoising learners see it, each at its own level.
+        """
         start, self.rows = self.rows, self.rows + len(x)
         first = self.learners[0]
         dead = self.silent_rows >= dead_after(first.planned.settings, self.rows)
         any_dead = any(learner.any_dead for learner in self.learners)
-        context = StepContext(first.schedule.penalty(self.rows), dead, any_dead)
+        seen = None
+        if any(self.noise):
+            assert noise is not None
+            seen = x + sparse.on_device(self.noise, x.dtype, x.device).view(-1, 1, 1) * noise
+        context = StepContext(first.schedule.penalty(self.rows), dead, any_dead, seen)
         step = self.architecture.step(self.parameters, x, context)
         self._descend(step.gradients, start)
         self.silent_rows.add_(len(x)).masked_fill_(step.fired, 0)
@@ -71,6 +87,9 @@ class Stack:
     def _descend(self, g: Parameters, start: int) -> None:
         """Move the parameters against their gradients; decoder directions keep their norm."""
         W_dec = self.parameters["W_dec"]
+        for name, numbers in self.frozen.items():
+            if numbers:
+                g[name][numbers] = 0  # Adam's averages stay zero, and so does every step
         # the norm of a decoder row is fixed: remove the part of its gradient that would change it
         g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
         rates = [learner.learning_rate(start, self.rows) for learner in self.learners]
@@ -96,7 +115,11 @@ class Stack:
                 eps=EPSILON,
                 maximize=False,
             )
-        F.normalize(W_dec, dim=-1, out=W_dec)
+        if self.frozen["W_dec"]:  # which normalising again might change in the last bit
+            for number in set(range(len(W_dec))).difference(self.frozen["W_dec"]):
+                F.normalize(W_dec[number], dim=-1, out=W_dec[number])
+        else:
+            F.normalize(W_dec, dim=-1, out=W_dec)
         self.architecture.project(self.parameters)
 
 

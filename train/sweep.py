@@ -7,25 +7,29 @@ import json
 import math
 import sys
 from collections import Counter
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from train.architectures import Parameters
 from train.checkpoint import begin, drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
 from train.cores import ParallelMap, parallel_map
 from train.curve import append_point, cut_curve
 from train.display import display
-from train.evaluation import Evaluation, HeldOutRows, evaluate, evaluated_rows, first_held_out
+from train.evaluation import Evaluation, EvaluationRows, HeldOutRows, evaluate, evaluated_rows, first_held_out
+from train.inputs import Inputs
 from train.learner import Learner, scaling_of
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
+from train.normal import Drawn
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
 from train.resample import resample, resample_due
 from train.schedule import rows_at_end
+from train.settings import GAUSSIAN_ROWS
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_due, snapshot_writer
 from train.stack import Stack, stack_learners
@@ -97,15 +101,14 @@ class _Sweep:
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, self.kept.rows - trained))
         self.held_out = HeldOutRows(self.kept, evaluated, config.train.batch_rows, self._prepare)
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained, self.kept)
+        self.drawn = Drawn(self.loader, self.scaling.scale, self.mean)
         self.stalled: Counter[Learner] = Counter()  # evaluation points at which it stood still without having learned
         self.failing: dict[Learner, float] = {}  # their losses are not finite, which is not recorded yet
         # the largest first, so that no core waits for one that started late
         self.learners = [self._learner(p) for p in sorted(planned, key=lambda p: -p.settings.n_latents)]
 
     def _learner(self, planned: Planned) -> Learner:
-        settings = planned.settings
-        parameters = first_parameters(settings, self.scaling.mean, self._sample, lambda: self._output_weights)
-        learner = Learner(planned, parameters, self.device, len(self.held_out), self.scaling.scale)
+        learner = Learner(planned, self._first_parameters(planned), self.device, len(self.held_out), self.scaling.scale)
         if self.rows:
             learner.load_state(*read_checkpoint(planned.folder, self.rows))
         else:
@@ -114,11 +117,19 @@ class _Sweep:
         cut_curve(planned.folder, self.rows)
         return learner
 
+    def _first_parameters(self, planned: Planned) -> Parameters:
+        sample = self._gaussian_sample if planned.settings.control == GAUSSIAN_ROWS else self._sample
+        return first_parameters(planned.settings, self.scaling.mean, sample, lambda: self._output_weights)
+
     def _sample(self) -> Tensor:
         """Read the first rows of the stream, from which an initialisation may compute directions."""
         count = min(SAMPLE_ROWS, self.loader.order.rows)
         batch = next(self.loader.batches(0, count, count))
         return batch.float().mul_(self.scaling.scale).sub_(self.scaling.mean)
+
+    def _gaussian_sample(self) -> Tensor:
+        """Take its place for Gaussian controls."""
+        return self.drawn.gaussian.read(0, min(SAMPLE_ROWS, self.loader.order.rows)).cpu().sub_(self.scaling.mean)
 
     @cached_property
     def _output_weights(self) -> Tensor:
@@ -148,13 +159,12 @@ class _Sweep:
             for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
                 if sum(len(stack.learners) for stack in stacks) != len(self.learners):  # some have left
                     stacks = stack_learners(self.learners)
-                x = self._prepare(batch)
-                variance = (x - self.mean).square_().sum()
-                in_parallel(partial(Stack.train_on, x=x, variance=variance), stacks)
-                before, self.rows = self.rows, self.rows + len(x)
+                before, self.rows = self.rows, self.rows + len(batch)
+                inputs = Inputs(self._prepare(batch), before, self.drawn, stacks)
+                in_parallel(inputs.train, stacks)
                 for learner in self.learners:
                     if resample_due(learner.planned.settings, learner.schedule, before, self.rows):
-                        resample(learner, x)
+                        resample(learner, inputs.of(learner.planned.settings))
                 self._observe(before, in_parallel)
                 self.display.advance(self.rows)
                 ended = any(learner.ended for learner in self.learners)
@@ -192,14 +202,31 @@ class _Sweep:
     def _estimate_thresholds(self, ended: list[Learner]) -> None:
         """Estimate the thresholds of finished dictionaries again, now that their weights stand still."""
         for learner in ended:
-            rows = learner.planned.settings.threshold_rows
+            settings = learner.planned.settings
+            rows = settings.threshold_rows
             if rows is not None:
                 batches = self.loader.spread(rows).split(self.config.batch_rows)
                 whole = [batch for batch in batches if len(batch) == self.config.batch_rows] or batches
-                learner.estimate_buffers(self._prepare(batch) for batch in whole)
+                if settings.control == GAUSSIAN_ROWS:
+                    drawn, size = self.drawn.gaussian, self.config.batch_rows
+                    learner.estimate_buffers(drawn.read(i * size, (i + 1) * size) for i in range(len(whole)))
+                else:
+                    learner.estimate_buffers(self._prepare(batch) for batch in whole)
 
     def _evaluate(self, learners: list[Learner], in_parallel: ParallelMap) -> list[Evaluation]:
-        return evaluate(learners, self.held_out, self.mean, in_parallel)
+        results: dict[Learner, Evaluation] = {}
+        for gaussian in (False, True):
+            alike = [m for m in learners if (m.planned.settings.control == GAUSSIAN_ROWS) == gaussian]
+            if alike:
+                found = evaluate(alike, self._held_out_of(alike[0]), self.mean, in_parallel)
+                results |= zip(alike, found, strict=True)
+        return [results[learner] for learner in learners]
+
+    def _held_out_of(self, learner: Learner) -> EvaluationRows:
+        """Return rows on which a dictionary is evaluated: of the kind that it is trained on."""
+        if learner.planned.settings.control == GAUSSIAN_ROWS:
+            return self.drawn.held_out(len(self.held_out), self.config.batch_rows)
+        return self.held_out
 
     def _snapshot(self, learner: Learner) -> None:
         dictionary, folder = learner.dictionary(self.scaling.scale), learner.planned.folder

@@ -13,13 +13,16 @@ __all__ = [
     "crossings",
     "load_dictionaries",
     "load_dictionary",
+    "pool_stable",
     "spline_code",
+    "stability",
 ]
 
 if TYPE_CHECKING:
     from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary
     from winnow.errors import UserError
     from winnow.lens import affine_map, crossings, spline_code
+    from winnow.stable import pool_stable, stability
     from winnow.store import ActivationStore
 else:  # hidden from the type checker: with a `__getattr__` it would accept misspelt names
     from importlib import import_module
@@ -32,7 +35,9 @@ else:  # hidden from the type checker: with a `__getattr__` it would accept miss
         "crossings": "winnow.lens",
         "load_dictionaries": "winnow.dictionary",
         "load_dictionary": "winnow.dictionary",
+        "pool_stable": "winnow.stable",
         "spline_code": "winnow.lens",
+        "stability": "winnow.stable",
     }
 
     def __getattr__(name):

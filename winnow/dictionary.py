@@ -140,21 +140,29 @@ def format_of(folder: Path) -> Format:
     return next((known for known in FORMATS if (folder / known.weights).exists()), saelens.FORMAT)
 
 
-def load_dictionaries(run: str | Path, hook: str | None = None) -> list[Dictionary]:
+def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool = False) -> list[Dictionary]:
     """Open every finished dictionary of a run, or of one hook, sorted by hook, architecture, size, sparsity and seed.
 
+    controls: with those that were trained to show what a metric gives for nothing (`train.dictionaries.control`).
     Raises `UserError` if there is no such run, or no finished dictionary at `hook`.
     """
     folder = Path(run) / "dictionaries"
     if not Path(run).is_dir():
         raise UserError(f"{run}: no such folder; give the folder of a run, for instance runs/demo")
     finished = [path.parent for path in folder.glob(f"*/*/{saelens.CONFIG}")]
+    finished = [path for path in finished if controls or control_of(path) is None]
     hooks = {path.parent.name for path in finished}
     if hook is not None and hook not in hooks:
         known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
         raise UserError(f"{folder}: no finished dictionary at hook {hook}{nearest(hook, hooks)}{known}")
     loaded = [load_dictionary(path) for path in finished if hook in (None, path.parent.name)]
     return sorted(loaded, key=lambda d: (d.hook, d.architecture, d.n_latents, d.k or 0, _numbers_apart(d.path)))
+
+
+def control_of(folder: Path) -> str | None:
+    """Read what a dictionary is a control for, by the record of its training; None for one to be used."""
+    record = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
+    return section(folder / TRAINING, record, "settings").get("control")
 
 
 def verify_dictionary(dictionary: Dictionary) -> bool:

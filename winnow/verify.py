@@ -22,7 +22,7 @@ def verify(config: Experiment) -> None:
     with progress_bar("verify", store.bytes, "bytes") as bar:
         for size in store.verify_shards():
             bar.advance(size)
-    dictionaries = load_dictionaries(run.path) if run.dictionaries.is_dir() else []
+    dictionaries = load_dictionaries(run.path, controls=True) if run.dictionaries.is_dir() else []
     truth = [load_dictionary(run.truth)] if run.truth.is_dir() else []
     unchecked = [one for one in [*dictionaries, *truth] if not verify_dictionary(one)]
     whole = len(dictionaries) - sum(one in unchecked for one in dictionaries)

@@ -64,6 +64,10 @@ class Comparisons:
         """Compare two dictionaries, given by their entries, both ways."""
         return self._both_ways(a.path, b.path)
 
+    def directions(self, a: Entry, b: Entry) -> DirectedComparison:
+        """Look up the directions of one dictionary in another, and nothing else."""
+        return compare(self._features(a.path), self._features(b.path))[0]
+
     def families(self, entries: Entries) -> list[Family]:
         """Follow features from each size to the next."""
         return [self._family(a.path, b.path) for a, b in neighbouring_sizes(entries)]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from analyze.activations.toy_assumptions import assumptions
+from analyze.compare.cosines import mean_cosines
 from analyze.compare.stitching import shrinkage
 from analyze.dictionary.baselines import Simpler
 from analyze.dictionary.convergence import convergence
@@ -18,7 +19,7 @@ from analyze.evaluation.sample import store_sample
 from analyze.truth.known_truth import KnownTruth
 from winnow.dictionary import Dictionary
 
-SPARSITY = ("k", "l1_coefficient", "l0_coefficient")
+SPARSITY = ("k", "l1_coefficient", "l0_coefficient", "noise")
 NAMED_ELSEWHERE = ("architecture", "n_latents", "seed", *SPARSITY)
 OF_THE_TRAINING = (  # settings that say how long and how fast it was trained, not what kind of dictionary it is
     *(
@@ -54,6 +55,7 @@ class Entries:
         architecture = settings.get("architecture", dictionary.architecture)
         simpler = self._simpler_codes(dictionary.hook).measure(dictionary.n_latents, quality.l0, architecture)
         living = dictionary.encode(rows)[:, quality.alive]
+        cosine, signed = mean_cosines(dictionary.W_dec.detach().float().cpu()[quality.alive.cpu()])
         return {
             "path": path,
             "hook": dictionary.hook,
@@ -61,7 +63,8 @@ class Entries:
             "n_latents": dictionary.n_latents,
             "d_model": dictionary.d_model,
             "seed": settings.get("seed"),
-            "sparsity": {name: settings[name] for name in SPARSITY if settings.get(name) is not None},
+            "control": settings.get("control"),
+            "sparsity": sparsity(settings),
             "options": options(settings),
             "learning_rate": settings.get("learning_rate"),
             "rows": record.get("rows"),
@@ -76,6 +79,8 @@ class Entries:
             "l1": quality.l1(dictionary.W_dec.detach()),
             "alive_fraction": quality.alive_fraction,
             "dead_fraction": quality.dead_fraction,
+            "decoder_cosine": cosine,
+            "decoder_cosine_signed": signed,
             "density": quality.density(),
             "ce": measured.loss,
             "baselines": simpler._asdict(),
@@ -93,6 +98,12 @@ class Entries:
             harvested = store_sample(self.held_out.harvested(hook))
             self._simpler[hook] = Simpler(harvested, self.held_out.sample(hook), seed)
         return self._simpler[hook]
+
+
+def sparsity(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the setting that says how sparse it is; noise takes the place of a penalty of 0."""
+    found = {name: settings[name] for name in SPARSITY if settings.get(name) is not None}
+    return {"noise": found["noise"]} if "noise" in found else found
 
 
 def options(settings: Mapping[str, Any]) -> dict[str, Any]:

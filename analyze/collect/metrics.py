@@ -17,6 +17,7 @@ from analyze.activations.massive import largest_dimension, massive_rows
 from analyze.activations.spectrum import covariance, privileged_basis, spectrum
 from analyze.activations.toy_assumptions import assumptions
 from analyze.collect.comparisons import Comparisons
+from analyze.collect.controls import for_nothing
 from analyze.collect.dictionaries import Entries
 from analyze.compare.lineages import follow
 from analyze.dictionary.opened import OpenedDictionaries
@@ -32,8 +33,9 @@ from analyze.groups.grid import grids
 from analyze.groups.seeds import differences, groups
 from analyze.groups.stopping import stopping
 from analyze.inputs import Inputs
+from analyze.ladders import trained
 from analyze.schema.activations import Activations
-from analyze.schema.comparisons import Family, Pair
+from analyze.schema.comparisons import Family, ForNothing, Pair
 from analyze.schema.dictionaries import Dictionary as Entry
 from analyze.schema.metrics import shown
 from analyze.schema.record import keys_of, read_record
@@ -49,7 +51,7 @@ from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
 Ends = tuple[str, str]
-P = TypeVar("P", Pair, Family)
+P = TypeVar("P", Pair, Family, ForNothing)
 
 
 def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before: Metrics | None) -> Metrics:
@@ -80,8 +82,10 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
     unchanged = set(_still_valid(before, inputs)) - set(missing)
     compared = _between([*(before.pairs or []), *(before.ceilings or [])] if before else [], unchanged)
     followed = _between((before.families or []) if before else [], unchanged)
+    in_controls = _between((before.controls or []) if before else [], unchanged)
     comparisons = Comparisons(held_out, stages, loaded, latents, compared, followed, run.report)
-    ceilings, pairs, families = (make(entries) for make in (comparisons.seeds, comparisons.sizes, comparisons.families))
+    own = trained(entries)
+    ceilings, pairs, families = (make(own) for make in (comparisons.seeds, comparisons.sizes, comparisons.families))
     alive = {path: found.alive for path, found in latents.items()}
     found = {
         "version": VERSION,
@@ -94,11 +98,12 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
         "dictionaries": entries,
         "pairs": pairs,
         "ceilings": ceilings,
+        "controls": for_nothing(entries, comparisons, in_controls),
         "families": families,
         "lineages": follow(families, alive, inputs.dictionaries, run.report),
-        "choosing": grids(entries, pairs),
+        "choosing": grids(own, pairs),
         "truth": None if truth is None else truth.describe(),
-        **over_entries(entries),
+        **over_entries(own),
         "activations": _activations(held_out, inputs, before),
         "shown": shown(),
         "inputs": inputs._asdict(),

@@ -52,6 +52,27 @@ def max_cosines(
 
 
 @torch.no_grad()
+def mean_cosines(directions: Float[Tensor, "n d"], block: int = BLOCK) -> tuple[float, float]:
+    """Average |cos| and cos over all pairs of two rows (2508.16560, c_dec); NaN where there is no pair.
+
+    The signed mean is (‖Σ u‖² − n) / (n (n − 1)) over unit rows u; the other needs every cosine once.
+    """
+    u = unit(directions)
+    n = len(u)
+    if n < 2:
+        return float("nan"), float("nan")
+    pairs = n * (n - 1)
+    total = sum(
+        float((u[i : i + block] @ part.T).abs().sum(dtype=torch.float64))
+        for i in range(0, n, block)
+        for part in u.split(block)
+    )
+    own = float(u.square().sum(dtype=torch.float64))  # n, less the rows that are zero
+    signed = float(u.double().sum(0).square().sum())
+    return (total - own) / pairs, (signed - own) / pairs
+
+
+@torch.no_grad()
 def nearest_cosines(a: Float[Tensor, "n_a d"], b: Float[Tensor, "n_b d"], k: int, block: int = BLOCK) -> Maxima:
     """Find the `k` nearest rows of `b` for every row of `a` (all rows, if `b` has fewer)."""
     a, b = unit(a), unit(b)

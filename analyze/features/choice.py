@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from analyze.ladders import ladder_of, ladders
+from analyze.ladders import ladder_of, ladders, trained
 from winnow.errors import UserError, nearest
 
 FOLDER = "dictionaries/"
@@ -30,12 +30,14 @@ def choose(names: Sequence[str], metrics: Mapping[str, Any], hooks: Sequence[str
     """Choose entries of `metrics["dictionaries"]`, ladder by ladder, each from the smallest to the largest.
 
     `auto` is the largest topk dictionary at the first hook that has one (another architecture if no hook has), and the
-    other sizes of its ladder, with which its latents are compared. `hooks` are `harvest.hooks`, which set the order
-    of hooks.
+    other sizes of its ladder, with which its latents are compared. Controls get pages only if they are named. `hooks`
+    are `harvest.hooks`, which set the order of hooks.
     """
     known = [entry for ladder in ladders(metrics).values() for entry in ladder]
     if "none" in names:
         return []
+    if {"auto", "all"}.intersection(names):
+        known = trained(known)
     if "auto" in names:
         places = [next((i for i, name in enumerate(hooks) if fnmatchcase(e["hook"], name)), len(hooks)) for e in known]
         ranked = zip(known, places, strict=True)

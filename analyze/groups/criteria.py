@@ -11,6 +11,9 @@ Each criterion is a table over the grid, and picks the cell with the largest val
     mmcs_next_living       the same, corrected, for cells with at most a tenth of the latents dead
     elbow                  distance of a cell below the line between the ends of the Pareto front of FVU against log L0,
                            both scaled to 0 … 1 over the front
+    decoder_cosine         the smallest mean |cosine| of the living decoder directions with one another (Chanin and
+                           Garriga-Alonso 2025, 2508.16560): latents that mix features, since too few or too many are
+                           active, share parts of their directions. It is a guide to sparsity, at one size
 
 Two scores measure a cell against the truth: `found`, the MMCS from the true features to the learned ones, corrected
 for chance; and `alike`, the smaller of `found` and the same MMCS in the other direction, which penalises learned
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 MANY_DEAD = 0.1
+ALONE = ("elbow", "decoder_cosine")  # criteria of a dictionary alone, not of a pair
 Table = NDArray[np.float64]  # [size, sparsity]; NaN where there is no value
 
 
@@ -35,8 +39,8 @@ def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, An
     Criteria pick once among the `converged` cells and once among `all`; those that compare with the next larger
     dictionary require that it has converged too. The best cell is always the best of all, converged or not.
 
-    `grid`: its tables `converged` (1, 0), `mmcs_next`, `mmcs_next_corrected`, `dead_fraction`, `fvu`, `l0`, its axes
-    `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned`, `recovered`, and the
+    `grid`: its tables `converged` (1, 0), `mmcs_next`, `mmcs_next_corrected`, `dead_fraction`, `decoder_cosine`, `fvu`,
+    `l0`, its axes `sizes` and `sparsities`. `truth`: `mmcs_corrected`, `learned`, `recovered`, and the
     number of true `features`.
     """
     found, learned = truth["mmcs_corrected"], truth["learned"]
@@ -61,7 +65,7 @@ def verdict(grid: Mapping[str, Any], truth: Mapping[str, Table]) -> dict[str, An
     def among(cells: NDArray[np.bool_], pairs: NDArray[np.bool_]) -> dict[str, Any]:
         results = {}
         for name, values in criteria(grid).items():
-            allowed = np.where(cells if name == "elbow" else pairs, values, np.nan)
+            allowed = np.where(cells if name in ALONE else pairs, values, np.nan)
             results[name] = {"cells": int(np.isfinite(allowed).sum()), "picked": (picked := cell(allowed))}
             for judge, suffix in (("found", ""), ("alike", "_alike")):
                 known = np.isfinite(judges[judge]).any()
@@ -89,6 +93,7 @@ def criteria(grid: Mapping[str, Any]) -> dict[str, Table]:
         "mmcs_next_corrected": corrected,
         "mmcs_next_living": np.where(dead <= MANY_DEAD, corrected, np.nan),
         "elbow": elbow(grid["l0"], grid["fvu"]),
+        "decoder_cosine": -grid["decoder_cosine"],
     }
 
 

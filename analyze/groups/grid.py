@@ -20,7 +20,7 @@ from analyze.ladders import TRAINING, kind_of
 
 Entry = Mapping[str, Any]
 LOSS_TERMS = ("mse", "l1")
-COPIED = ("dead_fraction", "alive_fraction", "l0", "fvu", *LOSS_TERMS)
+COPIED = ("dead_fraction", "alive_fraction", "l0", "fvu", "decoder_cosine", *LOSS_TERMS)
 
 
 def grids(entries: Sequence[Entry], pairs: Sequence[Entry]) -> list[dict[str, Any]]:

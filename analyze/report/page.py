@@ -10,6 +10,7 @@ It is a pure function of the metrics, the content of `metrics.json`: the same me
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analyze.ladders import with_telling_options
+from analyze.ladders import with_telling_options, without_controls
 from analyze.report.draw.chart import REFERENCE_COLOUR, Chart, FamilyTree, Panel, Series
 from analyze.report.draw.files import FORMATS, write_figures
 from analyze.report.draw.interactive import glyph_of, plotly_figure
@@ -26,6 +27,7 @@ from analyze.report.draw.small import small_figure
 from analyze.report.draw.tree import tree_data
 from analyze.report.section import Section
 from analyze.report.sections.activations import activations_section
+from analyze.report.sections.controls import control_tables
 from analyze.report.sections.overview import overview_section
 from analyze.report.sections.quality import quality_section
 from analyze.report.sections.seeds import seeds_section
@@ -62,9 +64,15 @@ def write_report(metrics: Metrics, folder: Path) -> Path:
 
 def report_sections(metrics: Metrics) -> list[Section]:
     """Make the sections of the report; what was not measured is left out."""
-    metrics = with_telling_options(metrics)
+    everything, metrics = metrics, with_telling_options(without_controls(metrics))
     makers = (
-        *(overview_section, truth_section, quality_section, sizes_section, seeds_section),
+        *(
+            overview_section,
+            truth_section,
+            partial(quality_section, controls=control_tables(everything, metrics)),
+            sizes_section,
+            seeds_section,
+        ),
         *(activations_section, training_section),
     )
     return [section for make in makers if not (section := make(metrics)).is_empty]

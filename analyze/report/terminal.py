@@ -9,7 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from analyze.ladders import ACROSS, Ladder, Pair, ladder_of, ladders, pairs_by_ladder, with_telling_options
+from analyze.ladders import (
+    ACROSS,
+    Ladder,
+    Pair,
+    ladder_of,
+    ladders,
+    pairs_by_ladder,
+    with_telling_options,
+    without_controls,
+)
 from analyze.report.sections.massive import massive_words
 from analyze.schema.metric import texts, titles
 from analyze.schema.metrics import CHANCE, CORRECTED, DEAD, FVU, L0, LOSS_RECOVERED, MMCS, N_LATENTS
@@ -21,7 +30,7 @@ DICTIONARY, PAIR = (N_LATENTS, L0, FVU, LOSS_RECOVERED, DEAD), (MMCS, CHANCE, CO
 
 def print_summary(metrics: Metrics, report: Path) -> None:
     """Print the tables to standard output, the report's path as the last line."""
-    console, metrics = Console(), with_telling_options(metrics)
+    console, metrics = Console(), with_telling_options(without_controls(metrics))
     for hook in metrics.get("activations") or []:
         if measured(hook, "massive"):
             console.print(Text(f"{hook['hook']}: {massive_words(hook)}"))

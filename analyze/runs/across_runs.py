@@ -9,6 +9,7 @@ from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.open import open_evaluation
 from analyze.inputs import run_tokens
+from analyze.ladders import trained
 from analyze.runs.paired_runs import MeasuredRun, counterparts, why_not_paired
 from analyze.schema.comparisons import Pair
 
@@ -32,7 +33,7 @@ def compare_across(
         comparisons = Comparisons(held_out, Stages(held_out.sample), loaded, latents, known, {}, folder)
         for second in runs[number + 1 :]:
             if why_not_paired(second, first) is None:
-                pairs = counterparts(first.dictionaries(), second.dictionaries())
+                pairs = counterparts(trained(first.dictionaries()), trained(second.dictionaries()))
                 scores += [score for pair in pairs for score in comparisons.of_pair(*pair)]
     return scores
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from analyze.inputs import ANALYSIS, evaluated, run_tokens
+from analyze.ladders import trained
 from analyze.runs.paired_runs import MeasuredRun, why_not_paired
 from analyze.schema.comparisons import Pair
 from analyze.schema.file import read_metrics, refuse_older
@@ -87,7 +88,7 @@ def compared(runs: Sequence[MeasuredRun], known: Pairs, folder: Path) -> dict[st
     entries = [entry for run in runs for entry in run.dictionaries()]
     joined = {
         key: [run.renamed(entry) for run in runs for entry in run.metrics[key]]
-        for key in ("pairs", "ceilings", "families", "lineages")
+        for key in ("pairs", "ceilings", "controls", "families", "lineages")
     }
     across = compare_across(runs, known, folder)
     return {
@@ -97,9 +98,9 @@ def compared(runs: Sequence[MeasuredRun], known: Pairs, folder: Path) -> dict[st
         "dictionaries": entries,
         **joined,
         "pairs": joined["pairs"] + across,
-        "choosing": grids(entries, joined["pairs"]),
+        "choosing": grids(trained(entries), joined["pairs"]),
         "truth": next((truth for run in runs if (truth := run.metrics["truth"])), None),
-        **over_entries(entries),
+        **over_entries(trained(entries)),
         "activations": side_by_side(runs),
     }
 

@@ -146,6 +146,21 @@ class Pair(Record):
 
 
 @record
+class ForNothing(Record):
+    """What a trained dictionary scores in a control: what the scores give for nothing."""
+
+    from_: str = key("from")
+    to: str
+    control: str
+    mmcs: Number | None
+    mmcs_null: Number | None
+    mmcs_corrected: Number | None
+    above_chance: Number | None
+    matched_mean: Number | None
+    shared_fraction: Number | None
+
+
+@record
 class Family(Record):
     """Which feature of a size comes from which of the next smaller one; no counts where a size has none alive."""
 

@@ -7,7 +7,7 @@ from analyze.schema.activations import Assumptions, Numbers, Quantiles
 from analyze.schema.record import Record, record
 from analyze.schema.truth import TruthScores
 
-Sparsity = Annotated[dict[str, Number], ("k", "l1_coefficient", "l0_coefficient")]
+Sparsity = Annotated[dict[str, Number], ("k", "l1_coefficient", "l0_coefficient", "noise")]
 
 
 @record
@@ -87,6 +87,7 @@ class Dictionary(Record):
     n_latents: int
     d_model: int | None
     seed: int | None
+    control: str | None
     sparsity: Sparsity | None
     options: dict[str, Any] | None
     learning_rate: Number | None
@@ -102,6 +103,8 @@ class Dictionary(Record):
     l1: Number | None
     alive_fraction: Number | None
     dead_fraction: Number | None
+    decoder_cosine: Number | None
+    decoder_cosine_signed: Number | None
     density: FiringDensity | None
     ce: Loss | None
     baselines: Baselines | None

@@ -63,6 +63,7 @@ class Criteria(Record):
     mmcs_next_corrected: Choice
     mmcs_next_living: Choice
     elbow: Choice
+    decoder_cosine: Choice
 
 
 @record
@@ -105,6 +106,7 @@ class Grid(Record):
     alive_fraction: Table | None
     l0: Table | None
     fvu: Table | None
+    decoder_cosine: Table | None
     mse: Table | None
     l1: Table | None
     converged: Table | None

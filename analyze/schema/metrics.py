@@ -30,6 +30,10 @@ MSE = _d("mse", "squared error per row", SIGNIFICANT, (DICTIONARIES, "FVU"), "lo
 L1 = _d("l1", "L1 of the latents per row", SIGNIFICANT, (DICTIONARIES, "FVU"), unit="activation")
 DEAD = _d("dead_fraction", "dead", PERCENT, (DICTIONARIES, "Alive"), "lower", "share of the latents")
 ALIVE = _d("alive_fraction", "alive", PERCENT, (DICTIONARIES, "Alive"), "higher", "share of the latents")
+DECODER_COSINE = _d("decoder_cosine", "mean |cosine| of directions", DECIMAL, (DICTIONARIES, "Cosines of directions"))
+DECODER_SIGNED = _d(
+    "decoder_cosine_signed", "mean cosine of directions", FOUR_PLACES, (DICTIONARIES, "Cosines of directions")
+)
 CE_CLEAN = _d("ce.clean", "loss, clean", DECIMAL, (DICTIONARIES, "Loss recovered"), "lower", "nats")
 CE_PATCHED = _d("ce.patched", "loss, reconstructed", DECIMAL, (DICTIONARIES, "Loss recovered"), "lower", "nats")
 CE_ZERO = _d("ce.zero", "loss, zeros", DECIMAL, (DICTIONARIES, "Loss recovered"), unit="nats")
@@ -52,7 +56,7 @@ START_SIMILARITY = _d(
 )
 LOSS_SHARE = _d("convergence.loss_share", "loss / start's", DECIMAL, (DICTIONARIES, "Convergence"), "lower")
 
-QUALITY = (FVU, FVU_UNCENTRED, FVU_ROWWISE, LOSS_RECOVERED, RECOVERED_MEAN, KL, DEAD, ALIVE, ROWS_SEEN)
+QUALITY = (FVU, FVU_UNCENTRED, FVU_ROWWISE, LOSS_RECOVERED, RECOVERED_MEAN, KL, DEAD, ALIVE, DECODER_COSINE, ROWS_SEEN)
 BASELINES = (PCA, KMEANS, RANDOM, UNTRAINED)
 
 # of a dictionary, where the truth is known
@@ -83,6 +87,8 @@ PARENTS_F1 = _d("truth.structure.parents.f1", "parents' mean F1", TWO_PLACES, _T
 CHILDREN_F1 = _d("truth.structure.children.f1", "children's mean F1", TWO_PLACES, _TREES, "higher")
 PARENTS_MCC = _d("truth.structure.parents.mcc", "parents' mean MCC", TWO_PLACES, _TREES, "higher")
 CHILDREN_MCC = _d("truth.structure.children.mcc", "children's mean MCC", TWO_PLACES, _TREES, "higher")
+HEDGING = _d("truth.hedging.score", "hedging", TWO_PLACES, ("truth of a dictionary", "Hedging"), "lower")
+TO_HEDGE = _d("truth.hedging.to_hedge", "to hedge", TWO_PLACES, ("truth of a dictionary", "Hedging"))
 ROWS_TO_HALF = _d("truth.rows_to_half", "rows to half", COUNT, _SPEED, "lower", "activation rows")
 STEEPEST_NEAR = _d("truth.steepest.rows", "steepest near", COUNT, _SPEED, unit="activation rows")
 STEEPEST = _d("truth.steepest.per_doubling", "found per doubling", PERCENT, _SPEED)
@@ -146,6 +152,7 @@ _g = partial(metric, Grid)
 _GRID, _GRID_TRUTH = ("choosing", "One grid"), ("truth of a grid", "truth")
 GRID_NEXT = _g("mmcs_next", "MMCS with the next larger size", DECIMAL, _GRID, "higher")
 GRID_CORRECTED = _g("mmcs_next_corrected", "Corrected MMCS with the next larger size", DECIMAL, _GRID, "higher")
+GRID_COSINE = _g("decoder_cosine", "Mean |cosine| of the directions", DECIMAL, _GRID, "lower")
 GRID_FVU = _g("fvu", "FVU", DECIMAL, _GRID, "lower")
 GRID_L0 = _g("l0", "L0 (latents active per row)", SIGNIFICANT, _GRID)
 GRID_DEAD = _g("dead_fraction", "Dead latents", PERCENT, _GRID, "lower")

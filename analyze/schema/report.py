@@ -4,7 +4,7 @@ from typing import Any
 
 from analyze.format import Number
 from analyze.schema.activations import Activations
-from analyze.schema.comparisons import Family, Lineage, Pair
+from analyze.schema.comparisons import Family, ForNothing, Lineage, Pair
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.groups import Difference, Grid, Group, Stopping
 from analyze.schema.record import Record, key, record
@@ -111,6 +111,7 @@ class Metrics(Record):
     dictionaries: list[Dictionary] | None
     pairs: list[Pair] | None
     ceilings: list[Pair] | None
+    controls: list[ForNothing] | None
     families: list[Family] | None
     lineages: list[Lineage] | None
     choosing: list[Grid] | None

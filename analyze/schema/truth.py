@@ -37,6 +37,15 @@ class Firing(Record):
 
 
 @record
+class Hedging(Record):
+    """How much of what goes with their features the latents take up."""
+
+    score: Number | None
+    to_hedge: Number | None
+    latents: Number | None
+
+
+@record
 class FeaturesOfRate(Record):
     """True features of similar firing rate; the ends are log10 of it."""
 
@@ -105,6 +114,7 @@ class TruthScores(Record):
     recovery: Recovery | None
     size_ratio: Number | None
     firing: Firing
+    hedging: Hedging | None
     by_firing_rate: list[FeaturesOfRate] | None
     structure: TreeScores | None  # where features have parents
     snapshots: TruthSnapshots | None

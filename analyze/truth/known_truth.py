@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from analyze.activations.toy_assumptions import assumptions
@@ -13,6 +13,7 @@ from analyze.compare.chance import Chance
 from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.quality import QUANTILES, quantile
 from analyze.evaluation.toy import ToyHeldOut
+from analyze.truth.hedging import companions, hedging
 from analyze.truth.learning import learning
 from analyze.truth.scores import against_truth
 from winnow.dictionary import Dictionary
@@ -43,10 +44,15 @@ class KnownTruth:
         """All evaluation rows, with their codes."""
         return self.held_out.true_rows()
 
+    @cached_property
+    def _companions(self) -> Float[Tensor, "feature d_model"]:
+        return companions(self.directions, self.rows)
+
     def scores(self, dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> dict[str, Any]:
         """Score a dictionary, named as in `metrics.json`, at the end and at its snapshots."""
         return {
             **against_truth(dictionary, alive, self.directions, self.rates, self.rows, self.parents),
+            "hedging": hedging(dictionary, alive, self.directions, self._companions)._asdict(),
             **learning(self.directions, self.stages, dictionary),
         }
 

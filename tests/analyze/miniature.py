@@ -11,8 +11,8 @@ from winnow.dictionary import Dictionary, save_dictionary
 HOOK = "blocks.1.hook_resid_post"
 
 
-def add_dictionary(run, n_latents, seed=0, dead=False):
-    generator = torch.Generator().manual_seed(n_latents + seed)
+def add_dictionary(run, n_latents, seed=0, dead=False, control=None):
+    generator = torch.Generator().manual_seed(n_latents + seed + (1000 if control else 0))
     directions = unit(torch.randn(n_latents, 32, generator=generator))
     dictionary = Dictionary(
         directions.T.contiguous(),
@@ -23,8 +23,10 @@ def add_dictionary(run, n_latents, seed=0, dead=False):
         k=8,
         hook=HOOK,
     )
-    folder = run / "dictionaries" / HOOK / f"topk-{n_latents}-k8-seed{seed}"
+    name = f"topk-{n_latents}-k8" + (f"-{control}" if control else "")
+    folder = run / "dictionaries" / HOOK / f"{name}-seed{seed}"
     settings = {"architecture": "topk", "n_latents": n_latents, "k": 8, "seed": seed}
+    settings |= {"control": control} if control else {}
     save_dictionary(dictionary, folder, {}, {"settings": settings, "rows": 5000})
     lines = [{"rows": 100 * i, "loss": 1 / i, "mse": 1, "fvu": 0.5, "l0": 8, "dead": 0} for i in (1, 2)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -36,6 +36,7 @@ class StepContext(NamedTuple):
     warm: float  # the sparsity penalty's weight, as a share of its full weight
     dead: Bool[Tensor, "learner n"]  # latents that have not fired for long
     any_dead: bool = True  # whether one was dead at the last point of the curve, when the host looked
+    seen: Float[Tensor, "learner row d"] | None = None  # the rows as the encoder sees them, where noise is added
 
 
 class Step(NamedTuple):
@@ -88,7 +89,7 @@ class Architecture:
         }
 
     def encode(
-        self, p: Parameters, x: Float[Tensor, "row d"]
+        self, p: Parameters, x: Float[Tensor, "row d"] | Float[Tensor, "learner row d"]
     ) -> tuple[Float[Tensor, "learner row d"], Float[Tensor, "learner row n"]]:
         """Compute the rows less each learner's b_dec, and the pre-activations, both in the compute dtype."""
         centred = self.lowered(x - p["b_dec"].unsqueeze(1))

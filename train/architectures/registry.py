@@ -11,7 +11,7 @@ from train.architectures.jumprelu import JumpRelu
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.relu import Relu
 from train.architectures.topk import TopK
-from train.settings import DictionarySettings
+from train.settings import GAUSSIAN_ROWS, DictionarySettings
 from winnow.shards.dtypes import TORCH
 
 KINDS: dict[str, type[Architecture]] = {
@@ -41,7 +41,7 @@ def architecture_of(*learners: DictionarySettings) -> Architecture:
 def kind_of(settings: DictionarySettings) -> tuple[Any, ...]:
     """Return what the learners of a stack have in common besides their shape."""
     named = tuple(getattr(settings, name) for name in ("architecture", "compute_dtype", "auxk_coefficient", *SHARED))
-    return (*named, settings.b_dec == "none")
+    return (*named, settings.b_dec == "none", settings.noise is None, settings.control == GAUSSIAN_ROWS)
 
 
 def in_training_units(settings: DictionarySettings, d_model: int, scale: float) -> DictionarySettings:

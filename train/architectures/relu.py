@@ -2,6 +2,9 @@
 
 Loss: mean over rows of ‖x − x̂‖² + λ Σ_j f_j, with decoder rows of unit norm. If tied, the encoder is always the
 decoder's transpose (Cunningham et al. 2023).
+
+With λ = 0 and noise in the encoder's input, which the target lacks, it is a denoising autoencoder (Vincent et al.
+2008): small pre-activations are mostly noise, and learned biases below zero silence them.
 """
 
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ class Relu(Architecture):
     def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
         p = {**p, "W_enc": p["W_dec"]} if self.tied else p
-        centred, pre = self.encode(p, x)
+        centred, pre = self.encode(p, x if context.seen is None else context.seen)
         penalty = self.penalty(self.l1_coefficient, context, x)
         positive = exceeds(pre, 0.0)
         if self.is_dense(positive):

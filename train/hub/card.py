@@ -25,6 +25,7 @@ SETTINGS = {
     "k": "k",
     "l1_coefficient": "L1 coefficient",
     "l0_coefficient": "L0 coefficient",
+    "noise": "noise",
     "initialisation": "initialisation",
     "seed": "seed",
 }

@@ -16,7 +16,7 @@ from huggingface_hub.utils import disable_progress_bars
 
 from train.hub.card import card, path_of
 from winnow.config.experiment import Experiment
-from winnow.dictionary import TRAINING, load_dictionary, verify_dictionary
+from winnow.dictionary import TRAINING, control_of, load_dictionary, verify_dictionary
 from winnow.errors import UserError
 from winnow.formats import saelens
 from winnow.formats.contents import read_json
@@ -31,12 +31,14 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write
 def push(config: Experiment, repository: str) -> None:
     """Upload every finished dictionary of the run and their card in one commit, or say that the hub has them.
 
-    Raises `UserError` if nothing is finished, a file is damaged, nobody is logged in, or the hub refuses.
+    Controls stay here. Raises `UserError` if nothing else is finished, a file is damaged, nobody is logged in, or the
+    hub refuses.
     """
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise UserError(f"--push {repository}: expected OWNER/NAME, for instance someone/gpt2-small-saes")
     run = Run(Path(config.run))
-    folders = sorted((path.parent for path in run.dictionaries.glob(f"*/*/{saelens.CONFIG}")), key=_by_size)
+    finished = (path.parent for path in run.dictionaries.glob(f"*/*/{saelens.CONFIG}"))
+    folders = sorted((folder for folder in finished if control_of(folder) is None), key=_by_size)
     if not folders:
         raise UserError(
             f"{run.dictionaries}: no dictionary is finished, there is nothing to push; run make train first"

@@ -10,13 +10,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from winnow.config.dtypes import DType
-from winnow.config.section import Count, Natural, Positive, Section
+from winnow.config.section import Count, Natural, NonNegative, Positive, Section
 from winnow.config.toy import ToySettings
 from winnow.config.toy_rules import refuse_beside_toy
 
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
 EncoderStart = Literal["transpose", "least_squares"] | Positive
+Control = Literal["frozen_decoder", "frozen_encoder", "gaussian_rows"]
 SHORTEST_NGRAM = 8
 
 
@@ -144,8 +145,16 @@ class Dictionaries(Section):
     k: Annotated[list[Count], *OneOrMore] | None = Field(
         default=None, description="topk: latents active per row; batchtopk, matryoshka: on average"
     )
-    l1_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
-        default=None, description="relu, gated: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model)"
+    l1_coefficient: Annotated[list[NonNegative], *OneOrMore] | None = Field(
+        default=None,
+        description="relu, gated: weight of the L1 penalty, activations scaled to mean norm sqrt(d_model); with noise, "
+        "0",
+    )
+    noise: Annotated[list[Positive], *OneOrMore] | None = Field(
+        default=None,
+        description="relu with l1_coefficient = 0, a denoising autoencoder: standard deviation of the Gaussian noise "
+        "that is added to each dimension of its input, the target being the clean row; in units of the activations' "
+        "standard deviation, the root of their mean variance over dimensions",
     )
     l1_reduction: Literal["sum", "mean"] | None = Field(
         default=None,
@@ -182,11 +191,17 @@ class Dictionaries(Section):
     auxk_coefficient: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="topk, batchtopk, matryoshka: weight of AuxK, which revives dead latents; 1/32"
     )
+    control: Annotated[list[Control], BeforeValidator(_as_list), AfterValidator(_distinct_or_none)] = Field(
+        default=[],
+        description="controls to train besides, one of each kind per hook, at the middle of the sizes and sparsities "
+        "and the first seed: frozen_decoder (its random directions stay as they are), frozen_encoder (the encoder's "
+        "do), gaussian_rows (trained on Gaussian rows of the activations' mean and covariance)",
+    )
 
     @model_validator(mode="after")
     def _options_fit(self) -> "Dictionaries":
         by_architecture = {
-            "relu": ("l1_coefficient", "l1_reduction", "tied", "resample_rows"),
+            "relu": ("l1_coefficient", "l1_reduction", "tied", "resample_rows", "noise"),
             "topk": ("k", "auxk_coefficient"),
             "batchtopk": ("k", "auxk_coefficient"),
             "jumprelu": ("l0_coefficient", "bandwidth"),
@@ -199,6 +214,13 @@ class Dictionaries(Section):
         for name in {name for names in by_architecture.values() for name in names}.difference(own):
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} has no meaning for {self.architecture}; remove it")
+        if self.noise and (self.l1_coefficient != [0] or self.l1_reduction):
+            raise ValueError("noise takes the place of the penalty: give l1_coefficient = 0, and no l1_reduction")
+        if 0 in (self.l1_coefficient or []) and not self.noise:
+            raise ValueError("l1_coefficient = 0 leaves nothing that makes latents sparse; choose more, or give noise")
+        frozen = [control for control in self.control if control.startswith("frozen")]
+        if self.tied and frozen:
+            raise ValueError(f"control = {frozen[0]} has no meaning where tied = true: encoder and decoder are one")
         if self.tied and self.encoder_start:
             raise ValueError("encoder_start has no meaning where tied = true: the encoder is the decoder's transpose")
         if self.k and max(self.k) > min(self.n_latents):

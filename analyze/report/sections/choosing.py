@@ -9,6 +9,7 @@ from analyze.report.draw.chart import Chart, HeatMap
 from analyze.schema.metric import PERCENT, Metric
 from analyze.schema.metrics import (
     GRID_CORRECTED,
+    GRID_COSINE,
     GRID_DEAD,
     GRID_FOUND,
     GRID_FVU,
@@ -25,7 +26,13 @@ from analyze.schema.metrics import (
 )
 
 Grid = Mapping[str, Any]
-MAPS = ((GRID_CORRECTED, 1), (GRID_FVU, 1), (GRID_L0, None), (GRID_DEAD, 1))  # with the highest value; None: the grid's
+MAPS = (
+    (GRID_CORRECTED, 1),
+    (GRID_FVU, 1),
+    (GRID_L0, None),
+    (GRID_DEAD, 1),
+    (GRID_COSINE, None),
+)  # with the highest value; None: the grid's
 TRUE = ((GRID_TRUE, 1), (GRID_LEARNED, 1), (GRID_TRUE_MMCS, 1), (GRID_FOUND, 1))
 LOSSES = ((GRID_MSE, None), (GRID_L1, None))
 CROWDED = 9  # columns from which a cell has room for two digits only
@@ -48,8 +55,9 @@ def _choosing(number: int, grid: Grid) -> Chart:
         title="Choosing size and sparsity",
         how_to_read=(
             "Rows are sizes, columns are sparsities. Where agreement with the next larger size is highest and almost "
-            "no latent is dead, the result depends least on the choice; weigh it against the FVU at that L0. A star "
-            "marks what had not converged: the dictionary, or either one of a comparison."
+            "no latent is dead, the result depends least on the choice; weigh it against the FVU at that L0. Along a "
+            "row, the directions' mean |cosine| is high where too few latents are active: they mix features "
+            "then. A star marks what had not converged: the dictionary, or either one of a comparison."
         ),
         panels=_maps(grid, MAPS),
     )

@@ -1,6 +1,6 @@
 """Quality: how much of the activations each dictionary keeps, with how many latents, and how many are dead."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from analyze.schema.record import measured
 Dictionary = Mapping[str, Any]
 
 
-def quality_section(metrics: Mapping[str, Any]) -> Section:
+def quality_section(metrics: Mapping[str, Any], controls: Sequence[Table] = ()) -> Section:
     if not metrics.get("dictionaries"):
         return Section(name="quality", title="Quality")
     return Section(
@@ -42,7 +42,7 @@ def quality_section(metrics: Mapping[str, Any]) -> Section:
             "more active latents always reconstruct better, so compare dictionaries at equal L0 only.",
             *text_in_both(metrics),
         ],
-        tables=[_table(metrics), *baseline_table(metrics)],
+        tables=[_table(metrics), *controls, *baseline_table(metrics)],
         charts=[chart for make in (_frontier, _recovered, shrinkage_chart, _dead) if (chart := make(metrics)).panels]
         + density_charts(metrics),
     )

@@ -18,6 +18,7 @@ from analyze.schema.metrics import (
     DIMENSIONS_RANDOM,
     F1,
     FEATURES,
+    HEDGING,
     IN_OPPOSITE_PAIRS,
     L0,
     LARGEST_COSINE,
@@ -37,6 +38,7 @@ from analyze.schema.metrics import (
     ROWS_TO_HALF,
     SIZE_RATIO,
     SPLIT,
+    TO_HEDGE,
     TRUE_CORRECTED,
     TRUE_FOUND,
     TRUE_ISOTROPIC,
@@ -50,7 +52,7 @@ from analyze.schema.record import measured
 Record = Mapping[str, Any]
 SCORES = (
     *(N_LATENTS, SIZE_RATIO, TRUE_MMCS, TRUE_NULL, TRUE_CORRECTED, LEARNED, TRUE_MATCHED, TRUE_FOUND),
-    *(TRUE_NULL_ISOTROPIC, TRUE_ISOTROPIC, PRECISION, RECALL, F1, MEAN_F1, MEAN_MCC, ROWS_TO_HALF),
+    *(TRUE_NULL_ISOTROPIC, TRUE_ISOTROPIC, PRECISION, RECALL, F1, MEAN_F1, MEAN_MCC, HEDGING, TO_HEDGE, ROWS_TO_HALF),
 )
 TREES = (
     *(N_LATENTS, L0, PARENTS_FOUND, ABSORPTION, ABSORBED, SPLIT, PIECES),
@@ -151,7 +153,9 @@ def _scores(metrics: Record) -> list[Table]:
             "Back looks up every alive latent among the true features, so latents that are not true lower it. Matched "
             "pairs each feature with a latent of its own. Found are features with a latent at a cosine above 0.9. F1 "
             "says how well the firing of the nearest latent predicts the feature's (median feature, and mean); MCC, "
-            "Matthews' correlation of the two firings, is 0 for a latent that fires at random."
+            "Matthews' correlation of the two firings, is 0 for a latent that fires at random. Hedging is "
+            "how much of what usually comes with its feature a latent takes up, 0 for none and 1 for all; to hedge is "
+            "how much that is."
         ),
         columns=titles(SCORES),
         groups={label: [texts(d, SCORES) for d in dictionaries] for label, dictionaries in known.items()},

@@ -14,6 +14,7 @@ CRITERIA = {
     "mmcs_next_living": "the same, where at most 10% are dead",
     "mmcs_next": "MMCS with the next larger, uncorrected",
     "elbow": "elbow of FVU over L0",
+    "decoder_cosine": "smallest mean |cosine| of directions",
 }
 GATES = {"converged": "converged dictionaries only", "all": "all dictionaries, converged or not"}
 CLOSE = 0.05  # of corrected MMCS: as good a choice as the best

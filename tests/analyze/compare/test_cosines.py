@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from analyze.compare.cosines import max_cosines, nearest_cosines, unit
+from analyze.compare.cosines import max_cosines, mean_cosines, nearest_cosines, unit
 
 
 @pytest.fixture
@@ -53,3 +55,20 @@ def test_no_rows_no_maxima(pair):
     assert of_b.shape == (53,)
     assert of_b.isnan().all()
     assert nearest_cosines(pair[0][:0], pair[1], k=2).values.shape == (0, 2)
+
+
+@pytest.mark.parametrize("block", [3, 100])
+def test_mean_cosines_are_those_of_all_pairs(block: int) -> None:
+    directions = torch.randn(17, 5, generator=torch.Generator().manual_seed(0)) * 3 + 0.5
+    u = torch.nn.functional.normalize(directions.double(), dim=1)
+    cosines = (u @ u.T)[~torch.eye(17, dtype=torch.bool)]
+    assert mean_cosines(directions, block) == pytest.approx((float(cosines.abs().mean()), float(cosines.mean())))
+
+
+def test_mean_cosines_of_known_directions() -> None:
+    assert mean_cosines(torch.eye(4)) == pytest.approx((0, 0))
+    assert mean_cosines(torch.cat([torch.eye(4), -torch.eye(4)])) == pytest.approx((1 / 7, -1 / 7))
+    assert mean_cosines(torch.ones(3, 4)) == pytest.approx((1, 1), abs=1e-6)
+    assert all(math.isnan(value) for value in mean_cosines(torch.ones(1, 4)))
+    random = torch.randn(2000, 64, generator=torch.Generator().manual_seed(1))
+    assert mean_cosines(random) == pytest.approx((math.sqrt(2 / (math.pi * 64)), 0), abs=1e-3)

@@ -20,6 +20,7 @@ def grid(**tables: list[list[float]]) -> dict[str, Any]:
         "mmcs_next_corrected": [[0.2, 0.3], [0.7, 0.4], [NAN, NAN]],
         "dead_fraction": [[0, 0], [0, 0.1], [0.5, 0.9]],
         "fvu": [[0.9, 0.5], [0.8, 0.2], [0.7, 0.1]],
+        "decoder_cosine": [[0.3, 0.2], [0.1, 0.2], [0.4, 0.4]],
         "l0": [[1.0, 2.0], [1.0, 4.0], [1.0, 16.0]],
         **tables,
     }
@@ -150,3 +151,11 @@ def test_a_next_larger_size_without_a_living_latent_gives_no_agreement() -> None
     (found,) = grids(entries, pairs)
     assert np.isnan(found["mmcs_next"]).all()
     assert np.isnan(found["mmcs_next_corrected"]).all()
+
+
+def test_the_smallest_cosine_of_directions_picks_alone() -> None:
+    found = judged()["all"]["criteria"]["decoder_cosine"]
+    assert found["cells"] == 6  # the largest size too: it needs no next larger one
+    assert (found["picked"]["n_latents"], found["picked"]["sparsity"]) == (128, 0.1)
+    gated = judged(converged=[[1, 1], [0, 1], [1, 1]])["converged"]["criteria"]["decoder_cosine"]
+    assert gated["picked"]["n_latents"] != 128 or gated["picked"]["sparsity"] != 0.1

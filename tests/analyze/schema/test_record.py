@@ -57,7 +57,7 @@ def test_what_is_read_is_what_is_written(metrics: dict) -> None:
         ({"fvu": "0.5"}, "d.fvu: expected a number, found '0.5'"),
         ({"n_latents": 1.5}, "d.n_latents: expected a value of type int, found 1.5"),
         ({"ce": 1.0}, "d.ce: expected an object, found 1.0"),
-        ({"sparsity": {"kk": 8}}, "unknown key d.sparsity.kk, expected k, l1_coefficient, l0_coefficient"),
+        ({"sparsity": {"kk": 8}}, "unknown key d.sparsity.kk, expected k, l1_coefficient, l0_coefficient, noise"),
         ({"more": 1}, "unknown key d.more"),
     ],
 )
