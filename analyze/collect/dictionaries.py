@@ -53,7 +53,8 @@ class Entries:
         gamma = shrinkage(dictionary, rows).numpy()
         settings: Mapping[str, Any] = record.get("settings", {})
         architecture = settings.get("architecture", dictionary.architecture)
-        simpler = self._simpler_codes(dictionary.hook).measure(dictionary.n_latents, quality.l0, architecture)
+        codes, start = self._simpler_codes(dictionary.hook), settings.get("encoder_start", "transpose")
+        simpler = codes.measure(dictionary.n_latents, quality.l0, architecture, start)
         living = dictionary.encode(rows)[:, quality.alive]
         cosine, signed = mean_cosines(dictionary.W_dec.detach().float().cpu()[quality.alive.cpu()])
         return {

@@ -10,8 +10,8 @@ kmeans     the nearest of n_latents centres (L0 = 1)
 random     random unit directions behind the dictionary's own encoder rule (topk: the L0 largest positive products
            with the centred row; relu: products minus a threshold; others: products above a threshold; the threshold
            is set to give the L0), and one common gain that minimises the error
-untrained  the state before training: the same without gain or threshold, except that topk, batchtopk and matryoshka
-           have their L0 from the start
+untrained  the state before training: the same without threshold, except that topk, batchtopk and matryoshka have their
+           L0 from the start; its gain is the one that the dictionary's encoder started with
 """
 
 from functools import cache, cached_property
@@ -50,8 +50,13 @@ class Simpler:
         self.kmeans_fvu = cache(self._kmeans_fvu)
 
     @torch.no_grad()
-    def measure(self, n_latents: int, l0: float | int, architecture: str = "topk") -> Baselines:
-        """Compute every baseline's FVU for a dictionary of `n_latents` latents, `l0` of them active per row."""
+    def measure(
+        self, n_latents: int, l0: float | int, architecture: str = "topk", encoder_start: str | float = "transpose"
+    ) -> Baselines:
+        """Compute every baseline's FVU for a dictionary of `n_latents` latents, `l0` of them active per row.
+
+        encoder_start: the dictionary's setting, a multiple of the decoder's transpose.
+        """
         directions = unit(torch.randn(n_latents, self.train.shape[1], generator=self._generator()))
         fitted, measured = ((rows - self.mean) for rows in (self.train[:: -(-len(self.train) // FITTED)], self.test))
         active = max(0, min(round(l0), n_latents))
@@ -60,14 +65,14 @@ class Simpler:
         else:
             rule = Rule(threshold=threshold_for(fitted, directions, l0), shrinks=architecture == "relu")
         start = rule if architecture in SPARSE_FROM_THE_START else Rule(threshold=0.0)
-        rebuilt = sparse_code(fitted, directions, rule)
-        gain = (fitted * rebuilt).double().sum() / rebuilt.double().square().sum().clamp_min(1e-30)
         random = sparse_code(measured, directions, rule)
+        untrained = random if start == rule else sparse_code(measured, directions, start)
+        gain = least_squares(fitted, sparse_code(fitted, directions, rule))
         return Baselines(
             self.pca(active),
             self.kmeans_fvu(n_latents),
-            fvu(self.test, self.mean + float(gain) * random),
-            fvu(self.test, self.mean + (random if start == rule else sparse_code(measured, directions, start))),
+            fvu(self.test, self.mean + gain * random),
+            fvu(self.test, self.mean + _first_gain(encoder_start, fitted, directions) * untrained),
         )
 
     def pca(self, count: int) -> float:
@@ -96,6 +101,18 @@ class Rule(NamedTuple):
     active: int | None = None
     threshold: float = 0.0
     shrinks: bool = False  # whether to subtract the threshold, as a bias does
+
+
+def least_squares(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
+    """Compute the factor on `y` that brings it nearest to `x`."""
+    return float((x * y).double().sum() / y.double().square().sum().clamp_min(1e-30))
+
+
+def _first_gain(start: str | float, rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"]) -> float:
+    """Give the multiple of the decoder's transpose that an encoder starts as."""
+    if start == "least_squares":  # of what all latents reconstruct, whatever the rule
+        return least_squares(rows, sparse_code(rows, directions, Rule(threshold=0.0)))
+    return 1.0 if isinstance(start, str) else start
 
 
 def fvu(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:

@@ -39,6 +39,15 @@ def test_a_gain_never_hurts_random_directions_on_rows_like_those_fitted(architec
     assert found.random < min(1, found.untrained)
 
 
+def test_the_untrained_dictionary_has_the_gain_that_its_encoder_started_with():
+    simpler = Simpler(normal(5000, torch.ones(16), 0), normal(5000, torch.ones(16), 1))
+    found = {s: simpler.measure(128, 8, "relu", s).untrained for s in ("transpose", 1.0, 0.1, "least_squares", 0.5)}
+    assert found["transpose"] == found[1.0] > 5  # eight latents a dimension overshoot
+    assert found["least_squares"] < min(found[0.1], found[0.5], 1)
+    topk = {start: simpler.measure(128, 8, "topk", start).untrained for start in ("transpose", 0.5)}
+    assert topk["transpose"] != topk[0.5]
+
+
 @pytest.mark.parametrize("rule", [Rule(active=32), Rule(threshold=0.0), Rule(threshold=0.0, shrinks=True)])
 def test_a_complete_basis_of_both_signs_rebuilds_everything(rule):
     basis = orthogonal(32)
