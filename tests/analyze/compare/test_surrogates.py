@@ -21,6 +21,7 @@ from winnow.dictionary import load_dictionary
 pytestmark = pytest.mark.slow
 
 D, LATENTS, ROWS = 32, 128, 20_000
+SURROGATE_SEEDS = [2, 3, 4]
 SPREADS = {  # how much each dimension holds, about
     "blocks.0.hook_resid_post": torch.tensor([30.0, *[1.0] * (D - 1)]),
     "blocks.1.hook_resid_post": 1 / torch.arange(1.0, D + 1),
@@ -74,17 +75,19 @@ def dictionaries(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
     rows = {hook: planted(spread, seed) for seed, (hook, spread) in enumerate(SPREADS.items())}
     real = trained(tmp_path_factory.mktemp("real"), rows, [0, 1])
     surrogates = {hook: gaussian_like(values, seed) for seed, (hook, values) in enumerate(rows.items())}
-    return real, trained(tmp_path_factory.mktemp("surrogates"), surrogates, [2])
+    return real, trained(tmp_path_factory.mktemp("surrogates"), surrogates, SURROGATE_SEEDS)
 
 
 def test_dictionaries_of_gaussian_rows_are_at_chance(dictionaries: tuple[dict, dict]) -> None:
     real, surrogates = dictionaries
     p, isotropic = [], []
     for hook in SPREADS:
-        for found in compare(real[hook, 0], surrogates[hook, 2]):
-            assert found.scores["mmcs_corrected"] == pytest.approx(0, abs=0.03), hook
-            p.extend(found.features.p)
-            isotropic.append(found.scores["mmcs_corrected_isotropic"])
+        both = [compare(real[hook, own], surrogates[hook, seed]) for own in (0, 1) for seed in SURROGATE_SEEDS]
+        for found in zip(*both, strict=True):  # one way, and the other
+            corrected = np.mean([one.scores["mmcs_corrected"] for one in found])  # of one pair it varies by 0.02
+            assert corrected == pytest.approx(0, abs=0.03), hook
+            p.extend(value for one in found for value in one.features.p)
+            isotropic.append(np.mean([one.scores["mmcs_corrected_isotropic"] for one in found]))
     assert np.mean(np.array(p) < 0.01) <= 0.02
     assert min(isotropic) > 0.05  # uniform random directions take the covariance for features
 
