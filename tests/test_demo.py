@@ -47,6 +47,18 @@ def test_the_largest_topk_dictionary_reconstructs_the_residual_stream(metrics: d
     assert largest["ce"]["recovered"] >= 0.9
 
 
+def test_every_dictionary_beats_pca_at_its_l0_and_larger_ones_reconstruct_better(metrics: dict[str, Any]):
+    fvu: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for d in metrics["dictionaries"]:
+        assert d["fvu"] < d["baselines"]["pca"], d["path"]
+        if d["seed"] == 0:
+            fvu.setdefault((d["hook"], d["architecture"]), []).append((d["n_latents"], d["fvu"]))
+    for kind, found in fvu.items():
+        values = [value for _, value in sorted(found)]
+        assert len(values) == 3, kind
+        assert values[0] > values[1] > values[2], kind
+
+
 def test_every_mmcs_stands_beside_its_chance_level_and_both_ways(metrics: dict[str, Any]):
     pairs = {(pair["from"], pair["to"]): pair for pair in metrics["pairs"]}
     assert pairs
