@@ -156,8 +156,8 @@ def _records(folder: Path) -> list[Path]:
     return [path for path in (folder / "training.json", folder / FAILED, *states) if path.exists()]
 
 
-def default_start(settings: DictionarySettings) -> EncoderStart:
-    """Return the encoder's start where the configuration names none."""
+def default_start(settings: DictionarySettings | Dictionaries) -> EncoderStart:
+    """Return the encoder's start of a dictionary, or of a grid, where the configuration names none."""
     return TRANSPOSE if settings.tied else ENCODER_STARTS[settings.architecture]
 
 
@@ -188,7 +188,7 @@ def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[Dic
     values: list[float] = getattr(grid, sparsity)
     noises: list[float | None] = [*grid.noise] if grid.noise else [None]
     sizes = itertools.product(grid.n_latents, values, noises)
-    encoders = grid.encoder_start or [TRANSPOSE if grid.tied else ENCODER_STARTS[grid.architecture]]
+    encoders = grid.encoder_start or [default_start(grid)]
     starts = itertools.product(grid.initialisation, encoders, grid.seed)
     for (n_latents, value, noise), (initialisation, encoder_start, seed) in itertools.product(sizes, starts):
         yield DictionarySettings(

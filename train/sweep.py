@@ -201,17 +201,18 @@ class _Sweep:
 
     def _estimate_thresholds(self, ended: list[Learner]) -> None:
         """Estimate the thresholds of finished dictionaries again, now that their weights stand still."""
-        for learner in ended:
-            settings = learner.planned.settings
-            rows = settings.threshold_rows
-            if rows is not None:
-                batches = self.loader.spread(rows).split(self.config.batch_rows)
-                whole = [batch for batch in batches if len(batch) == self.config.batch_rows] or batches
-                if settings.control == GAUSSIAN_ROWS:
-                    drawn, size = self.drawn.gaussian, self.config.batch_rows
-                    learner.estimate_buffers(drawn.read(i * size, (i + 1) * size) for i in range(len(whole)))
-                else:
-                    learner.estimate_buffers(self._prepare(batch) for batch in whole)
+        asked = {m: rows for m in ended if (rows := m.planned.settings.threshold_rows) is not None}
+        if not asked:
+            return
+        size = self.config.batch_rows
+        batches = self.loader.spread(max(asked.values())).split(size)  # read once for all of them
+        whole = [batch for batch in batches if len(batch) == size] or batches
+        for learner in asked:
+            if learner.planned.settings.control == GAUSSIAN_ROWS:
+                drawn = self.drawn.gaussian
+                learner.estimate_buffers(drawn.read(i * size, (i + 1) * size) for i in range(len(whole)))
+            else:
+                learner.estimate_buffers(self._prepare(batch) for batch in whole)
 
     def _evaluate(self, learners: list[Learner], in_parallel: ParallelMap) -> list[Evaluation]:
         results: dict[Learner, Evaluation] = {}

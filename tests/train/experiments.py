@@ -10,6 +10,15 @@ from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 
 HOOK = "blocks.0.hook_resid_post"
+# one of each architecture; the number of latents is the test's
+KINDS: list[dict[str, Any]] = [
+    {"architecture": "relu", "l1_coefficient": 0.5},
+    {"architecture": "gated", "l1_coefficient": 0.5},
+    {"architecture": "jumprelu", "l0_coefficient": 0.1},
+    {"architecture": "topk", "k": 3},
+    {"architecture": "batchtopk", "k": 3},
+    {"architecture": "matryoshka", "k": 3},
+]
 
 
 def write_run(folder: Path, dictionaries: list[dict[str, Any]], hooks: tuple[str, ...] = (HOOK,), **train: Any) -> Path:

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 import winnow
-from tests.train.experiments import HOOK, load, weights, write_run
+from tests.train.experiments import HOOK, KINDS, load, weights, write_run
 from train import sweep
 from train.plan import plan_dictionaries
 from train.stage import train
@@ -20,14 +20,6 @@ from winnow.errors import UserError
 from winnow.runtime.stage import Interrupted
 
 CONTROLS = ["frozen_decoder", "frozen_encoder", "gaussian_rows"]
-KINDS: list[dict[str, Any]] = [
-    {"architecture": "relu", "l1_coefficient": 0.5},
-    {"architecture": "gated", "l1_coefficient": 0.5},
-    {"architecture": "jumprelu", "l0_coefficient": 0.1},
-    {"architecture": "topk", "k": 3},
-    {"architecture": "batchtopk", "k": 3},
-    {"architecture": "matryoshka", "k": 3},
-]
 FAST = {"learning_rate": 1e-2, "n_latents": 48, "control": CONTROLS}
 
 

@@ -7,19 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.experiments import HOOK, load, write_run
+from tests.train.experiments import HOOK, KINDS, load, write_run
 from train.convergence import LEFT_START, Convergence, Progress
 from train.settings import DictionarySettings
 from train.stage import train
-
-KINDS: list[dict[str, Any]] = [
-    {"architecture": "relu", "l1_coefficient": 0.5},
-    {"architecture": "gated", "l1_coefficient": 0.5},
-    {"architecture": "jumprelu", "l0_coefficient": 0.1},
-    {"architecture": "topk", "k": 3},
-    {"architecture": "batchtopk", "k": 3},
-    {"architecture": "matryoshka", "k": 3},
-]
 
 
 def verdicts(run: Path) -> dict[str, dict[str, Any]]:
