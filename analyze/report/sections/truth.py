@@ -1,6 +1,6 @@
 """Truth: what is known of the data, how much of it each dictionary found, and when."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analyze.format import count, decimal, percent, significant
@@ -8,7 +8,7 @@ from analyze.ladders import ladders_of
 from analyze.report.section import Section, Table
 from analyze.report.sections.truth_charts import truth_charts
 from analyze.report.sections.verdict import verdict_charts, verdict_tables, verdict_words
-from analyze.schema.metric import texts, titles
+from analyze.schema.metric import Metric, texts, titles
 from analyze.schema.metrics import (
     ABSORBED,
     ABSORPTION,
@@ -144,8 +144,10 @@ def _regimes(named: list[tuple[str, Record]]) -> list[Table]:
 
 
 def _scores(metrics: Record) -> list[Table]:
-    known = ladders_of(metrics, lambda d: measured(d, "truth"))
-    table = Table(
+    return _of_dictionaries(
+        metrics,
+        "truth",
+        SCORES,
         title="How much of the truth was found",
         how_to_read=(
             "MMCS looks up every true feature among the alive latents, beside its chance level and corrected for it "
@@ -157,15 +159,14 @@ def _scores(metrics: Record) -> list[Table]:
             "how much of what usually comes with its feature a latent takes up, 0 for none and 1 for all; to hedge is "
             "how much that is."
         ),
-        columns=titles(SCORES),
-        groups={label: [texts(d, SCORES) for d in dictionaries] for label, dictionaries in known.items()},
     )
-    return [table] if known else []
 
 
 def _structure(metrics: Record) -> list[Table]:
-    known = ladders_of(metrics, lambda d: measured(d, "truth.structure"))
-    table = Table(
+    return _of_dictionaries(
+        metrics,
+        "truth.structure",
+        TREES,
         title="What became of parents and children",
         how_to_read=(
             "A parent is found where a latent has a cosine above 0.9 with it. Absorption: of the rows on which a found "
@@ -174,7 +175,11 @@ def _structure(metrics: Record) -> list[Table]:
             "more than half of those rows. Split are parents that are not found, but that the latents of at least two "
             "children carry: they are there in pieces. A perfect dictionary has neither."
         ),
-        columns=titles(TREES),
-        groups={label: [texts(d, TREES) for d in dictionaries] for label, dictionaries in known.items()},
     )
-    return [table] if known else []
+
+
+def _of_dictionaries(metrics: Record, path: str, shown: Sequence[Metric], title: str, how_to_read: str) -> list[Table]:
+    """Make a table of the dictionaries of which `path` was measured, ladder by ladder; none without such."""
+    known = ladders_of(metrics, lambda d: measured(d, path))
+    groups = {label: [texts(d, shown) for d in dictionaries] for label, dictionaries in known.items()}
+    return [Table(title=title, how_to_read=how_to_read, columns=titles(shown), groups=groups)] if known else []
