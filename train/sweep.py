@@ -137,8 +137,8 @@ class _Sweep:
         return output_weights(self.model, self.store.manifest["model"], self.store.path, self.hook)
 
     def _prepare(self, batch: Tensor) -> Tensor:
-        """Move rows to the device, and scale them."""
-        return batch.to(self.device).float().mul_(self.scaling.scale)
+        """Return rows on the device, scaled; `batch` stays as it is."""
+        return batch.to(self.device).float() * self.scaling.scale
 
     def run(self, stop: Stop) -> None:
         """Train every dictionary to its end, saving state on the way."""

@@ -11,7 +11,7 @@ from tests.train.experiments import HOOK, load, write_run
 from train import plan
 from train.loader import Loader
 from train.stage import train
-from winnow import load_dictionary
+from winnow import load_dictionaries, load_dictionary
 from winnow.store import ActivationStore
 
 K = 3
@@ -60,3 +60,18 @@ def test_rows_from_all_over_the_store_are_the_same_at_every_call(tmp_path: Path)
     assert len(places.unique()) > 370  # some rows are zero, and equal
     assert torch.histc(places.double(), 4, 0, 2900).min() > 50  # no quarter of the store is left out
     assert len(loader.spread(10**9)) == 2900
+
+
+def test_dictionaries_that_end_together_have_the_thresholds_of_those_alone(tmp_path: Path) -> None:
+    kinds = [{"architecture": name, "n_latents": 48, "k": K} for name in ("batchtopk", "matryoshka")]
+    train(load(write_run(tmp_path / "together", kinds)))
+    thresholds = []
+    for kind in kinds:
+        train(load(write_run(tmp_path / kind["architecture"], [kind])))
+        alone, together = (
+            {d.architecture: d.get_parameter("threshold") for d in load_dictionaries(tmp_path / run / "run")}
+            for run in (kind["architecture"], "together")
+        )
+        torch.testing.assert_close(together[kind["architecture"]], alone[kind["architecture"]], rtol=1e-6, atol=0)
+        thresholds.append(float(alone[kind["architecture"]].max()))
+    assert min(thresholds) > 0
