@@ -35,12 +35,14 @@ ABBREVIATIONS = {
     "bandwidth": "bandwidth",
     "auxk_coefficient": "auxk",
     "resample_rows": "resample",
+    "gradient_norm": "clip",
 }
 BANDWIDTH = 0.1  # of activations with mean norm sqrt(d_model)
 AUXK = 1 / 32  # Gao et al. 2024
 THRESHOLD_ROWS = 32_768  # a hundredth of a short training's work; the L0 that follows is right to 1 %
 AUTO = "auto"  # rows between resamplings: an eighth of the training's
 MAX_ROWS = 200_000_000
+GRADIENT_NORM = 1.0
 ENCODER_STARTS: dict[str, EncoderStart] = {
     "relu": 0.1,
     "topk": LEAST_SQUARES,
@@ -54,6 +56,7 @@ NAME_DEFAULTS = {
     "bandwidth": BANDWIDTH,
     "auxk_coefficient": AUXK,
     "resample_rows": AUTO,
+    "gradient_norm": GRADIENT_NORM,
 }
 SHARED = (  # by all dictionaries of a run, by the names of `[train]`
     *("rows", "slope_bound", "similarity_bound", "batch_rows", "scale_activations", "compute_dtype", "warmup", "decay"),
@@ -74,7 +77,7 @@ class Planned(NamedTuple):
 
     @property
     def begun_before(self) -> bool:
-        """Whether an older version began it, which had one start for all encoders and did not name it."""
+        """Whether an older version began it, which had neither of today's starts of encoders nor clipping."""
         return self.name != _name(self.settings)
 
     @property
@@ -102,7 +105,7 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):
             for asked in (*_combinations(grid, shared), *_controls(grid, shared)):
-                path, settings = _as_begun(folder / hook, asked, silent=grid.encoder_start is None)
+                path, settings = _as_begun(folder / hook, asked, grid)
                 if path in planned:
                     raise UserError(
                         f"train.dictionaries.{number}: {hook}/{path.name} is asked for twice; remove one of them"
@@ -125,28 +128,30 @@ def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
     refuse_changed(planned.folder, made_with, dataclasses.asdict(planned.settings))
 
 
-def _as_begun(folder: Path, asked: DictionarySettings, silent: bool) -> tuple[Path, DictionarySettings]:
+def _as_begun(folder: Path, asked: DictionarySettings, grid: Dictionaries) -> tuple[Path, DictionarySettings]:
     """Return where a dictionary goes, and its settings; one that an older version began goes on as it was begun.
 
-    Names did not tell the encoder's start before there was a setting, and then it was the decoder's transpose. Where
-    the configuration is silent about it, such a dictionary keeps that start. Nor was its threshold estimated again.
+    Before there were settings for the encoder's start and for clipping, the encoder began as the decoder's transpose,
+    gradients were not clipped, and names said neither. Where the configuration asks for nothing else, such a dictionary
+    goes on like that. Nor was its threshold estimated again.
     """
     path = folder / _name(asked)
-    begun = dataclasses.replace(asked, encoder_start=TRANSPOSE, threshold_rows=None)
-    unnamed = folder / _name(dataclasses.replace(asked, encoder_start=default_start(asked)))
-    if (
-        (silent or asked.encoder_start == TRANSPOSE)
-        and not (path.exists() and path != unnamed)
-        and _begun_before(unnamed)
-    ):
+    begun = dataclasses.replace(asked, encoder_start=TRANSPOSE, threshold_rows=None, gradient_norm=0.0)
+    usual = dataclasses.replace(asked, encoder_start=default_start(asked), gradient_norm=GRADIENT_NORM)
+    unnamed = folder / _name(usual)
+    silent = (grid.encoder_start is None or asked.encoder_start == TRANSPOSE) and not grid.gradient_norm
+    if silent and not (path.exists() and path != unnamed) and _begun_before(unnamed):
         return unnamed, begun
     return path, asked
 
 
 def _begun_before(folder: Path) -> bool:
-    """Tell whether a dictionary's records say the old start, or are older than the setting."""
+    """Tell whether a dictionary's records are older than the settings `encoder_start` and `gradient_norm`."""
     records = (json.loads(path.read_text(encoding="utf-8"))["settings"] for path in _records(folder))
-    return any(recorded.get("encoder_start", TRANSPOSE) == TRANSPOSE for recorded in records)
+    return any(
+        not recorded.get("gradient_norm") and recorded.get("encoder_start", TRANSPOSE) == TRANSPOSE
+        for recorded in records
+    )
 
 
 def _records(folder: Path) -> list[Path]:
@@ -200,6 +205,7 @@ def _combinations(grid: Dictionaries, shared: Mapping[str, Any]) -> Iterable[Dic
             learning_rate=grid.learning_rate,
             initialisation=initialisation,
             encoder_start=encoder_start,
+            gradient_norm=GRADIENT_NORM if grid.gradient_norm is None else grid.gradient_norm,
             b_dec=grid.b_dec,
             **options,
             **shared,

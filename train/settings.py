@@ -21,7 +21,7 @@ from winnow.config.experiment import (
 TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
 # what was so before there was a setting
-LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE, "massive_norm": 0.0}
+LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE, "massive_norm": 0.0, "gradient_norm": 0.0}
 GAUSSIAN_ROWS = "gaussian_rows"
 FROZEN = {"frozen_decoder": ("W_dec",), "frozen_encoder": ("W_enc",)}  # control -> parameters
 _TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
@@ -43,6 +43,7 @@ class DictionarySettings:
     learning_rate: float = _GRID["learning_rate"]
     initialisation: Initialisation = "random"
     encoder_start: EncoderStart = TRANSPOSE
+    gradient_norm: float = 0.0  # to which a longer gradient is shortened; 0: none is
     b_dec: Literal["mean", "geometric_median", "none"] = _GRID["b_dec"]
     tied: bool = False
     l1_reduction: Literal["sum", "mean"] = "sum"

@@ -53,6 +53,7 @@ class Stack:
             for name in ("W_enc", "W_dec")
         }
         self.gaussian = first.planned.settings.control == GAUSSIAN_ROWS
+        self.gradient_norms = tuple(learner.planned.settings.gradient_norm for learner in self.learners)
         self.noise = tuple(learner.planned.settings.noise or 0.0 for learner in self.learners)
         self.steps = [torch.full((), float(first.steps), device=self.sums.device) for _ in self.averages]
 
@@ -92,6 +93,7 @@ class Stack:
                 g[name][numbers] = 0  # Adam's averages stay zero, and so does every step
         # the norm of a decoder row is fixed: remove the part of its gradient that would change it
         g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
+        self._clip(g)
         rates = [learner.learning_rate(start, self.rows) for learner in self.learners]
         first = 0
         for rate, group in itertools.groupby(rates):  # learners of one rate move together
@@ -121,6 +123,18 @@ class Stack:
         else:
             F.normalize(W_dec, dim=-1, out=W_dec)
         self.architecture.project(self.parameters)
+
+    def _clip(self, g: Parameters) -> None:
+        """Shorten each learner's gradient to its greatest norm, over all its parameters and ranks."""
+        if not any(self.gradient_norms):
+            return
+        squares = {name: g[name].flatten(1).square().sum(1) for name in self.averages}
+        whole = squares.pop("b_dec", 0)  # every rank has all of it
+        norm = (self.architecture.collectives.all_reduce(torch.stack(list(squares.values())).sum(0)) + whole).sqrt_()
+        bounds = sparse.on_device(self.gradient_norms, norm.dtype, norm.device)
+        factor = torch.where(bounds > 0, bounds / norm, 1).clamp_(max=1)
+        for name in self.averages:
+            g[name].mul_(factor.view(-1, *[1] * (g[name].ndim - 1)))
 
 
 def stack_learners(learners: Sequence[Learner]) -> list[Stack]:

@@ -61,5 +61,6 @@ def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -
         raise UserError(f"{folder}: no dictionary could be trained; see the lines above")
     share = f" of rank {ranks.rank} of {ranks.total}" if ranks.total > 1 else ""
     old = sum(p.begun_before for p in planned)
-    kept = f"; {old} of them {'keeps' if old == 1 else 'keep'} the encoder's old start, transpose" if old else ""
+    kept = f"; {old} of them {'goes' if old == 1 else 'go'} on as an older version began" if old else ""
+    kept += ": encoder_start = transpose, gradient_norm = 0" if old else ""
     print(f"{folder}: {done} dictionaries{share}" + (" are there; nothing to do" if already else "") + kept)

@@ -29,8 +29,9 @@ PUBLISHED: dict[str, Any] = {
     "b_dec": "none",
     "resample_rows": 0,
     "encoder_start": "transpose",
+    "gradient_norm": 0.0,
 }
-NAME = "relu-48-l1mean_0.8-resample0-transpose-no_b_dec-seed0"
+NAME = "relu-48-l1mean_0.8-resample0-clip0-transpose-no_b_dec-seed0"
 CONSTANT: dict[str, Any] = {"warmup": 0.0, "decay": 0.0}
 
 

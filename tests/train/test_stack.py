@@ -30,10 +30,10 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 
 
 def learners_of(case: str) -> list[Learner]:
-    """Make three dictionaries of one shape that differ in sparsity, seed and learning rate."""
+    """Make three dictionaries of one shape that differ in sparsity, seed, learning rate and clipping."""
     return [
-        learner(seed, {"architecture": case, **own, "learning_rate": rate})
-        for seed, (own, rate) in enumerate(zip(GRIDS[case], (3e-3, 1e-2, 3e-3), strict=True))
+        learner(seed, {"architecture": case, **own, "learning_rate": rate, "gradient_norm": norm})
+        for seed, (own, rate, norm) in enumerate(zip(GRIDS[case], (3e-3, 1e-2, 3e-3), (0.0, 1.0, 30.0), strict=True))
     ]
 
 

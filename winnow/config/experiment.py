@@ -175,6 +175,11 @@ class Dictionaries(Section):
         "which is 1; or least_squares, the number at which the first reconstruction errs least; by default what "
         "train/start/encoder.py chooses for the architecture",
     )
+    gradient_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="the norm to which a step's gradient, over all parameters of the dictionary, is shortened where it "
+        "is longer, before Adam sees it; 0: never; by default 1",
+    )
     b_dec: Literal["mean", "geometric_median", "none"] = Field(
         default="mean",
         description="where the decoder's bias starts: mean or geometric_median of the activations; none: there is "

@@ -92,28 +92,31 @@ def test_training_begins_there_and_says_so(start: Any, tmp_path: Path) -> None:
     assert json.loads((path / "training.json").read_text())["settings"]["encoder_start"] == start
 
 
+OLD = {"encoder_start": TRANSPOSE, "gradient_norm": 0}
+
+
 def forget_the_setting(folder: Path) -> None:
-    """Make records what they were before there was `encoder_start`, and the name what it was."""
+    """Make records what they were before `encoder_start` and `gradient_norm`, and the name what it was."""
     for path in [folder / "training.json", *folder.glob("checkpoints/*/state.json")]:
         if path.exists():
             record = json.loads(path.read_text())
-            del record["settings"]["encoder_start"]
+            del record["settings"]["encoder_start"], record["settings"]["gradient_norm"]
             path.write_text(json.dumps(record))
-    folder.rename(folder.with_name(folder.name.replace("-transpose", "")))
+    folder.rename(folder.with_name(folder.name.replace("-clip0-transpose", "")))
 
 
 def test_a_finished_dictionary_of_the_old_start_stays_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    train(load(write_run(tmp_path, [RELU | {"encoder_start": TRANSPOSE}], rows=500)))
+    train(load(write_run(tmp_path, [RELU | OLD], rows=500)))
     folder = tmp_path / "run" / "dictionaries" / HOOK
-    forget_the_setting(folder / "relu-48-l1_0.5-transpose-seed0")
+    forget_the_setting(folder / "relu-48-l1_0.5-clip0-transpose-seed0")
     before = weights(tmp_path / "run")
-    for grid in (RELU, RELU | {"encoder_start": TRANSPOSE}):
+    for grid in (RELU, RELU | {"encoder_start": TRANSPOSE}, RELU | {"gradient_norm": 0}, RELU | OLD):
         (settings,) = plan(tmp_path, grid).values()
-        assert settings.encoder_start == TRANSPOSE
+        assert (settings.encoder_start, settings.gradient_norm) == (TRANSPOSE, 0)
         capsys.readouterr()
         train(load(write_run(tmp_path, [grid], rows=500)))
         assert weights(tmp_path / "run") == before
-        assert "1 of them keeps the encoder's old start, transpose" in capsys.readouterr().out
+        assert "1 of them goes on as an older version began" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"seed0 was made with encoder_start = 'transpose', now encoder_start = 0\.1"):
         train(load(write_run(tmp_path, [RELU | {"encoder_start": 0.1}], rows=500)))
     train(load(write_run(tmp_path, [RELU | {"encoder_start": 0.2}], rows=500)))
@@ -121,10 +124,10 @@ def test_a_finished_dictionary_of_the_old_start_stays_one(tmp_path: Path, capsys
 
 
 def test_a_training_begun_before_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grids = [RELU | {"encoder_start": TRANSPOSE}, {"architecture": "topk", "n_latents": 32, "k": 3, "encoder_start": 1}]
+    grids: list[dict[str, Any]] = [RELU | OLD, {"architecture": "topk", "n_latents": 32, "k": 3, **OLD}]
     whole, part = tmp_path / "whole", tmp_path / "part"
     train(load(write_run(whole, grids, rows=2000)))
-    expected = {name.replace("-transpose", ""): found for name, found in weights(whole / "run").items()}
+    expected = {name.replace("-clip0-transpose", ""): found for name, found in weights(whole / "run").items()}
 
     from train import sweep
 
@@ -140,7 +143,7 @@ def test_a_training_begun_before_goes_on_to_the_same_bytes(tmp_path: Path, monke
             train(load(write_run(part, grids, rows=2000)))
     for folder in list((part / "run" / "dictionaries" / HOOK).iterdir()):
         forget_the_setting(folder)
-    silent = [{key: value for key, value in grid.items() if key != "encoder_start"} for grid in grids]
+    silent = [{key: value for key, value in grid.items() if key not in OLD} for grid in grids]
     train(load(write_run(part, silent, rows=2000)))
     assert weights(part / "run") == expected
     train(load(write_run(part, silent, rows=2000)))  # and is finished then
