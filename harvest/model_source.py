@@ -19,6 +19,8 @@ from winnow.runtime.ranks import Ranks
 from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
 
+SEQUENCES_AT_ONCE = 16_384
+
 
 @contextmanager
 def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> Iterator["ModelSource"]:
@@ -30,6 +32,7 @@ def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> It
             f"text.context = {tokens.context}: {config.model.name} reads {model.context} tokens at most; "
             "set text.context in a new run"
         )
+    _refuse_unknown_tokens(config.model.name, tokens, model.d_vocab)
     compile_for = config.harvest.sequences_per_batch if config.harvest.compile else None
     with forward_passes(model, hooks, compile_for) as forward:
         yield ModelSource(config, tokens, model, forward, model.widths(hooks))
@@ -97,6 +100,19 @@ class ModelSource:
         for i, seen in enumerate(self._forward(batches)):
             chosen = places[bounds[i] : bounds[i + 1]] - i * batch * self.context
             yield batches[i].numel(), {hook: _select(value, chosen) for hook, value in seen.items()}
+
+
+def _refuse_unknown_tokens(model: str, tokens: TokenFile, known: int) -> None:
+    """Raise `UserError` naming the first token that the model's embedding does not have."""
+    for start in range(0, tokens.sequences, SEQUENCES_AT_ONCE):
+        block = tokens.read(start, min(start + SEQUENCES_AT_ONCE, tokens.sequences))
+        unknown = np.argwhere((block < 0) | (block >= known))
+        if len(unknown):
+            sequence, position = unknown[0].tolist()
+            raise UserError(
+                f"{tokens.path}: token {block[sequence, position]} (sequence {start + sequence}, position {position}) "
+                f"is none of the {known:,} of {model}; are these the ids of another model's tokenizer?"
+            )
 
 
 def _select(value: Tensor, chosen: Tensor) -> Tensor:
