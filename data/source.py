@@ -1,22 +1,22 @@
 """Stream documents from python-docs, files or a data set on the hub, never all in memory."""
 
-import glob
-from collections.abc import Iterator
-from itertools import chain
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from datasets import IterableDataset, config, load_dataset
 from datasets.utils.logging import disable_progress_bar
 
+from data.files import Row, find_files, read_file
 from data.python_docs import load_python_docs
 from winnow.config.experiment import TextSettings
 from winnow.errors import UserError, nearest
 from winnow.hub import FAILURES, keep_commit, quiet, why
 
-Document = str | list[int]
-_BUILDERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-_LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl and parquet files"
+Message = dict[str, Any]  # role and content
+Document = str | list[int] | list[Message]
+LARGEST_ID = 2**31 - 1
+_LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl, csv and parquet files"
 
 
 def text_commit(settings: TextSettings, made_with: str = "") -> str:
@@ -38,33 +38,99 @@ def text_commit(settings: TextSettings, made_with: str = "") -> str:
 def documents(settings: TextSettings, skip: int = 0, commit: str = "") -> Iterator[Document]:
     """Yield the documents of the configured source after the first `skip`; read a data set on the hub at `commit`.
 
-    Documents are strings, or lists of token ids if the column holds those. Raises `UserError` naming the source,
-    split or column that does not exist, or the number of documents after which reading failed.
+    Documents are strings, lists of token ids, or conversations, whichever the column holds. Rows without one are left
+    out, and the first is named on stderr. Raises `UserError` naming the source, split or column that does not exist,
+    or the file and document that cannot be read.
     """
     disable_progress_bar()
     # the hub's client retries for 23 seconds; datasets would repeat that twenty times
     config.STREAMING_READ_MAX_RETRIES = config.STREAMING_OPEN_MAX_RETRIES = 1
     config.STREAMING_READ_RETRY_INTERVAL = config.STREAMING_OPEN_RETRY_INTERVAL = 1
-    rows = _readable(settings, iter(_rows(settings, commit).skip(skip)), skip)
-    first = next(rows, None)
-    if first is None:
-        if skip:
-            return
-        raise UserError(f"text.source = {settings.source}: split {settings.split} is empty")
-    if settings.column not in first:
-        raise UserError(
-            f"text.column = {settings.column}: {settings.source} has no such column"
-            f"{nearest(settings.column, first)}; there are {', '.join(first)}"
-        )
-    if not isinstance(first[settings.column], str | list):
-        raise UserError(f"text.column = {settings.column}: holds neither strings nor lists of token ids")
-    for row in chain([first], rows):
-        yield row[settings.column]
+    kind: type | None = None
+    count, missing = 0, False
+    for where, value in _rows(settings, commit):
+        if value is None or value == []:
+            if not missing:
+                print(f"WARNING: {where}: no {settings.column}; such rows are left out", file=sys.stderr)
+            missing = True
+            continue
+        found = _kind(settings.column, where, value)
+        if kind is not None and found is not kind:
+            raise UserError(
+                f"{where}: text.column = {settings.column} holds {KIND_NAMES[found]}, and {KIND_NAMES[kind]} before"
+            )
+        kind = found
+        count += 1
+        if count > skip:
+            yield value
+    if not count:
+        raise UserError(f"text.source = {settings.source}: there is no document in split {settings.split}")
 
 
-def _readable(settings: TextSettings, rows: Iterator[Any], skip: int) -> Iterator[Any]:
+KIND_NAMES = {str: "text", int: "token ids", dict: "conversations"}
+
+
+def _kind(column: str, where: str, value: Any) -> type:
+    """Return str, int or dict: what a document is made of. Raises `UserError` for all else."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise UserError(
+                f"{where}: half of a surrogate pair at character {error.start:,}, which is no text"
+            ) from error
+        return str
+    if isinstance(value, Sequence):
+        if all(type(token) is int for token in value):
+            worst = next((token for token in value if not 0 <= token <= LARGEST_ID), None)
+            if worst is None:
+                return int
+            raise UserError(f"{where}: text.column = {column} has {worst}, which is no token id")
+        if all(isinstance(message, dict) and message.keys() >= {"role", "content"} for message in value):
+            return dict
+    raise UserError(
+        f"{where}: text.column = {column} holds {_described(value)}; expected text, a list of token ids, or a "
+        "conversation, a list of messages with role and content"
+    )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Sequence):
+        return f"a list of {', '.join(sorted({type(one).__name__ for one in value}))}"
+    return f"a value of type {type(value).__name__}"
+
+
+def _rows(settings: TextSettings, commit: str) -> Iterator[Row]:
+    kind, _, where = settings.source.partition(":")
+    if kind == "files":
+        if settings.split != "train":
+            raise UserError(
+                f"text.split = {settings.split}: files have no splits; set it to train, and select files by the pattern"
+            )
+        for path in find_files(where):
+            yield from read_file(path, settings.column)
+        return
+    if kind == "python-docs":
+        splits = load_python_docs()
+        if settings.split not in splits:
+            raise UserError(f"text.split = {settings.split}: python-docs has {' and '.join(map(str, splits))}")
+        rows = iter(splits[settings.split])
+    else:
+        rows = _readable(settings, iter(_from_hub(where, settings, commit)))
+    found = False
+    for number, row in enumerate(rows, 1):
+        if not found and settings.column not in row:
+            raise UserError(
+                f"text.column = {settings.column}: {settings.source} has no such column"
+                f"{nearest(settings.column, row)}; there are {', '.join(row)}"
+            )
+        found = True
+        yield Row(f"{settings.source}, document {number:,}", row.get(settings.column))
+
+
+def _readable(settings: TextSettings, rows: Iterator[Any]) -> Iterator[Any]:
     """Yield the rows. Raises `UserError` if a file or connection breaks."""
-    read = skip
+    read = 0
     try:
         with quiet():
             for row in rows:
@@ -76,37 +142,6 @@ def _readable(settings: TextSettings, rows: Iterator[Any], skip: int) -> Iterato
             f"({_why(settings, error)}); the same command resumes after the last finished part; "
             f"{_LOCAL_WORKS_TOO}"
         ) from error
-
-
-def _rows(settings: TextSettings, commit: str) -> Any:
-    kind, _, where = settings.source.partition(":")
-    if kind == "python-docs":
-        splits = load_python_docs()
-        if settings.split not in splits:
-            raise UserError(f"text.split = {settings.split}: python-docs has {' and '.join(map(str, splits))}")
-        return splits[settings.split]
-    if kind == "files":
-        return _from_files(where, settings.split)
-    return _from_hub(where, settings, commit)
-
-
-def _from_files(pattern: str, split: str) -> IterableDataset:
-    if split != "train":
-        raise UserError(f"text.split = {split}: files have no splits; set it to train, and select files by the pattern")
-    paths = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  pathlib globs no absolute pattern
-    if not paths:
-        raise UserError(f"text.source = files:{pattern}: no such file")
-    kinds = {Path(path).suffix for path in paths}
-    if len(kinds) > 1 or not kinds <= set(_BUILDERS):
-        raise UserError(
-            f"text.source = files:{pattern}: found files ending in {', '.join(sorted(kinds))}; "
-            f"choose one kind of {', '.join(_BUILDERS)}"
-        )
-    builder = _BUILDERS[kinds.pop()]
-    options: dict[str, Any] = {"sample_by": "document"} if builder == "text" else {}
-    loaded = load_dataset(builder, data_files=paths, split="train", streaming=True, **options)
-    assert isinstance(loaded, IterableDataset)
-    return loaded
 
 
 def _from_hub(name: str, settings: TextSettings, commit: str) -> IterableDataset:

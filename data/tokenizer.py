@@ -1,7 +1,8 @@
 """Open a model's tokenizer, and choose the special tokens around documents and sequences."""
 
+import json
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import transformers
 from transformers import AutoTokenizer
@@ -22,6 +23,7 @@ class TextTokenizer:
 
         Raises `UserError` naming what was tried if there is none.
         """
+        self._name = settings.name
         transformers.logging.disable_progress_bar()
         # silence the warning about documents longer than the model's context: they are cut later
         logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
@@ -39,7 +41,31 @@ class TextTokenizer:
         self.eos: int | None = self._tokenizer.eos_token_id
 
     def __call__(self, documents: list[str]) -> list[list[int]]:
-        return self._tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+        """Turn documents into ids. Raises `UserError` if nothing comes of any of them."""
+        found = self._tokenizer(documents, add_special_tokens=False, verbose=False)["input_ids"]
+        if any(documents) and not any(found):
+            raise UserError(
+                f"model.name = {self._name}: its tokenizer turns text into nothing; are the tokenizer's files there?"
+            )
+        return found
+
+    def render(self, conversation: list[dict[str, Any]]) -> str:
+        """Write a conversation, messages with role and content, as the text that the model was trained on.
+
+        Raises `UserError` if the tokenizer does not know how, or its template refuses the conversation.
+        """
+        if not self._tokenizer.chat_template:
+            raise UserError(
+                "text.column: holds conversations, and the model's tokenizer has no chat template; choose a column of "
+                "text, or a model that has one"
+            )
+        try:
+            return self._tokenizer.apply_chat_template(conversation, tokenize=False)
+        except Exception as error:  # templates raise what they like: for roles out of turn, for contents of other types
+            raise UserError(
+                f"text.column: the chat template refuses a conversation ({' '.join(str(error).split())}): "
+                f"{json.dumps(conversation, default=str)[:80]}…"
+            ) from error
 
     @property
     def prepends_bos(self) -> bool:

@@ -51,6 +51,7 @@ def make_tokens(config: Experiment) -> None:
 def token_settings(config: Experiment) -> dict[str, Any]:
     """Collect the settings that the tokens depend on, by their names in the configuration."""
     left_out = set() if config.text.drop_shared_ngrams else DROPPING  # as before there was such a setting
+    left_out = left_out | ({"chat_template"} if config.text.chat_template else set())
     text = {f"text.{key}": value for key, value in config.text.model_dump(mode="json", exclude=left_out).items()}
     return {"model.name": config.model.name, "model.revision": config.model.revision, **text}
 

@@ -135,12 +135,23 @@ class _Reader:
         return sequences
 
     def _pack(self, batch: list[Document]) -> np.ndarray:
-        tokenised = [document for document in batch if isinstance(document, list)]
+        tokenised = [document for document in batch if isinstance(document, list) and isinstance(document[0], int)]
         if self._packer is None:
             # documents that are token ids already have their separators
             separator = [] if tokenised else self._frame.separator
             self._packer = Packer(self._text.context, separator, self._frame.bos, self.state.held)
-        return self._packer.add(tokenised or self._tokenizer([d for d in batch if isinstance(d, str)]))
+        ids: Any = tokenised or self._tokenizer([self._as_text(document) for document in batch])
+        return self._packer.add(ids)
+
+    def _as_text(self, document: Any) -> str:
+        if isinstance(document, str):
+            return document
+        if self._text.chat_template:
+            return self._tokenizer.render(document)
+        raise UserError(
+            f"text.column = {self._text.column}: holds conversations, and text.chat_template = false; choose a column "
+            "of text, or text.chat_template = true"
+        )
 
 
 def _refuse_too_short(text: TextSettings, sequences: int) -> None:

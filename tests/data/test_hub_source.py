@@ -13,7 +13,7 @@ from tests.forked import Client, connect
 from tests.hub import Hub, serve
 from tests.hub.content import MODEL, SENTENCES, SUBSETS, TEXT, TOKENS, fill, write_parquet
 
-LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl and parquet files"
+LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl, csv and parquet files"
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class TextSettings(Section):
     source: str = Field(
         default="python-docs",
         pattern=r"^(python-docs$|files:.|hub:.)",
-        description="python-docs, files:GLOB (txt, jsonl, parquet) or hub:NAME",
+        description="python-docs, files:GLOB (txt, jsonl, json, csv, parquet; .gz, .zst) or hub:NAME",
     )
     revision: str | None = Field(
         default=None, min_length=1, description="hub: branch, tag or commit of the data set; its main branch"
@@ -70,7 +70,13 @@ class TextSettings(Section):
         default=None, min_length=1, description="hub: which of the data set's configurations, where it has several"
     )
     split: str = Field(default="train", description="split of the data set")
-    column: str = Field(default="text", description="column of strings, or of token ids (then nothing is tokenised)")
+    column: str = Field(
+        default="text",
+        description="column of strings, of conversations (lists of messages), or of token ids (then nothing is tokenised)",
+    )
+    chat_template: bool = Field(
+        default=True, description="write conversations as the tokenizer's chat template does; false: refuse them"
+    )
     context: int = Field(default=128, ge=2, description="tokens per sequence")
     tokens: Count = Field(default=1_000_000, description="tokens to prepare; held-out sequences are among them")
     prepend_bos: Literal["auto"] | bool = Field(
