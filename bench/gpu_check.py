@@ -566,7 +566,12 @@ def pipeline(quick):
     import winnow
 
     root = Path(tempfile.mkdtemp(dir="."))
-    size = ["--text.tokens", "40000" if quick else "200000", "--train.rows", "60000" if quick else "400000"]
+    size = ["--text.tokens", "200000", "--train.rows", "400000"]
+    if quick:  # two sizes of each architecture at one hook
+        hooks, sizes = ["blocks.2.hook_resid_post"], {"n_latents": [128, 256], "learning_rate": 4e-3}
+        grids = [{"architecture": "topk", "k": 24, **sizes}, {"architecture": "relu", "l1_coefficient": 2.5, **sizes}]
+        size = ["--text.tokens", "24000", "--text.held_out_sequences", "32", "--train.rows", "20480"]
+        size += ["--harvest.hooks", json.dumps(hooks), "--train.dictionaries", json.dumps(grids)]
     try:
         ends = {}
         for device in dict.fromkeys((DEVICE.type, "cpu")):

@@ -1,11 +1,18 @@
 """Shapes and types are checked while tests run: jaxtyping's import hook, with beartype."""
 
+import inspect
+from collections.abc import Callable
 from functools import partial
 from importlib.machinery import SourceFileLoader
-from types import CodeType
+from types import CodeType, FunctionType
+from typing import Any, get_args
 from unittest.mock import patch
 
-from jaxtyping import _import_hook, install_import_hook
+import jaxtyping
+from beartype import beartype
+from jaxtyping import AbstractArray, _import_hook, install_import_hook
+
+_with_shapes = jaxtyping.jaxtyped
 
 
 def check_types(packages: list[str]) -> None:
@@ -14,6 +21,9 @@ def check_types(packages: list[str]) -> None:
     jaxtyping looks for its bytecode under a name of its own as long as one of its modules is executed, and so for that
     of every library which that module imports: a thousand files of TransformerLens, pandas and datasets are compiled
     again in every process, eight seconds of them. Here it does so while it looks for a module's code, and no longer.
+
+    Around every function, shapes or none, jaxtyping binds the arguments once more to compare the names of their axes:
+    twenty times what beartype takes. Here only functions that declare a shape go through it, the others to beartype.
     """
 
     def get_code(self: _import_hook._JaxtypingLoader, fullname: str) -> CodeType | None:
@@ -23,4 +33,26 @@ def check_types(packages: list[str]) -> None:
 
     _import_hook._JaxtypingLoader.get_code = get_code
     _import_hook._JaxtypingLoader.exec_module = SourceFileLoader.exec_module
+    jaxtyping.jaxtyped = _checked  # what the import hook decorates with
     install_import_hook(packages, "beartype.beartype")
+
+
+def _checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
+    """Check a function's calls, or a dataclass': by beartype alone where it declares no shape."""
+    if function is None:
+        return partial(_checked, typechecker=typechecker)
+    # beartype would check what a generator yields, jaxtyping leaves that alone
+    if isinstance(function, FunctionType) and not inspect.isgeneratorfunction(function):
+        kinds = function.__annotations__.values()
+        if not any(map(_declares_shape, kinds)):
+            return beartype(function)
+    return _with_shapes(function, typechecker=typechecker)
+
+
+def _declares_shape(kind: Any) -> bool:
+    """Find a shape in an annotation; one that is text may hold any."""
+    if isinstance(kind, str):
+        return True
+    if isinstance(kind, list | tuple):  # the parameters of a Callable
+        return any(map(_declares_shape, kind))
+    return (isinstance(kind, type) and issubclass(kind, AbstractArray)) or any(map(_declares_shape, get_args(kind)))

@@ -14,7 +14,7 @@ from winnow.config.toy import ToySettings
 from winnow.toy.data import ToyData
 
 TOY = ToySettings(d_model=64, n_features=128)
-# the best setting found for each: 800 steps of 512 rows
+# the best setting found for each
 GRIDS: dict[str, dict[str, Any]] = {
     "relu": {"architecture": "relu", "n_latents": 128, "l1_coefficient": 1.0, "learning_rate": 3e-2},
     "tied": {"architecture": "relu", "tied": True, "n_latents": 128, "l1_coefficient": 1.0, "learning_rate": 3e-2},
@@ -44,7 +44,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     folder = tmp_path_factory.mktemp("learning")
     toy = ToyData(TOY)
     write_store(folder / "run" / "activations", {HOOK: toy.rows(0, 100_000).activations}, rows_per_shard=32_768)
-    train(load(write_run(folder, list(GRIDS.values()), rows=409_600, batch_rows=512, checkpoint_rows=10**6)))
+    train(load(write_run(folder, list(GRIDS.values()), rows=204_800, batch_rows=256, checkpoint_rows=10**6)))
     dictionaries = {_kind(d): d for d in winnow.load_dictionaries(folder / "run")}
     return {kind: (toy.directions @ d.W_dec.T).amax(1) for kind, d in dictionaries.items()}
 

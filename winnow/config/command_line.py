@@ -8,7 +8,7 @@ Every mistake is one line that names the file or the key, and the remedy.
 import argparse
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from pydantic_settings import (
 from winnow.config.experiment import Dictionaries, Experiment, PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError, nearest
+
+EXPECTED = "Input should be "  # how pydantic begins
 
 
 def load_experiment(
@@ -64,7 +66,7 @@ def load_experiment(
         where = f"{path}: " if path else ""
         # where a setting may be a word or a table, report the error in the table
         errors = [dict(e) for e in error.errors() if len(error.errors()) == 1 or "literal['all']" not in e["loc"]]
-        raise UserError(where + "; ".join(map(_describe, errors))) from error
+        raise UserError(where + _describe(errors)) from error
     except SettingsError as error:
         raise UserError(f"{error}; --help lists every key") from error
 
@@ -108,19 +110,29 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not valid TOML: {error}") from error
 
 
-def _describe(error: dict[str, Any]) -> str:
+def _describe(errors: Iterable[dict[str, Any]]) -> str:
+    """Say of each key once what is wrong; of one that may be of several kinds, all of them."""
+    wrong: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        key, message, found = _mistake(error)
+        wrong.setdefault((key and f"{key}: ", found), []).append(message)
+    return "; ".join(
+        key + " or ".join([first, *(other.removeprefix(EXPECTED) for other in others)]) + found
+        for (key, found), (first, *others) in wrong.items()
+    )
+
+
+def _mistake(error: dict[str, Any]) -> tuple[str, str, str]:
+    """Give the key, what is wrong with it, and what was found."""
     location: tuple[str | int, ...] = error["loc"]
     key = ".".join(str(part) for part in location if str(part).isidentifier() or isinstance(part, int))
     key = key.replace(".PositionPolicy", "")
     if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key{nearest(str(location[-1]), _known_keys(location[:-1]))}"
+        return key, f"unknown key{nearest(str(location[-1]), _known_keys(location[:-1]))}", ""
     if error["type"] == "missing":
-        return f"{key}: missing"
-    message = error["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    found = "" if isinstance(error["input"], dict) else f", found {error['input']!r}"
-    return f"{key}: {message}{found}"
+        return key, "missing", ""
+    found = "" if not key or isinstance(error["input"], dict) else f", found {error['input']!r}"
+    return key, error["msg"].removeprefix("Value error, "), found
 
 
 def _known_keys(location: Sequence[str | int]) -> list[str]:

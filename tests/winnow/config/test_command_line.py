@@ -86,6 +86,16 @@ def test_wrong_type(toml):
     assert refusal("--config", path) == f"{path}: text.tokens: Input should be a valid integer, found 'many'"
 
 
+def test_a_key_that_may_be_a_word_or_a_number_is_named_once(toml):
+    grid = 'architecture = "topk"\nn_latents = 64\nk = 8\nencoder_start = "smal"\n'
+    path = toml(f'run = "r"\n[train]\nrows = "many"\n[[train.dictionaries]]\n{grid}')
+    assert refusal("--config", path) == (
+        f"{path}: train.rows: Input should be a valid integer or 'converged', found 'many'; "
+        "train.dictionaries.0.encoder_start.0: Input should be 'transpose' or 'least_squares' or a valid number, "
+        "found 'smal'"
+    )
+
+
 def test_broken_toml(toml):
     path = toml("run = \n")
     assert refusal("--config", path).startswith(f"{path}: not valid TOML: Invalid value (at line 1")
