@@ -30,6 +30,7 @@ from train.curve import cut_curve
 from train.evaluation import Evaluation
 from train.learner import Learner
 from train.loggers import check_loggers
+from train.memory import refuse_too_large
 from train.plan import Planned, refuse_other
 from train.provenance import metadata
 from train.share import SHARDS
@@ -203,4 +204,5 @@ def train_shared(config: Experiment, activations: Path, planned: list[Planned], 
         torch.cuda.set_device(device)
     with joined(ranks) as collectives, stop_on_signals() as stop:
         for one in planned:
+            refuse_too_large([one], store.hooks[one.hook], device, ranks.total)
             _SharedSweep(config, store, one, collectives, device).run(stop)

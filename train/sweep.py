@@ -24,6 +24,7 @@ from train.inputs import Inputs
 from train.learner import Learner, scaling_of
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
+from train.memory import refuse_too_large
 from train.normal import Drawn
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
@@ -60,6 +61,7 @@ def train_all(config: Experiment, activations: Path, planned: list[Planned], ran
     device = choose_device(config.model.device, ranks, mps=False)  # MPS lacks float64, in which sums are kept
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
+            refuse_too_large((p for p in planned if p.hook == hook), store.hooks[hook], device)
             for start, group in group_by_start(p for p in planned if p.hook == hook):
                 _Sweep(config, store, hook, group, start, device).run(stop)
 

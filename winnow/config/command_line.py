@@ -7,6 +7,8 @@ Every mistake is one line that names the file or the key, and the remedy.
 
 import argparse
 import json
+import re
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,8 @@ from winnow.config.experiment import Dictionaries, Experiment, PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError, nearest
 
+DIGITS = re.compile(r"\d+")
+DEEPEST = 200
 EXPECTED = "Input should be "  # how pydantic begins
 
 
@@ -41,6 +45,7 @@ def load_experiment(
     Raises `UserError` naming the file or the key, and the remedy.
     """
     arguments = _gather(arguments, lists or {})
+    _refuse_endless(arguments)
 
     class FromCommandLine(Experiment):
         __doc__ = Experiment.__doc__
@@ -88,6 +93,15 @@ def _gather(arguments: Sequence[str], lists: Mapping[str, str]) -> list[str]:
     return gathered
 
 
+def _refuse_endless(arguments: Sequence[str]) -> None:
+    """Raise `UserError` naming the option whose value no parser takes."""
+    for option, word in zip(["", *arguments], arguments, strict=False):
+        if max(map(len, DIGITS.findall(word)), default=0) > sys.get_int_max_str_digits() > 0:
+            raise UserError(f"{option}: a number has thousands of digits")
+        if word.count("[") > DEEPEST or word.count("{") > DEEPEST:
+            raise UserError(f"{option}: a list or table is nested too deep")
+
+
 def _config_path(arguments: Sequence[str]) -> Path | None:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", type=Path, nargs="?")
@@ -108,6 +122,10 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from error
+    except RecursionError:
+        raise UserError(f"{path}: not valid TOML: a list or table is nested too deep") from None
+    except ValueError:  # Python refuses to convert a number of more than 4,300 digits
+        raise UserError(f"{path}: a number has thousands of digits") from None
 
 
 def _describe(errors: Iterable[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from winnow.config.dtypes import DType
-from winnow.config.section import Count, Natural, NonNegative, Positive, Section
+from winnow.config.section import Count, Natural, NonNegative, Positive, Section, Seed, Size
 from winnow.config.toy import ToySettings
 from winnow.config.toy_rules import refuse_beside_toy
 
@@ -72,12 +72,12 @@ class TextSettings(Section):
     split: str = Field(default="train", description="split of the data set")
     column: str = Field(
         default="text",
-        description="column of strings, of conversations (lists of messages), or of token ids (then nothing is tokenised)",
+        description="column of strings, of conversations (lists of messages), or of token ids (taken as they are)",
     )
     chat_template: bool = Field(
         default=True, description="write conversations as the tokenizer's chat template does; false: refuse them"
     )
-    context: int = Field(default=128, ge=2, description="tokens per sequence")
+    context: Size = Field(default=128, ge=2, description="tokens per sequence")
     tokens: Count = Field(default=1_000_000, description="tokens to prepare; held-out sequences are among them")
     prepend_bos: Literal["auto"] | bool = Field(
         default="auto", description="start every sequence with BOS: true, false, or auto (where the tokenizer does)"
@@ -135,20 +135,20 @@ class HarvestSettings(Section):
         default="all", description="all, or a table of skip_first, evenly, random, drop_tokens"
     )
     storage_dtype: DType = Field(default="float16", description="dtype on disk")
-    sequences_per_batch: Count = Field(default=32, description="sequences per forward pass")
+    sequences_per_batch: Size = Field(default=32, description="sequences per forward pass")
     compile: bool = Field(
         default=False, description="run the model through torch.compile: a minute at the start, faster from then on"
     )
-    rows_per_shard: Count = Field(default=262_144, description="activation rows per shard file, at most")
+    rows_per_shard: Size = Field(default=262_144, description="activation rows per shard file, at most")
 
 
 class Dictionaries(Section):
     """A grid of dictionaries: every combination of the lists is one."""
 
     architecture: Architecture = Field(description="relu, topk, batchtopk, jumprelu, gated or matryoshka")
-    n_latents: Annotated[list[Count], *OneOrMore] = Field(description="latents of each dictionary")
+    n_latents: Annotated[list[Size], *OneOrMore] = Field(description="latents of each dictionary")
     hooks: Annotated[list[str], *OneOrMore] = Field(default=["*"], description="harvested hooks to train at; wildcards")
-    k: Annotated[list[Count], *OneOrMore] | None = Field(
+    k: Annotated[list[Size], *OneOrMore] | None = Field(
         default=None, description="topk: latents active per row; batchtopk, matryoshka: on average"
     )
     l1_coefficient: Annotated[list[NonNegative], *OneOrMore] | None = Field(
@@ -170,7 +170,7 @@ class Dictionaries(Section):
     l0_coefficient: Annotated[list[Positive], *OneOrMore] | None = Field(
         default=None, description="jumprelu: weight of the L0 penalty, activations scaled likewise"
     )
-    seed: Annotated[list[Natural], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
+    seed: Annotated[list[Seed], *OneOrMore] = Field(default=[0], description="seeds of the initialisation")
     learning_rate: Positive = Field(default=1e-3, description="peak rate of Adam")
     initialisation: Annotated[list[Initialisation], *OneOrMore] = Field(
         default=["random"], description="first directions: random, orthogonal, samples, pca, basis, singular or kmeans"
@@ -181,7 +181,7 @@ class Dictionaries(Section):
         "which is 1; or least_squares, the number at which the first reconstruction errs least; by default what "
         "train/start/encoder.py chooses for the architecture",
     )
-    gradient_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+    gradient_norm: NonNegative | None = Field(
         default=None,
         description="the norm to which a step's gradient, over all parameters of the dictionary, is shortened where it "
         "is longer, before Adam sees it; 0: never; by default 1",
@@ -199,7 +199,7 @@ class Dictionaries(Section):
         default=None,
         description="relu, gated: rows between resamplings of dead latents, 0 for never; an eighth of the rows",
     )
-    auxk_coefficient: Annotated[float, Field(ge=0)] | None = Field(
+    auxk_coefficient: NonNegative | None = Field(
         default=None, description="topk, batchtopk, matryoshka: weight of AuxK, which revives dead latents; 1/32"
     )
     control: Annotated[list[Control], BeforeValidator(_as_list), AfterValidator(_distinct_or_none)] = Field(
@@ -261,7 +261,7 @@ class TrainSettings(Section):
         le=1,
         description="converged: mean cosine of the decoder directions with themselves at half the rows, at least",
     )
-    batch_rows: Count = Field(default=4096, description="rows per step")
+    batch_rows: Size = Field(default=4096, description="rows per step")
     scale_activations: bool = Field(
         default=True,
         description="train on activations scaled to a mean norm of sqrt(d_model), so that rates and penalties mean the "
@@ -296,7 +296,7 @@ class TrainSettings(Section):
         description="under torchrun, all processes share each dictionary, its latents split among them, for those too "
         "large for one GPU; else each process trains dictionaries of its own",
     )
-    window_mib: Count = Field(
+    window_mib: Size = Field(
         default=512, description="MiB of rows read at a time, from all over the store; two such windows are held"
     )
     dictionaries: list[Dictionaries] = Field(default=[], description="grids, each a table [[train.dictionaries]]")
@@ -336,12 +336,12 @@ class Experiment(BaseSettings):
     Give --config FILE; every other option overrides one key of that file.
     """
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     config: str = Field(exclude=True, description="the experiment's TOML file, for instance configs/demo.toml")
     run: str = Field(min_length=1, description="folder for everything this experiment writes")
-    seed: Natural = Field(default=0, description="seed of the order of rows and of random positions")
-    massive_norm: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    seed: Seed = Field(default=0, description="seed of the order of rows and of random positions")
+    massive_norm: NonNegative = Field(
         default=10.0,
         description="a row is massive if its norm is above so many times the median norm of its hook; massive rows are "
         "left out of training, baselines and headline figures; 0: they are taken in",

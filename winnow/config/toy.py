@@ -7,10 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from winnow.config.section import Count, Natural, Positive, Section
+from winnow.config.section import Count, Positive, Section, Seed
 from winnow.config.toy_rates import Forest, rates_at, solve_rates
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Features = Annotated[int, Field(gt=0, le=2**20)]  # what is solved for each of them takes seconds then
+LARGEST_MATRIX = 2**31  # numbers
 LEGACY_VALUES: dict[str, Any] = {  # of settings that older stores do not name
     "roots": 0,
     "children": 4,
@@ -37,8 +39,8 @@ class ToySettings(Section):
         description="rows behind those of the store, never harvested; analyze measures on them (not "
         "train.held_out_rows, which are rows of the store that train evaluates on)",
     )
-    d_model: Count = Field(default=256, description="dimensions h; few, so that a sweep is quick")
-    n_features: Count = Field(
+    d_model: Features = Field(default=256, description="dimensions h; few, so that a sweep is quick")
+    n_features: Features = Field(
         default=512,
         description="ground-truth features G; more than dimensions, because dictionaries are for superposition",
     )
@@ -74,18 +76,20 @@ class ToySettings(Section):
         description="share of the variance of a feature's normal that comes from shared causes: features of one topic "
         "fire together; 0: they fire independently",
     )
-    causes: Count = Field(
+    causes: Features = Field(
         default=32,
         description="number of shared causes, such as topics; with fewer, features correlate more (root mean square "
         "correlation of their normals: common / √causes)",
     )
-    roots: Natural = Field(
+    roots: int = Field(
         default=0,
+        ge=0,
+        le=2**20,
         description="features that are roots of a tree, the most frequent ones; a child fires only where its parent "
         "does, as golden retriever does where dog does, so that splitting and absorption can be told; 0: no trees",
     )
-    children: Count = Field(default=4, description="children of each feature of a tree that is not a leaf")
-    depth: Count = Field(default=1, description="levels of a tree below its root")
+    children: Features = Field(default=4, description="children of each feature of a tree that is not a leaf")
+    depth: int = Field(default=1, gt=0, le=64, description="levels of a tree below its root")
     children_share: float = Field(
         default=0.8,
         gt=0,
@@ -107,7 +111,7 @@ class ToySettings(Section):
         "1 with a normal spread; real magnitudes vary, and a threshold confuses small ones with interference",
     )
     magnitude_spread: Positive = Field(default=0.1, description="normal: standard deviation of the magnitudes")
-    seed: Natural = Field(
+    seed: Seed = Field(
         default=0, description="seed of directions, correlations and rows, each from its own random stream"
     )
 
@@ -123,6 +127,16 @@ class ToySettings(Section):
             for name in names:
                 if not there[other] and getattr(self, name) != LEGACY_VALUES[name]:
                     raise ValueError(f"{name} = {getattr(self, name)} has a meaning only with {other}; remove either")
+        return self
+
+    @model_validator(mode="after")
+    def _held_in_memory(self) -> "ToySettings":
+        for name in ("n_features", "causes"):
+            if getattr(self, name) * self.d_model > LARGEST_MATRIX:
+                raise ValueError(
+                    f"{name} = {getattr(self, name):,} in d_model = {self.d_model:,} dimensions is a matrix of more "
+                    f"than {LARGEST_MATRIX:,} numbers; choose fewer"
+                )
         return self
 
     @model_validator(mode="after")
