@@ -481,12 +481,13 @@ def harvest(quick):
     root = Path(tempfile.mkdtemp(dir="."))
     try:
         hooks = ["blocks.*.hook_resid_post", "blocks.*.mlp.hook_post"]
+        tokens = 4096 if quick else 8192
         for positions in (None, {"random": 16}):
             made = {}
             for name, device in (("cpu", "cpu"), ("gpu", DEVICE.type), ("again", DEVICE.type)):
                 place = root / f"{name}{positions is None}"
                 made[name] = harvested(
-                    place, "data/tiny_gpt2", hooks, 8192, 64, 24, device, stored="float32", positions=positions
+                    place, "data/tiny_gpt2", hooks, tokens, 64, 24, device, stored="float32", positions=positions
                 )
             note(
                 f"harvest twice, positions {positions}: bytes",

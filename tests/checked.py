@@ -1,8 +1,9 @@
 """Shapes and types are checked while tests run: jaxtyping's import hook, with beartype."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from importlib.machinery import SourceFileLoader
 from types import CodeType, FunctionType
 from typing import Any, get_args
@@ -11,8 +12,9 @@ from unittest.mock import patch
 import jaxtyping
 from beartype import beartype
 from jaxtyping import AbstractArray, _import_hook, install_import_hook
+from jaxtyping._storage import pop_shape_memo, push_shape_memo
 
-_with_shapes = jaxtyping.jaxtyped
+_by_jaxtyping = jaxtyping.jaxtyped
 
 
 def check_types(packages: list[str]) -> None:
@@ -22,8 +24,9 @@ def check_types(packages: list[str]) -> None:
     of every library which that module imports: a thousand files of TransformerLens, pandas and datasets are compiled
     again in every process, eight seconds of them. Here it does so while it looks for a module's code, and no longer.
 
-    Around every function, shapes or none, jaxtyping binds the arguments once more to compare the names of their axes:
-    twenty times what beartype takes. Here only functions that declare a shape go through it, the others to beartype.
+    Around every function jaxtyping binds the arguments once more and checks them twice, twenty times what beartype
+    takes. Here a function without a shape goes to beartype alone, and around one with shapes the names of their axes
+    are kept while it is called, which is all that jaxtyping adds to beartype.
     """
 
     def get_code(self: _import_hook._JaxtypingLoader, fullname: str) -> CodeType | None:
@@ -38,21 +41,36 @@ def check_types(packages: list[str]) -> None:
 
 
 def _checked(function: Any = None, *, typechecker: Callable[..., Any]) -> Any:
-    """Check a function's calls, or a dataclass': by beartype alone where it declares no shape."""
+    """Check a function's calls, or a dataclass'."""
     if function is None:
         return partial(_checked, typechecker=typechecker)
+    if isinstance(function, type):
+        if dataclasses.is_dataclass(function) and "__init__" in vars(function):
+            function.__init__ = _checked(function.__init__, typechecker=typechecker)
+        return function
     # beartype would check what a generator yields, jaxtyping leaves that alone
-    if isinstance(function, FunctionType) and not inspect.isgeneratorfunction(function):
-        kinds = function.__annotations__.values()
-        if not any(map(_declares_shape, kinds)):
-            return beartype(function)
-    return _with_shapes(function, typechecker=typechecker)
+    if not isinstance(function, FunctionType) or inspect.isgeneratorfunction(function):
+        return _by_jaxtyping(function, typechecker=typechecker)
+    kinds = function.__annotations__.values()
+    if any(isinstance(kind, str) for kind in kinds):  # text that may mean nothing when the function is called
+        return _by_jaxtyping(function, typechecker=typechecker)
+    checked = beartype(function)
+    if not any(map(_declares_shape, kinds)):
+        return checked
+
+    @wraps(function)
+    def with_axes(*arguments: Any, **named: Any) -> Any:
+        push_shape_memo({})
+        try:
+            return checked(*arguments, **named)
+        finally:
+            pop_shape_memo()
+
+    return with_axes
 
 
 def _declares_shape(kind: Any) -> bool:
-    """Find a shape in an annotation; one that is text may hold any."""
-    if isinstance(kind, str):
-        return True
+    """Find a shape in an annotation."""
     if isinstance(kind, list | tuple):  # the parameters of a Callable
         return any(map(_declares_shape, kind))
     return (isinstance(kind, type) and issubclass(kind, AbstractArray)) or any(map(_declares_shape, get_args(kind)))

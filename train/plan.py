@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.schedule import CONVERGED, fewest_rows
-from train.settings import LEAST_SQUARES, TRANSPOSE, DictionarySettings
-from winnow.config.experiment import Dictionaries, EncoderStart, Experiment
+from train.settings import DictionarySettings
+from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE, Dictionaries, EncoderStart, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
 from winnow.shards.fingerprint import fingerprint
 from winnow.shards.norms import bound_for

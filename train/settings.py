@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from winnow.config.experiment import (
+    TRANSPOSE,
     Architecture,
     Control,
     Dictionaries,
@@ -18,7 +19,6 @@ from winnow.config.experiment import (
     TrainSettings,
 )
 
-TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
 # what was so before there was a setting
 LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE, "massive_norm": 0.0, "gradient_norm": 0.0}

@@ -44,10 +44,10 @@ from winnow.runtime.device import choose_device
 from winnow.runtime.publish import publish_text
 from winnow.runtime.ranks import Ranks
 from winnow.runtime.stage import Interrupted
+from winnow.sparsity import misses_k
 from winnow.store import ActivationStore
 
 STALLS = 3  # evaluation points, a doubling of the rows: what stands still for so long gets a warning
-L0_TOLERANCE = 0.05  # of k, by which a threshold may miss it on held-out rows
 
 
 def train_all(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
@@ -255,7 +255,7 @@ class _Sweep:
     def _check_l0(self, learner: Learner, l0: float) -> None:
         """Warn where a threshold lets through on held-out rows what it was not meant to."""
         settings = learner.planned.settings
-        if settings.threshold_rows is not None and settings.k and abs(l0 / settings.k - 1) > L0_TOLERANCE:
+        if settings.threshold_rows is not None and settings.k and misses_k(settings.k, l0):
             self._warn(learner, f"{l0:.1f} latents are active on held-out rows, k = {settings.k}; compare it by its L0")
 
     def _warn(self, learner: Learner, what: str) -> None:

@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from analyze.compare.cosines import unit
+from winnow.config.experiment import TRANSPOSE, EncoderStart
+from winnow.encoder_start import encoder_gain, least_squares
 
 ITERATIONS = 6  # of Lloyd's algorithm; afterwards the FVU changes by less than 0.01
 FITTED = 4096  # rows to fit thresholds and gains, which are single numbers
@@ -51,7 +53,7 @@ class Simpler:
 
     @torch.no_grad()
     def measure(
-        self, n_latents: int, l0: float | int, architecture: str = "topk", encoder_start: str | float = "transpose"
+        self, n_latents: int, l0: float | int, architecture: str = "topk", encoder_start: EncoderStart = TRANSPOSE
     ) -> Baselines:
         """Compute every baseline's FVU for a dictionary of `n_latents` latents, `l0` of them active per row.
 
@@ -72,7 +74,7 @@ class Simpler:
             self.pca(active),
             self.kmeans_fvu(n_latents),
             fvu(self.test, self.mean + gain * random),
-            fvu(self.test, self.mean + _first_gain(encoder_start, fitted, directions) * untrained),
+            fvu(self.test, self.mean + encoder_gain(encoder_start, directions, fitted) * untrained),
         )
 
     def pca(self, count: int) -> float:
@@ -101,18 +103,6 @@ class Rule(NamedTuple):
     active: int | None = None
     threshold: float = 0.0
     shrinks: bool = False  # whether to subtract the threshold, as a bias does
-
-
-def least_squares(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
-    """Compute the factor on `y` that brings it nearest to `x`."""
-    return float((x * y).double().sum() / y.double().square().sum().clamp_min(1e-30))
-
-
-def _first_gain(start: str | float, rows: Float[Tensor, "row d"], directions: Float[Tensor, "n d"]) -> float:
-    """Give the multiple of the decoder's transpose that an encoder starts as."""
-    if start == "least_squares":  # of what all latents reconstruct, whatever the rule
-        return least_squares(rows, sparse_code(rows, directions, Rule(threshold=0.0)))
-    return 1.0 if isinstance(start, str) else start
 
 
 def fvu(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:

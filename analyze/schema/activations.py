@@ -21,15 +21,10 @@ class Quantiles(Record):
 
 
 @record
-class Spread(Record):
+class Spread(Quantiles):
     """A distribution: its mean, and five of its quantiles."""
 
     mean: Number | None
-    q05: Number | None = key("0.05")
-    q25: Number | None = key("0.25")
-    q50: Number | None = key("0.5")
-    q75: Number | None = key("0.75")
-    q95: Number | None = key("0.95")
 
 
 @record

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from analyze.schema.record import SchemaError, plain, read_record
+from analyze.schema.record import SchemaError, read_record
 from analyze.schema.report import VERSION, Metrics
+from analyze.to_json import to_json
 from winnow.errors import UserError
 from winnow.runtime.publish import publish_text
 
@@ -37,7 +38,7 @@ def read_metrics(path: Path) -> Metrics | None:
 
 def write_metrics(metrics: Metrics, path: Path) -> None:
     """Publish `metrics.json`, complete or not at all."""
-    publish_text(path, json.dumps(plain(metrics), indent=1, allow_nan=False) + "\n")
+    publish_text(path, json.dumps(to_json(metrics), indent=1, allow_nan=False) + "\n")
 
 
 def refuse_older(path: Path, remedy: str) -> None:

@@ -112,13 +112,6 @@ def measured(record: Mapping[str, Any], path: str) -> Any:
     return measured(value, rest) if rest and value is not None else value
 
 
-def plain(value: Any) -> Any:
-    """Turn records, however deeply nested, back into what JSON holds."""
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
 def require(kind: type[Record], path: str) -> Any:
     """Return the declared type at a path such as "ce.recovered"; raises `UndeclaredKey` where there is none."""
     return _resolved(kind, path)[0]

@@ -28,18 +28,10 @@ class RunInfo(Record):
 
 
 @record
-class ComparedRun(Record):
+class ComparedRun(RunInfo):
     """One of several runs, and whether its dictionaries are compared with the configured run's."""
 
     name: str
-    path: str | None
-    model: str | None
-    text: str | None
-    context: int | None
-    tokens: int | None
-    rows: int | None
-    positions: str | None
-    toy: dict[str, Any] | None
     compared: bool
     reason: str | None
     truth: Truth | None

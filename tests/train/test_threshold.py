@@ -42,7 +42,7 @@ def test_k_latents_are_active_after_a_short_training(
 def test_a_threshold_that_does_not_hold_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("train.sweep.L0_TOLERANCE", 1e-9)
+    monkeypatch.setattr("winnow.sparsity.L0_TOLERANCE", 1e-9)
     _, held_out = l0_at_the_end(tmp_path, "batchtopk", rows=5000)
     assert f"row 5,000: {held_out:.1f} latents are active on held-out rows, k = 3; " in capsys.readouterr().err
 

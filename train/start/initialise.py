@@ -1,5 +1,5 @@
 """The first parameters of a dictionary: unit decoder directions by name, the encoder a multiple of the decoder's
-transpose (train/start/encoder.py), b_dec the middle of the activations (train/start/centre.py).
+transpose (winnow/encoder_start.py), b_dec the middle of the activations (train/start/centre.py).
 
 Register one function to add an initialisation: it gets a `StartData` and gives directions [n, d] of any norm but zero.
 """
@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from train.architectures.base import Parameters
-from train.settings import LEAST_SQUARES, DictionarySettings
+from train.settings import DictionarySettings
 from train.start.centre import geometric_median
-from train.start.encoder import encoder_gain
+from winnow.config.experiment import LEAST_SQUARES
+from winnow.encoder_start import encoder_gain
 
 SAMPLE_ROWS = 16_384  # that directions may be computed from
 KMEANS_ROUNDS = 10

@@ -17,6 +17,7 @@ from winnow.config.toy_rules import refuse_beside_toy
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
 EncoderStart = Literal["transpose", "least_squares"] | Positive
+TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 Control = Literal["frozen_decoder", "frozen_encoder", "gaussian_rows"]
 SHORTEST_NGRAM = 8
 
@@ -179,7 +180,7 @@ class Dictionaries(Section):
         default=None,
         description="the encoder's first weights, as a multiple of the decoder's transpose: a number; transpose, "
         "which is 1; or least_squares, the number at which the first reconstruction errs least; by default what "
-        "train/start/encoder.py chooses for the architecture",
+        "train/plan.py chooses for the architecture",
     )
     gradient_norm: NonNegative | None = Field(
         default=None,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from analyze.schema.file import read_metrics, refuse_older, write_metrics
-from analyze.schema.record import plain
 from analyze.stage import measure_run
+from analyze.to_json import to_json
 from tests.analyze.miniature import add_dictionary
 from tests.analyze.sample_truth import truth_metrics
 from tests.analyze.typed import typed
@@ -85,7 +85,7 @@ def test_every_key_of_a_finished_run_that_is_renamed_is_refused_by_name(experime
 
 
 def test_every_key_of_a_run_with_a_known_truth_that_is_renamed_is_refused_by_name(tmp_path):
-    names = assert_every_key_is_refused(plain(typed(truth_metrics())), tmp_path / "metrics.json")
+    names = assert_every_key_is_refused(to_json(typed(truth_metrics())), tmp_path / "metrics.json")
     for name in (
         *("truth.regime.name", "dictionaries.truth.firing.f1.0.5", "dictionaries.truth.steepest.rows"),
         *("choosing.verdict.all.criteria.elbow.regret", "stopping.share", "groups.rows_to_half.known"),

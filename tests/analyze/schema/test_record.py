@@ -3,8 +3,9 @@
 import pytest
 
 from analyze.schema.dictionaries import Dictionary
-from analyze.schema.record import SchemaError, UndeclaredKey, measured, plain, read_record
+from analyze.schema.record import SchemaError, UndeclaredKey, measured, read_record
 from analyze.schema.report import Metrics
+from analyze.to_json import to_json
 from tests.analyze.sample import sample_metrics
 from tests.analyze.sample_relations import with_relations
 from tests.analyze.sample_truth import truth_metrics
@@ -45,9 +46,9 @@ def test_what_was_not_measured_is_none_all_the_way(entry: Dictionary) -> None:
 @pytest.mark.parametrize("metrics", [with_relations(sample_metrics(sizes=(16, 32, 64))), truth_metrics()])
 def test_what_is_read_is_what_is_written(metrics: dict) -> None:
     found = typed(metrics)
-    again = read_record(Metrics, plain(found))
+    again = read_record(Metrics, to_json(found))
     assert again == found
-    assert plain(again) == plain(found)
+    assert to_json(again) == to_json(found)
 
 
 @pytest.mark.parametrize(
@@ -63,5 +64,5 @@ def test_what_is_read_is_what_is_written(metrics: dict) -> None:
 )
 def test_values_that_do_not_fit_are_named(entry: Dictionary, change: dict, said: str) -> None:
     with pytest.raises(SchemaError) as refused:
-        read_record(Dictionary, plain(entry) | change, "d")
+        read_record(Dictionary, to_json(entry) | change, "d")
     assert str(refused.value) == said

@@ -5,8 +5,8 @@ import re
 from analyze.compare.latent_table import PairFeatures
 from analyze.groups.seeds import QUANTITIES
 from analyze.schema.metrics import LATENTS_OF_PAIR, METRICS, ON_THE_CARD, OVER_SEEDS, shown
-from analyze.schema.record import plain
 from analyze.schema.reference import PAGE, SECTIONS, anchor, reference
+from analyze.to_json import to_json
 from tests.experiments import ROOT
 
 
@@ -40,7 +40,7 @@ def test_the_columns_of_a_table_of_latents_are_those_that_are_measured() -> None
 
 
 def test_the_metrics_of_the_card_describe_themselves() -> None:
-    found = plain(shown())
+    found = to_json(shown())
     for of, metrics in zip(("dictionaries", "pairs"), ON_THE_CARD, strict=True):
         assert [(one["key"], one["title"]) for one in found[of]] == [(one.path, one.title) for one in metrics]
         for one, metric in zip(found[of], metrics, strict=True):

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from analyze.schema.metrics import shown
-from analyze.schema.record import plain
+from analyze.to_json import to_json
 from tests.experiments import ROOT
 from tests.forked import Client, Done, connect
 from tests.hub import TOKEN, Hub, serve
@@ -87,7 +87,7 @@ def write_metrics(folder: Path) -> None:
     pair = {"from": paths[0], "to": paths[1], "mmcs": 0.81, "mmcs_null": 0.3, "mmcs_corrected": 0.73}
     report = {"version": 3, "evaluation": {"rows": 1234}, "dictionaries": [entry], "pairs": [pair], "shown": shown()}
     (folder / "run" / "report").mkdir()
-    (folder / "run" / "report" / "metrics.json").write_text(json.dumps(plain(report)))
+    (folder / "run" / "report" / "metrics.json").write_text(json.dumps(to_json(report)))
 
 
 def push(client: Client, folder: Path, repository: str = REPOSITORY, token: str = TOKEN) -> Done:

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from tests.train.experiments import HOOK, load, weights, write_run
 from train.plan import ENCODER_STARTS, default_start, plan_dictionaries
-from train.settings import LEAST_SQUARES, TRANSPOSE, DictionarySettings
+from train.settings import DictionarySettings
 from train.stage import train
-from train.start.encoder import encoder_gain
+from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE
+from winnow.encoder_start import encoder_gain
 from winnow.errors import UserError
 
 RELU: dict[str, Any] = {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5}

@@ -10,10 +10,10 @@ from analyze.report.section import Note
 from analyze.report.sections.convergence import has_stalled
 from analyze.report.sections.training import still_learning
 from analyze.schema.record import measured
+from winnow.sparsity import L0_TOLERANCE, misses_k
 
 SAME_L0 = 1.25  # dictionaries whose L0 differ by more than this factor are not equally sparse
 MANY_DEAD = 0.1
-L0_TOLERANCE = 0.05  # of k, by which a threshold may miss it
 
 
 def caveats(metrics: Mapping[str, Any]) -> Iterator[Note]:
@@ -99,4 +99,4 @@ def _where(pair: Pair) -> str:
 def _misses_k(dictionary: Mapping[str, Any]) -> bool:
     """Tell whether a dictionary that fires above a threshold has another L0 than the k it was trained for."""
     k, l0 = (dictionary["sparsity"] or {}).get("k"), measured(dictionary, "l0")
-    return bool(k and l0 and dictionary["architecture"] != "topk" and abs(l0 / k - 1) > L0_TOLERANCE)
+    return bool(k and l0 and dictionary["architecture"] != "topk" and misses_k(k, l0))

@@ -11,7 +11,7 @@ y = f W_dec, gain = Σ ⟨x − b_dec, y⟩ / Σ ‖y‖², about 2d/n for rando
 from jaxtyping import Float
 from torch import Tensor
 
-from train.settings import LEAST_SQUARES, TRANSPOSE, EncoderStart
+from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE, EncoderStart
 
 LEAST_SQUARES_ROWS = 2048
 
@@ -26,7 +26,11 @@ def encoder_gain(start: EncoderStart, directions: Float[Tensor, "n d"], centred:
     if start != LEAST_SQUARES:
         return float(start)
     x = centred[:LEAST_SQUARES_ROWS].to(directions)
-    y = (x @ directions.T).relu_() @ directions
-    square = float(y.double().square().sum())
-    gain = float((x.double() * y.double()).sum()) / square if square else 1.0
+    gain = least_squares(x, (x @ directions.T).relu_() @ directions)
     return float(f"{gain:.3g}")  # the digits that machines agree on, whatever order they add in
+
+
+def least_squares(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
+    """Compute the factor on `y` that brings it nearest to `x`; 1 where `y` is zero."""
+    square = float(y.double().square().sum())
+    return float((x.double() * y.double()).sum()) / square if square else 1.0
