@@ -74,11 +74,7 @@ def _loss(subject: Subject) -> dict[str, Any]:
 
     nothing = {"added": 0.0, "error": 0.0}
     curve = [nothing if sharpness == 1 else added(subject.layers, sharpness) for sharpness in SHARPNESS]
-    alone = (
-        [{"layer": layer, **added((layer,), inf)} for layer in subject.layers]
-        if len(subject.layers) > 1
-        else [{"layer": subject.layers[0], **curve[-1]}]
-    )
+    alone = [{"layer": layer, **added((layer,), inf)} for layer in subject.layers]
     return {
         "sequences": len(text),
         "tokens": text.numel() - len(text),

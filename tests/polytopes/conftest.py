@@ -1,15 +1,18 @@
-"""The embedded model on its own kind of text, for what only a trained model shows."""
+"""Subjects that several tests share: the embedded model, for what only a trained model shows, and one with relu."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from polytopes.subject import Subject
 from tests.experiments import load
-from tests.models import EMBEDDED
-from tests.polytopes.miniature import subject_of
+from tests.models import EMBEDDED, save_model
+from tests.polytopes.miniature import harvested, subject_of
 
 
 @pytest.fixture(scope="session")
@@ -34,13 +37,29 @@ polytopes = {{ rows = 400, positions = {{ skip_first = 10, evenly = 4 }} }}
 
 
 def _write_docstrings(path: Path) -> None:
-    import numpy
-    import torch
-
     texts = [
         getattr(owner, name).__doc__
-        for owner in (numpy, torch)
+        for owner in (np, torch)
         for name in sorted(vars(owner))
         if callable(getattr(owner, name)) and isinstance(getattr(owner, name).__doc__, str)
     ]
     path.write_text("\n\n".join(texts)[:80_000], encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def relu(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A small GPT-2 with relu in place of gelu, and random weights large enough to matter."""
+    folder = tmp_path_factory.mktemp("relu")
+    save_model("gpt2", folder / "model")
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=4096,
+        n_positions=64,
+        n_embd=32,
+        n_layer=3,
+        n_head=4,
+        activation_function="relu",
+        initializer_range=0.2,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder / "model")
+    return subject_of(harvested(folder, folder / "model"))
