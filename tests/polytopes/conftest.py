@@ -26,7 +26,7 @@ run = "{folder}/run"
 model.name = "{EMBEDDED}"
 text = {{ source = "files:{folder}/text.txt", context = 64, tokens = 8_000, held_out_sequences = 40 }}
 harvest = {{ hooks = "blocks.0.hook_resid_post" }}
-polytopes = {{ rows = 400, positions = {{ skip_first = 10, evenly = 4 }} }}
+polytopes = {{ experiments = "codes", rows = 400, positions = {{ skip_first = 10, evenly = 4 }} }}
 """,
         encoding="utf-8",
     )
