@@ -169,3 +169,16 @@ def test_a_gate_without_codes_refuses_the_whole_stage(tmp_path: Path, gpt2: Path
     with pytest.raises(UserError, match=r"gate tanh: it is not of the form"):
         polytopes(load(config))
     assert not list((tmp_path / "run" / "polytopes").glob("*"))
+
+
+@pytest.mark.kills
+def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(tmp_path: Path, gpt2: Path):
+    config = harvested(tmp_path, gpt2, experiments=["codes", "maps", "radius"], untrained=False, layers=[0, 1])
+    command = [sys.executable, "-m", "tests.polytopes.doomed", str(config), str(tmp_path / "doomed"), "--random", "6"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["files"] == ["codes.json", "maps.json", "radius.json", "rows.h5", "rows.json"]
+    assert said["steps"] == 3 * (1 + 5)  # the configuration too: two syncs and a rename each
+    assert said["killed"] == said["steps"] + 6
+    assert said["different"] == []
