@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from winnow.config.experiment import Experiment
+from winnow.dictionary_files import finished_dictionaries, hash_folder
 from winnow.errors import UserError, refuse_changed
 from winnow.positions import position_policy
 from winnow.runtime.run import Run
@@ -60,7 +61,7 @@ class Inputs(NamedTuple):
                 ]
             ),
             _hash([ANALYSIS, manifest, config.massive_norm]),
-            {str(path.relative_to(run.path)): _hash_folder(path) for path in paths},
+            {str(path.relative_to(run.path)): hash_folder(path) for path in paths},
         )
 
 
@@ -84,21 +85,6 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
         config.held_out_key: config.held_out,
         "massive_norm": bound,
     }
-
-
-def finished_dictionaries(run: Run) -> list[Path]:
-    """List the folders of finished dictionaries, in order of hook and name."""
-    return sorted(path.parent for path in run.dictionaries.glob("*/*/cfg.json"))
-
-
-def _hash_folder(folder: Path) -> str:
-    """Hash a dictionary's configuration, provenance and curve, and the size of its weights, which those describe."""
-    digest = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl")):
-        digest.update(path.name.encode() + path.read_bytes())
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name} {path.stat().st_size}".encode())
-    return digest.hexdigest()
 
 
 def _refuse_too_many(config: Experiment, tokens: TokenFile, held_out: int) -> None:

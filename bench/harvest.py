@@ -27,7 +27,8 @@ from harvest.make_shards import make_missing
 from harvest.model_source import ModelSource
 from harvest.plan import Plan
 from winnow.config.dtypes import DType
-from winnow.config.experiment import Experiment, HarvestSettings, ModelSettings, PositionPolicy, TextSettings
+from winnow.config.experiment import Experiment, HarvestSettings, ModelSettings, TextSettings
+from winnow.config.positions import PositionPolicy
 from winnow.model.forward import forward_passes
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from winnow.config.dtypes import DType
-from winnow.config.experiment import Experiment, PositionPolicy
+from winnow.config.experiment import Experiment
+from winnow.config.positions import PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError
 from winnow.positions import most_per_sequence, position_policy

@@ -20,7 +20,8 @@ from plan.machine import Machine
 from plan.model_shape import ModelShape
 from train.loader import BLOCK_ROWS
 from train.snapshots import most_snapshots
-from winnow.config.experiment import Experiment, PositionPolicy, TrainSettings
+from winnow.config.experiment import Experiment, TrainSettings
+from winnow.config.positions import PositionPolicy
 from winnow.model.forward import AT_ONCE
 from winnow.positions import most_per_sequence
 from winnow.shards.contiguous import DataSet, layout_bytes

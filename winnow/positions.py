@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Int32
 
-from winnow.config.experiment import Experiment, PositionPolicy
+from winnow.config.experiment import Experiment
+from winnow.config.positions import PositionPolicy
 
 
 def kept_positions(

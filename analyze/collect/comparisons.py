@@ -23,8 +23,8 @@ from analyze.ladders import neighbouring_seeds, neighbouring_sizes
 from analyze.schema.comparisons import Family, Pair
 from analyze.schema.dictionaries import Dictionary as Entry
 from analyze.schema.record import read_record
-from analyze.to_json import to_json
 from winnow.dictionary import Dictionary
+from winnow.runtime.to_json import to_json
 
 Entries = Sequence[Entry]
 

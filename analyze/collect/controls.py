@@ -13,7 +13,7 @@ from analyze.ladders import neighbouring_sizes, trained
 from analyze.schema.comparisons import ForNothing
 from analyze.schema.dictionaries import Dictionary as Entry
 from analyze.schema.record import keys_of, read_record
-from analyze.to_json import to_json
+from winnow.runtime.to_json import to_json
 
 ENDS = ("from", "to", "control")
 SAME = ("hook", "architecture", "n_latents", "sparsity", "seed")

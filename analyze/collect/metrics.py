@@ -40,13 +40,13 @@ from analyze.schema.dictionaries import Dictionary as Entry
 from analyze.schema.metrics import shown
 from analyze.schema.record import keys_of, read_record
 from analyze.schema.report import VERSION, InputHashes, Metrics, RunInfo
-from analyze.to_json import to_json
 from analyze.truth.known_truth import KnownTruth
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.positions import position_policy
 from winnow.runtime.run import Run
+from winnow.runtime.to_json import to_json
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 

@@ -24,13 +24,13 @@ from analyze.schema.metrics import shown
 from analyze.schema.record import read_record
 from analyze.schema.report import Metrics
 from analyze.stage import measure_run
-from analyze.to_json import to_json
 from analyze.update import update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run
+from winnow.runtime.to_json import to_json
 
 FOLDER = "comparison"
 

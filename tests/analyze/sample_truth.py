@@ -4,9 +4,9 @@ from typing import Any
 
 from analyze.collect.metrics import over_entries
 from analyze.groups.grid import grids
-from analyze.to_json import to_json
 from tests.analyze.sample import sample_metrics
 from tests.analyze.sample_relations import with_relations
+from winnow.runtime.to_json import to_json
 
 FEATURES, D_MODEL = 32, 128
 ROWS = [1000, 2000, 4000, 8000]

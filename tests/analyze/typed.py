@@ -6,7 +6,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from analyze.schema.record import Record, keys_of, read_record
 from analyze.schema.report import VERSION, Metrics
-from analyze.to_json import to_json
+from winnow.runtime.to_json import to_json
 
 
 def typed(metrics: Mapping[str, Any]) -> Metrics:

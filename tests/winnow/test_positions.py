@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from winnow.config.experiment import PositionPolicy
+from winnow.config.positions import PositionPolicy
 from winnow.positions import kept_positions, most_per_sequence
 
 CONTEXT = 20

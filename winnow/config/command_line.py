@@ -21,7 +21,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from winnow.config.experiment import Dictionaries, Experiment, PositionPolicy
+from winnow.config.experiment import Dictionaries, Experiment
+from winnow.config.polytopes import PolytopesSettings
+from winnow.config.positions import PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError, nearest
 
@@ -127,7 +129,10 @@ def _known_keys(location: Sequence[str | int]) -> list[str]:
     owner: Any = Experiment
     for part in location:
         if isinstance(part, str) and part in owner.model_fields:
-            owner = {"positions": PositionPolicy, "dictionaries": Dictionaries, "toy": ToySettings}.get(
-                part, owner.model_fields[part].annotation
-            )
+            owner = {
+                "positions": PositionPolicy,
+                "dictionaries": Dictionaries,
+                "toy": ToySettings,
+                "polytopes": PolytopesSettings,
+            }.get(part, owner.model_fields[part].annotation)
     return list(owner.model_fields)

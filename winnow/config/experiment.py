@@ -10,7 +10,19 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from winnow.config.dtypes import DType
-from winnow.config.section import Count, Natural, NonNegative, Positive, Section
+from winnow.config.polytopes import PolytopesSettings
+from winnow.config.positions import PositionPolicy
+from winnow.config.section import (
+    Count,
+    Natural,
+    NonNegative,
+    OneOrMore,
+    Positive,
+    Section,
+    as_list,
+    distinct,
+    distinct_or_none,
+)
 from winnow.config.toy import ToySettings
 from winnow.config.toy_rules import refuse_beside_toy
 
@@ -21,25 +33,8 @@ Control = Literal["frozen_decoder", "frozen_encoder", "gaussian_rows"]
 SHORTEST_NGRAM = 8
 
 
-def _as_list(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    if not values or len(set(values)) < len(values):
-        raise ValueError("list at least one value, each once")
-    return values
-
-
-def _distinct_or_none(values: list[Any]) -> list[Any]:
-    return _distinct(values) if values else values
-
-
 def _transpose_for_one(values: list[Any]) -> list[Any]:
-    return _distinct(["transpose" if value == 1 else value for value in values])
-
-
-OneOrMore = (BeforeValidator(_as_list), AfterValidator(_distinct))
+    return distinct(["transpose" if value == 1 else value for value in values])
 
 
 class ModelSettings(Section):
@@ -101,21 +96,6 @@ class TextSettings(Section):
         for key in ("revision", "subset"):
             if getattr(self, key) is not None and not self.source.startswith("hub:"):
                 raise ValueError(f"{key} has a meaning only with source = hub:NAME; remove it")
-        return self
-
-
-class PositionPolicy(Section):
-    """Which positions of a sequence are kept."""
-
-    skip_first: Natural = Field(default=0, description="leave out this many positions at the start")
-    evenly: Count | None = Field(default=None, description="then keep so many, evenly spread")
-    random: Count | None = Field(default=None, description="or so many, drawn anew per sequence from the seed")
-    drop_tokens: list[Natural] = Field(default=[], description="leave out positions that hold these token ids")
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> "PositionPolicy":
-        if self.evenly and self.random:
-            raise ValueError("choose evenly or random, not both")
         return self
 
 
@@ -191,7 +171,7 @@ class Dictionaries(Section):
     auxk_coefficient: Annotated[float, Field(ge=0)] | None = Field(
         default=None, description="topk, batchtopk, matryoshka: weight of AuxK, which revives dead latents; 1/32"
     )
-    control: Annotated[list[Control], BeforeValidator(_as_list), AfterValidator(_distinct_or_none)] = Field(
+    control: Annotated[list[Control], BeforeValidator(as_list), AfterValidator(distinct_or_none)] = Field(
         default=[],
         description="controls to train besides, one of each kind per hook, at the middle of the sizes and sparsities "
         "and the first seed: frozen_decoder (its random directions stay as they are), frozen_encoder (the encoder's "
@@ -277,7 +257,7 @@ class TrainSettings(Section):
     snapshots: Natural = Field(
         default=0, description="dictionaries to keep from on the way, for each doubling of the rows; 0: none"
     )
-    loggers: Annotated[list[Literal["tensorboard", "wandb"]], AfterValidator(_distinct_or_none)] = Field(
+    loggers: Annotated[list[Literal["tensorboard", "wandb"]], AfterValidator(distinct_or_none)] = Field(
         default=["tensorboard"], description="where curves go besides metrics.jsonl: tensorboard, wandb"
     )
     shard_latents: bool = Field(
@@ -342,6 +322,9 @@ class Experiment(BaseSettings):
     )
     harvest: HarvestSettings = HarvestSettings()
     train: TrainSettings = TrainSettings()
+    polytopes: PolytopesSettings | None = Field(
+        default=None, description="the model's polytopes; without this table only make polytopes measures them"
+    )
     analyze: AnalyzeSettings = AnalyzeSettings()
 
     @property
@@ -390,15 +373,10 @@ class Experiment(BaseSettings):
 
     @model_validator(mode="after")
     def _positions_fit(self) -> "Experiment":
-        policy = self.harvest.positions
-        if isinstance(policy, PositionPolicy):
-            left = self.text.context - policy.skip_first
-            wanted = policy.evenly or policy.random or 1
-            if wanted > left:
-                raise ValueError(
-                    f"harvest.positions: {wanted} of {left} positions are asked for (text.context = "
-                    f"{self.text.context}, skip_first = {policy.skip_first}); skip or keep fewer"
-                )
+        if isinstance(self.harvest.positions, PositionPolicy):
+            self.harvest.positions.refuse_beyond(self.text.context, "harvest.positions")
+        if self.polytopes is not None:
+            self.polytopes.positions.refuse_beyond(self.text.context, "polytopes.positions")
         return self
 
     @classmethod

@@ -12,6 +12,8 @@ def refuse_beside_toy(experiment: BaseModel) -> None:
     for name, kept in MEANINGFUL.items():
         for key in sorted(getattr(experiment, name).model_fields_set - kept):
             raise ValueError(f"{name}.{key} has no meaning beside [toy], whose rows no model computes; remove either")
+    if experiment.polytopes is not None:  # type: ignore[attr-defined]
+        raise ValueError("polytopes has no meaning beside [toy]: toy data have no model; remove either")
     for number, grid in enumerate(experiment.train.dictionaries):  # type: ignore[attr-defined]
         if "singular" in grid.initialisation:
             raise ValueError(

@@ -64,8 +64,12 @@ class LanguageModel:
 
     def replica(self) -> "LanguageModel":
         """Make a model that shares the weights, for another thread; it serves only the hooks in `sites`."""
+        return self.with_weights_of(_share_weights(self.plain))
+
+    def with_weights_of(self, plain: nn.Module) -> "LanguageModel":
+        """Give another model of the same architecture this one's hook names; it serves only those in `sites`."""
         other = copy.copy(self)
-        other.plain = _share_weights(self.plain)
+        other.plain = plain
         return other
 
     @property
@@ -97,7 +101,7 @@ class LanguageModel:
             return hook
 
         try:
-            self._run(tokens, {name: keep(name) for name in hooks})
+            self.run(tokens, {name: keep(name) for name in hooks})
         except _Enough:
             pass
         else:
@@ -124,9 +128,15 @@ class LanguageModel:
                 return change(flat).to(value.dtype).reshape(value.shape)
 
             watched[name] = hook
-        return self._run(tokens, watched)
+        return self.run(tokens, watched)
 
-    def _run(self, tokens: Tensor, watched: Mapping[str, Callable[[Tensor], Tensor | None]]) -> Tensor:
+    def run(
+        self, tokens: Int[Tensor, "sequence context"], watched: Mapping[str, Callable[[Tensor], Tensor | None]]
+    ) -> Float[Tensor, "sequence context d_vocab"]:
+        """Compute the logits, calling each function in `watched` with the value at its hook.
+
+        Where a function returns a tensor, that replaces the value, which has the shape of the Hugging Face module's.
+        """
         tokens = tokens.to(self.device).long()
         if all(name in self.sites for name in watched):
             handles = [watch(self.plain, self.sites[name], hook) for name, hook in watched.items()]
@@ -244,9 +254,9 @@ def _drop_unequal_sites(model: LanguageModel) -> None:
 
     sites = dict(model.sites)
     with torch.no_grad():
-        model._run(tokens, {name: store(found, name) for name in sites})
+        model.run(tokens, {name: store(found, name) for name in sites})
         model.sites.clear()
-        model._run(tokens, {name: store(expected, name) for name in sites})
+        model.run(tokens, {name: store(expected, name) for name in sites})
     tolerance = 1e-4 if next(model.plain.parameters()).dtype == torch.float32 else 5e-2
     for name, site in sites.items():
         if name in found and name in expected and found[name].shape == expected[name].shape:

@@ -33,6 +33,10 @@ class Run(NamedTuple):
         return self.path / "dictionaries"
 
     @property
+    def polytopes(self) -> Path:
+        return self.path / "polytopes"
+
+    @property
     def report(self) -> Path:
         return self.path / "report"
 

@@ -7,8 +7,8 @@ from analyze.compare.cosines import unit
 from analyze.compare.decoder_null import decoder_null
 from analyze.compare.directions import ROWS, Features, compare
 from analyze.compare.latent_table import NONE
-from analyze.to_json import to_json
 from winnow.dictionary import Dictionary
+from winnow.runtime.to_json import to_json
 
 
 def directions(n, d=32, seed=0):

@@ -4,7 +4,7 @@ import pytest
 
 from tests.experiments import ROOT
 from winnow.config.command_line import load_experiment
-from winnow.config.experiment import PositionPolicy
+from winnow.config.positions import PositionPolicy
 from winnow.errors import UserError
 
 

@@ -9,8 +9,8 @@ from analyze.activations.spectrum import covariance, privileged_basis, spectrum
 from analyze.report.sections.toy import basis, centred, evenly, outliers
 from analyze.schema.activations import Activations
 from analyze.schema.record import keys_of, read_record
-from analyze.to_json import to_json
 from harvest.accumulate import statistics_of
+from winnow.runtime.to_json import to_json
 
 WIDTH = 48
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import torch
 
-from analyze.to_json import to_json
+from winnow.runtime.to_json import to_json
 
 
 def test_everything_becomes_json_and_nothing_stays_infinite():
