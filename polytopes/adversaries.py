@@ -5,7 +5,7 @@ stand beside those of random steps of the same length, of steps drawn with the d
 made so long that their way in pre-activations, or their KL divergence, is the adversary's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,80 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from polytopes import bootstrap
+from polytopes.patched import Position, open_position
 from polytopes.steps import STARTS, Forward, Steps, ascend, measure_steps, on_sphere, scale_to_kl, scale_to_path
+from polytopes.subject import Subject
+from winnow.config.polytopes import PolytopesSettings
+from winnow.errors import UserError
 
 RANDOM = 8  # steps of each kind but the adversary
 KINDS = ("adversary", "random", "covariance", "random_at_path", "random_at_kl")
 SHOWN = 200  # points of each kind in the figure, at most
 
 Found = dict[str, Float[np.ndarray, "step 4"]]  # by kind: kl, flip, crossings, path; NaN for steps that do not exist
+
+
+def measure(subject: Subject, settings: PolytopesSettings) -> dict[str, Any]:
+    """Measure adversaries and their controls at every hook and length.
+
+    tables: for each hook and relative_norm
+      rows; layers: those whose boundaries are counted;
+      kinds: for adversary, random, covariance, random_at_path and random_at_kl the means kl, flips, crossings, path
+        and per_path (crossings per unit of path), each {value, low, high}, and kl_median; for the last two scale, the
+        median factor by which steps became longer, and reached, the share of steps that a factor was found for;
+      ratios: for each control {crossings, per_path} of adversaries over those of the control, {value, low, high};
+      spearman: of KL and crossings among a row's random steps, {value, low, high};
+      points: for each kind {kl, crossings} of single steps.
+    Intervals are a bootstrap over the rows' predictions.
+    """
+    hooks = subject.hooks(settings.adversaries.hooks, "polytopes.adversaries.hooks")
+    later = {hook: later_layers(hook, subject.layers) for hook in hooks}
+    norms = settings.adversaries.relative_norms
+    rows = subject.choose(settings.adversaries.rows, "adversaries")
+    label = subject.rows.prediction[rows].numpy()
+    tables = []
+    for hook in hooks:
+        values = subject.values(hook)
+        found: list[list[tuple[Found, dict[str, float]]]] = []
+        for row in rows.tolist():
+            forward = _forward(open_position(subject.model, subject.tokens_up_to(row)), hook, later[hook])
+            x = values[row].to(subject.model.device)
+            found.append(
+                [measure_row(forward, x, norm, values, [subject.seed, row, i]) for i, norm in enumerate(norms)]
+            )
+        for number, norm in enumerate(norms):
+            of_norm = [of_row[number] for of_row in found]
+            summary = summarise([row for row, _ in of_norm], [scale for _, scale in of_norm], label, subject.seed)
+            tables.append({"hook": hook, "relative_norm": norm, "layers": later[hook], **summary})
+    return {"tables": tables}
+
+
+def later_layers(hook: str, layers: Sequence[int]) -> list[int]:
+    """List the layers whose codes a change at a hook reaches. Raises `UserError` where there is none."""
+    block, _, point = hook.removeprefix("blocks.").partition(".")
+    if not hook.startswith("blocks."):
+        first = 0  # hook_embed
+    else:
+        before = ("hook_resid_pre", "ln1.", "attn.", "hook_attn", "hook_resid_mid", "ln2.", "mlp.hook_in")
+        first = int(block) + (0 if point.startswith(before) else 1)
+    found = [layer for layer in layers if layer >= first]
+    if not found:
+        there = ", ".join(map(str, layers))
+        raise UserError(
+            f"polytopes.adversaries.hooks = {hook}: no layer behind it is looked at (polytopes.layers: {there}); name "
+            "a hook before the last of them"
+        )
+    return found
+
+
+def _forward(position: Position, hook: str, layers: Sequence[int]) -> Forward:
+    watched = [f"blocks.{layer}.mlp.hook_pre" for layer in layers]
+
+    def forward(values: Tensor) -> tuple[Tensor, Tensor]:
+        seen = position.run(hook, values, watched)
+        return seen.logits, torch.cat([seen.values[name] for name in watched], 1)
+
+    return forward
 
 
 def measure_row(

@@ -19,10 +19,34 @@ from torch import Tensor
 
 from polytopes import bootstrap
 from polytopes.affine_cells import Rows, cell_means, fit_cells, fit_globally, split
+from polytopes.subject import Subject
+from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError
 from winnow.spline.mlp import MLP
 
 ROWS_AT_ONCE = 4096  # times the centres, or the neurons
+
+
+def measure(subject: Subject, settings: PolytopesSettings) -> dict[str, Any]:
+    """Measure every layer's MLP on rows of harvested sequences.
+
+    layers: for each
+      layer; rows: {train, validation, test}; centres: the numbers N of maps;
+      curves: for ridge, constant, shared_code (null for gated layers), tangent, random_centres and shuffled, for each N
+        {fvu, low, high}, of fitted ones also lambda, in rows of mean variance; intervals by a bootstrap over sequences;
+      hard_code (null for gated layers) and zero: {fvu, low, high} of the row's own on/off bits, and of y = 0;
+      stored, multiplications: for each N; mlp: {stored, multiplications} of the layer itself.
+    """
+    places = subject.harvested(settings.regions.rows, "polytopes.regions.rows")
+    sequence = places.sequence.numpy()
+    found = []
+    for layer in subject.layers:  # one at a time: the rows are many
+        hook = f"blocks.{layer}.mlp.hook_in"
+        u = subject.read(places, [hook])[hook]
+        seed = int(subject.random("regions", str(layer)).integers(2**31))
+        measured = measure_layer(subject.mlp(layer), u, sequence, settings.regions.centres, seed)
+        found.append({"layer": layer, **measured})
+    return {"layers": found}
 
 
 @torch.no_grad()
@@ -33,7 +57,7 @@ def measure_layer(
 
     sequence: of each row; no sequence is both fitted and measured. Raises `UserError` for too few rows.
     """
-    mlp = mlp.to(torch.float64)
+    mlp = mlp.to(torch.device("cpu")).to(torch.float64)
     u = mlp.fitting(u)
     y = torch.cat([mlp(part) for part in u.split(ROWS_AT_ONCE)])
     parts = split(Rows(u, y, sequence), seed)

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from polytopes import directions
-from polytopes.clusters import euclidean
 from polytopes.meaning import set_entropies
+from polytopes.representations import euclidean
 from winnow.errors import UserError
 
 

@@ -6,18 +6,9 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
-from polytopes.clusters import (
-    Representation,
-    assign,
-    by_size,
-    euclidean,
-    gaussian_rows,
-    hdbscan,
-    kmeans,
-    permuted_columns,
-    representations,
-)
+from polytopes.grouping import assign, by_size, hdbscan, kmeans
 from polytopes.meaning import gain
+from polytopes.representations import Representation, euclidean, gaussian_rows, permuted_columns, representations
 from polytopes.stability import stability_of_draws
 from winnow.errors import UserError
 
@@ -91,15 +82,18 @@ def test_distances_are_those_of_the_definition_and_exactly_symmetric():
 
 
 def test_names_of_representations():
-    found = representations(["post:*", "code:1", "code:0-2", "code:1-1"], 3)
+    found = representations(["post:*", "code:1", "code:0-2", "code:1-1"], range(3))
     assert [one.name for one in found] == ["post:0", "post:1", "post:2", "code:1", "code:0-2"]
     assert found[-1] == Representation("code", (0, 1, 2))
     for wrong in ("post", "post:a", "post:0-1", "codes:1", "code:1-", "code:*-2"):
         with pytest.raises(UserError, match="is none; there are post:L, code:L and code:L-K"):
-            representations([wrong], 3)
+            representations([wrong], range(3))
     for wrong in ("post:3", "code:2-1", "code:1-3"):
-        with pytest.raises(UserError, match=f"'{wrong}': the model has layers 0 to 2"):
-            representations([wrong], 3)
+        with pytest.raises(UserError, match=f"'{wrong}': the layers looked at are 0, 1, 2; name"):
+            representations([wrong], range(3))
+    assert [one.name for one in representations(["code:*"], (1, 4))] == ["code:1", "code:4"]
+    with pytest.raises(UserError, match="'code:1-4': the layers looked at are 1, 4; name"):
+        representations(["code:1-4"], (1, 4))
 
 
 def test_clusters_are_numbered_from_the_largest():
