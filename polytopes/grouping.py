@@ -19,7 +19,9 @@ ROWS_AT_ONCE = 2048  # of those that are assigned, times the members
 def hdbscan(distances: Float[Tensor, "row row"], min_cluster_size: int, min_samples: int) -> Int[np.ndarray, " row"]:
     """Cluster by precomputed distances; −1 is noise. Campello, Moulavi & Sander 2013.
 
-    Clusters are numbered from the largest, then by their first row. The distances are not changed.
+    A group of more than half the rows is no cluster but is looked into: without that, whether there are dozens of
+    clusters or two, one of nearly all rows, hangs by a few rows. Clusters are numbered from the largest, then by their
+    first row. The distances are not changed.
     """
     if len(distances) <= min_cluster_size:
         return np.full(len(distances), NOISE)
@@ -29,6 +31,7 @@ def hdbscan(distances: Float[Tensor, "row row"], min_cluster_size: int, min_samp
         metric="precomputed",
         min_cluster_size=min_cluster_size,
         min_samples=min_samples,
+        max_cluster_size=max(min_cluster_size, len(distances) // 2),  # pyright: ignore[reportArgumentType]
         copy=True,  # pyright: ignore[reportArgumentType]
     ).fit_predict(distances.cpu().numpy())
     return by_size(found)

@@ -120,3 +120,13 @@ def test_permuted_columns_keep_each_neurons_rate_only():
     assert told is not None  # a few clusters come out of this, too
     assert told.z is not None
     assert abs(told.z) < 4
+
+
+def test_a_group_of_most_rows_is_looked_into():
+    """Twelve dense groups in a thin cloud: without the limit the cloud and one of the groups are one cluster."""
+    label = np.arange(180) % 12
+    groups = 2 * draw(12, 16, seed=1)[label] + draw(180, 16, seed=3) / 2
+    found = hdbscan(POST.distances(torch.cat([groups, draw(600, 16, seed=4)])), 8, 3)
+    assert np.bincount(found[found >= 0]).max() <= 390
+    assert adjusted_rand_score(label, found[:180]) == 1
+    assert not set(found[:180]) & set(found[180:])
