@@ -15,6 +15,7 @@ from torch import Tensor
 
 from polytopes import bootstrap
 from polytopes.patched import Position, open_position
+from polytopes.scaling import later_layers
 from polytopes.steps import STARTS, Forward, Steps, ascend, measure_steps, on_sphere, scale_to_kl, scale_to_path
 from polytopes.subject import Subject
 from winnow.config.polytopes import PolytopesSettings
@@ -41,7 +42,7 @@ def measure(subject: Subject, settings: PolytopesSettings) -> dict[str, Any]:
     Intervals are a bootstrap over the rows' predictions.
     """
     hooks = subject.hooks(settings.adversaries.hooks, "polytopes.adversaries.hooks")
-    later = {hook: later_layers(hook, subject.layers) for hook in hooks}
+    later = {hook: _later(subject, hook) for hook in hooks}
     norms = settings.adversaries.relative_norms
     rows = subject.choose(settings.adversaries.rows, "adversaries")
     label = subject.rows.prediction[rows].numpy()
@@ -62,20 +63,11 @@ def measure(subject: Subject, settings: PolytopesSettings) -> dict[str, Any]:
     return {"tables": tables}
 
 
-def later_layers(hook: str, layers: Sequence[int]) -> list[int]:
-    """List the layers whose codes a change at a hook reaches. Raises `UserError` where there is none."""
-    block, _, point = hook.removeprefix("blocks.").partition(".")
-    if not hook.startswith("blocks."):
-        first = 0  # hook_embed
-    else:
-        before = ("hook_resid_pre", "ln1.", "attn.", "hook_attn", "hook_resid_mid", "ln2.", "mlp.hook_in")
-        first = int(block) + (0 if point.startswith(before) else 1)
-    found = [layer for layer in layers if layer >= first]
+def _later(subject: Subject, hook: str) -> list[int]:
+    found = later_layers(subject, hook)
     if not found:
-        there = ", ".join(map(str, layers))
         raise UserError(
-            f"polytopes.adversaries.hooks = {hook}: no layer behind it is looked at (polytopes.layers: {there}); name "
-            "a hook before the last of them"
+            f"polytopes.adversaries.hooks = {hook}: no boundary lies behind it; name a hook before the last layer's MLP"
         )
     return found
 

@@ -1,5 +1,7 @@
 """Steps from a row of a network whose boundaries are known: what they cross, and what gradient ascent finds."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,11 @@ from torch import Tensor
 from polytopes import adversaries, steps
 from polytopes.adversaries import KINDS, measure_row, summarise
 from polytopes.steps import Forward, ascend, kl_from, measure_steps, on_sphere, scale_to_kl, scale_to_path
+from polytopes.subject import Subject
 from tests.winnow.spline.planted import draw, make_network
+from winnow.config.polytopes import AdversarySettings, PolytopesSettings
+from winnow.errors import UserError
+from winnow.runtime.to_json import to_json
 from winnow.spline.network import Network
 
 D = 8
@@ -152,3 +158,25 @@ def test_more_steps_than_points_are_shown_evenly():
     assert len(shown) == 200
     assert (shown[0], shown[-1]) == (0, 99)
     assert found["kinds"]["random_at_kl"]["scale"] is None
+
+
+def test_the_experiment_on_a_language_model(embedded: Subject):
+    table = AdversarySettings(hooks=["blocks.2.hook_resid_pre", "hook_embed"], relative_norms=[0.1], rows=3)
+    settings = PolytopesSettings(adversaries=table)
+    found = adversaries.measure(embedded, settings)
+    deep, shallow = found["tables"]
+    assert (deep["hook"], deep["layers"], deep["rows"]) == ("blocks.2.hook_resid_pre", [2, 3], 3)
+    assert shallow["layers"] == [0, 1, 2, 3]
+    for one in found["tables"]:
+        kinds = one["kinds"]
+        assert kinds["adversary"]["kl"]["value"] > 3 * kinds["random"]["kl"]["value"]
+        assert kinds["random_at_path"]["path"]["value"] == pytest.approx(kinds["adversary"]["path"]["value"], rel=0.1)
+        assert kinds["adversary"]["crossings"]["value"] > 0
+        assert len(one["points"]["random"]["crossings"]) == 24
+    assert json.dumps(to_json(adversaries.measure(embedded, settings))) == json.dumps(to_json(found))
+
+
+def test_hooks_without_a_boundary_behind_them_are_refused(embedded: Subject):
+    table = AdversarySettings(hooks=["blocks.3.hook_resid_post"], rows=3)
+    with pytest.raises(UserError, match=r"blocks\.3\.hook_resid_post: no boundary lies behind it"):
+        adversaries.measure(embedded, PolytopesSettings(adversaries=table))

@@ -1,5 +1,7 @@
 """Layers that are lookups among affine maps and layers that are one map; every control against what it must be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,11 @@ from torch import Tensor
 
 from polytopes import affine_cells, regions
 from polytopes.affine_cells import Rows, Split, cell_means, fit_cells, fit_globally, split
+from polytopes.subject import Subject
 from tests.winnow.spline.planted import draw, make_mlp
+from winnow.config.polytopes import PolytopesSettings, RegionSettings
 from winnow.errors import UserError
+from winnow.runtime.to_json import to_json
 from winnow.spline.maps import affine_map_of
 from winnow.spline.mlp import MLP
 
@@ -162,3 +167,16 @@ def test_numbers_stored_and_multiplied():
     gated = make_mlp("silu", d=d, n=n, d_out=d, gated=True)
     without = MLP(gated.W_in, 0 * gated.b_in, gated.W_out, 0 * gated.b_out, gated.gate, gated.W_value, 0 * gated.b_in)
     assert regions.stored(without) == regions.multiplications(without) == 3 * d * n
+
+
+def test_the_experiment_looks_at_every_layer_on_harvested_text(embedded: Subject):
+    settings = PolytopesSettings(regions=RegionSettings(centres=[1, 4], rows=300))
+    found = regions.measure(replace(embedded, layers=(0, 2)), settings)
+    assert [one["layer"] for one in found["layers"]] == [0, 2]
+    for one in found["layers"]:
+        assert sum(one["rows"].values()) == 300
+        ridge = [point["fvu"] for point in one["curves"]["ridge"]]
+        assert 0 < ridge[0] < one["zero"]["fvu"]
+        assert one["hard_code"]["fvu"] < ridge[0]
+        assert one["mlp"] == {"stored": 2 * 128 * 512 + 512 + 128, "multiplications": 2 * 128 * 512}
+    assert to_json(regions.measure(replace(embedded, layers=(0,)), settings))["layers"] == to_json(found["layers"][:1])
