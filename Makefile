@@ -9,7 +9,7 @@ READY := .venv/.ready
 # Every command starts a Python or several: each would compile the sources again where no bytecode may be kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: kernels coverage demo all tokens harvest train analyze verify bench bench-peers bench-quality gpt2-size interop install-check setup test test-all check format lint imports types
+.PHONY: kernels coverage demo all tokens harvest train polytopes configured-polytopes analyze verify bench bench-peers bench-quality gpt2-size interop install-check setup test test-all check format lint imports types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -26,7 +26,14 @@ harvest: tokens
 train: harvest
 	@$(BIN)/python -m train --config $(CONFIG) $(ARGS)
 
-analyze: train
+polytopes: harvest
+	@$(BIN)/python -m polytopes --config $(CONFIG) $(ARGS)
+
+# Only where the configuration has a table [polytopes]; after training, since clusters are compared with dictionaries
+configured-polytopes: train
+	@$(BIN)/python -m polytopes --config $(CONFIG) $(ARGS) --if_configured
+
+analyze: configured-polytopes
 	@$(BIN)/python -m analyze --config $(CONFIG) $(ARGS)
 
 verify: $(READY)

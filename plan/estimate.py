@@ -13,7 +13,8 @@ from harvest.plan import Plan, bytes_per_row, plan_harvest, plan_toy
 from plan.dictionaries import Size, asked_sizes
 from plan.duration import HarvestTime, TrainTime, harvest_time, train_time
 from plan.machine import Machine, machine_for
-from plan.model_shape import ModelShape, model_shape
+from plan.model_shape import ModelShape, layer_shape, model_shape
+from plan.polytopes import PolytopeTime, polytope_time
 from plan.space import Disk, Memory, disk, harvest_memory, train_memory
 from winnow.config.experiment import Experiment
 from winnow.config.toy import ToySettings
@@ -45,6 +46,7 @@ class Estimate(NamedTuple):
     harvest_time: HarvestTime
     harvest_memory: Memory
     training: list[HookTraining]
+    polytopes: PolytopeTime | None = None  # where the configuration has them
 
     @property
     def train_seconds(self) -> float:
@@ -94,7 +96,14 @@ def estimate(config: Experiment, machine: Machine | None = None) -> Estimate:
         harvest_time=harvest_time(config, shape, plan.sequences * context, values, space.shards, machine),
         harvest_memory=harvest_memory(config, shape, plan.policy, context, machine),
         training=training,
+        polytopes=_polytope_time(config, shape, machine),
     )
+
+
+def _polytope_time(config: Experiment, shape: ModelShape, machine: Machine) -> PolytopeTime | None:
+    if config.polytopes is None:
+        return None
+    return polytope_time(config, config.polytopes, layer_shape(config.model, shape.parameters), machine)
 
 
 def _tokens(config: Experiment) -> TokenFile:

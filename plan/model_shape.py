@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from plan.polytopes import LayerShape
 from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
 from winnow.model.hooks import resolve_hooks
@@ -61,6 +62,14 @@ def model_shape(settings: ModelSettings, patterns: Sequence[str], context: int) 
             parameters=sum(parameter.numel() for parameter in model.plain.parameters()),
             widest=_widest(model.plain),
         )
+
+
+def layer_shape(settings: ModelSettings, parameters: int) -> LayerShape:
+    """Read the sizes of the layers from the model's configuration. Raises `UserError` if it is not found."""
+    config = _config(settings)
+    d_model = int(config.hidden_size)
+    neurons = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * d_model
+    return LayerShape(int(config.num_hidden_layers), d_model, int(neurons), 2.0 * parameters)
 
 
 def count_flops(model: LanguageModel, hooks: Sequence[str], context: int) -> int:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from plan.duration import HarvestTime, TrainTime
 from plan.estimate import Estimate, estimate
+from plan.polytopes import PolytopeTime
 from plan.space import Memory
 from winnow.config.experiment import Experiment
 
@@ -39,9 +40,10 @@ def in_short(found: Estimate) -> list[str]:
     besides = f", of which {size(disk.checkpoints)} while training" if disk.checkpoints else ""
     gpu = f"{size(memory.gpu)} on the GPU, " if found.machine.on_gpu else ""
     trains = f", {duration(found.train_seconds)}{_ceiling(found.config)} to train" if found.training else ""
+    looks = f", {duration(found.polytopes.total)} for polytopes" if found.polytopes else ""
     return [
         f"disk: {size(disk.total)}{besides}",
-        f"time: {duration(found.harvest_time.total)} to harvest{trains}",
+        f"time: {duration(found.harvest_time.total)} to harvest{trains}{looks}",
         f"memory: {gpu}{size(memory.host)} on the host",
     ]
 
@@ -84,7 +86,7 @@ def _stages(found: Estimate) -> Iterable[tuple[str, ...]]:
     def row(name: str, seconds: float, memory: Memory, note: str) -> tuple[str, ...]:
         return name, duration(seconds), size(memory.host), size(memory.gpu) if found.machine.on_gpu else "-", note
 
-    def parts(time: HarvestTime | TrainTime) -> str:
+    def parts(time: HarvestTime | TrainTime | PolytopeTime) -> str:
         return ", ".join(f"{part} {duration(seconds)}" for part, seconds in time._asdict().items())
 
     yield "", "time", "host", "GPU", ""
@@ -95,7 +97,11 @@ def _stages(found: Estimate) -> Iterable[tuple[str, ...]]:
     for (time, memory), hooks in alike.items():
         each = f"; each of {len(hooks)}" if len(hooks) > 1 else ""
         yield row(f"train {', '.join(dict(_by_point(hooks)))}", time.total, memory, parts(time) + each)
-    yield row("in all", found.harvest_time.total + found.train_seconds, found.memory, "one after another")
+    seconds = found.harvest_time.total + found.train_seconds
+    if found.polytopes is not None:
+        seconds += found.polytopes.total
+        yield row("polytopes", found.polytopes.total, found.harvest_memory, parts(found.polytopes))
+    yield row("in all", seconds, found.memory, "one after another")
 
 
 def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:

@@ -61,12 +61,12 @@ class Keys:
             inputs["dictionaries"] = self._dictionaries(entry.dictionaries)
         return Key(entry.version, inputs, self._settings((*COMMON, *entry.settings)))
 
-    def is_due(self, name: str) -> bool:
-        """Say whether the rows or an experiment must be made; a damaged file is named on the error stream."""
-        record = self._read(name, tell=True)
+    def is_due(self, name: str, tell: bool = False) -> bool:
+        """Say whether the rows or an experiment must be made; `tell`: name a damaged file on the error stream."""
+        record = self._read(name, tell)
         if record is None or not is_of(record, self.key(name)):
             return True
-        return name == ROWS and not self._rows_are_whole(record)
+        return name == ROWS and not self._rows_are_whole(record, tell)
 
     def due(self) -> list[str]:
         """List what must be made, in that order. An experiment that reads another is due where that one is."""
@@ -74,7 +74,7 @@ class Keys:
         found: list[str] = []
         for name in [ROWS, *names]:
             reads = () if name == ROWS else EXPERIMENTS[name].after
-            if set(reads) & set(found) or self.is_due(name):
+            if set(reads) & set(found) or self.is_due(name, tell=True):
                 found.append(name)
         return found
 
@@ -97,17 +97,14 @@ class Keys:
                 print(f"{str(damage).split(';')[0]}; made again", file=sys.stderr)
             return None
 
-    def _rows_are_whole(self, record: Record) -> bool:
-        path = self.run.polytopes / ROWS_FILE
+    def _rows_are_whole(self, record: Record, tell: bool) -> bool:
+        path, expected = self.run.polytopes / ROWS_FILE, record.results["files"][ROWS_FILE]
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
+            damage = f"expected sha256 {expected}, found {found}"
         except OSError as error:
-            print(f"{path}: {error.strerror}; made again", file=sys.stderr)
-            return False
-        if found == record.results["files"][ROWS_FILE]:
-            return True
-        print(
-            f"{path}: expected sha256 {record.results['files'][ROWS_FILE]}, found {found}; made again", file=sys.stderr
-        )
-        return False
+            found, damage = None, error.strerror
+        if tell and found != expected:
+            print(f"{path}: {damage}; made again", file=sys.stderr)
+        return found == expected

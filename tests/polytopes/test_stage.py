@@ -1,0 +1,184 @@
+"""The stage: what it writes, what it leaves alone, what it makes again, and what it refuses."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.tokens import make_tokens
+from harvest.stage import harvest
+from polytopes.experiments import EXPERIMENTS
+from polytopes.stage import polytopes
+from tests.experiments import ROOT, load, write_config
+from tests.polytopes.miniature import harvested
+from winnow.config.polytopes import EXPERIMENT_NAMES
+from winnow.errors import UserError
+from winnow.runtime.record import read_record
+
+DENSITY = {"pairs": 50, "labels": "token"}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, gpt2: Path) -> Path:
+    """The configuration of a run with two experiments made."""
+    path = harvested(tmp_path_factory.mktemp("stage"), gpt2, experiments=["codes", "density"], density=DENSITY)
+    polytopes(load(path))
+    return path
+
+
+def files(config: Path) -> dict[str, tuple[int, bytes]]:
+    """When each file was written, and its bytes."""
+    folder = Path(load(config).run) / "polytopes"
+    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.iterdir())}
+
+
+def remade(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {name for name in after if after[name][0] != before.get(name, (0,))[0]}
+
+
+def test_every_experiment_has_a_name_in_the_settings():
+    assert list(EXPERIMENTS) == EXPERIMENT_NAMES
+
+
+def test_files_hold_what_was_asked_for_and_are_left_alone(made: Path, capsys: pytest.CaptureFixture[str]):
+    before = files(made)
+    assert set(before) == {"rows.json", "rows.h5", "codes.json", "density.json"}
+    record = read_record(Path(load(made).run) / "polytopes" / "density.json")
+    assert record.key.settings["density"] == {"labels": ["token"], "pairs": 50}
+    assert set(record.key.settings) == {"layers", "rows", "positions", "untrained", "density", "seed"}
+    assert set(record.key.inputs) == {"weights_sha256", "tokens", "harvested_sequences"}
+    polytopes(load(made))
+    assert files(made) == before
+    assert "all 2 experiments are there; nothing to do" in capsys.readouterr().out
+
+
+def test_nothing_to_do_needs_no_torch_and_no_writable_disk(made: Path):
+    program = (
+        "import sys; from polytopes.stage import polytopes; from winnow.config.command_line import load_experiment; "
+        f"polytopes(load_experiment('x', ['--config', {str(made)!r}])); assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_changed_setting_remakes_the_experiment_that_it_concerns(made: Path):
+    before = files(made)
+    polytopes(load(made, "--polytopes.density.pairs", "40"))
+    after = files(made)
+    assert remade(before, after) == {"density.json"}
+    polytopes(load(made))
+    assert {name: content for name, (_, content) in files(made).items()} == {n: c for n, (_, c) in before.items()}
+
+
+def test_another_seed_or_other_rows_remake_everything(made: Path):
+    before = files(made)
+    polytopes(load(made, "--polytopes.rows", "59"))
+    assert remade(before, files(made)) == set(before)
+    polytopes(load(made))
+
+
+def test_damaged_files_are_made_again_to_the_byte(made: Path, capsys: pytest.CaptureFixture[str]):
+    before = files(made)
+    folder = Path(load(made).run) / "polytopes"
+    for name, damage, told in (
+        ("codes.json", lambda text: text.replace(b'"bits":0.', b'"bits":1.', 1), "codes.json: expected sha256"),
+        ("density.json", lambda text: text[:100], "density.json: cannot be read as JSON"),
+        ("density.json", lambda text: b"{}", "density.json: expected the fields"),
+        ("rows.h5", lambda text: text[:-1] + b"x", "rows.h5: expected sha256"),
+        ("rows.h5", None, "rows.h5: No such file"),
+        ("rows.json", None, ""),
+    ):
+        path = folder / name
+        if damage is None:
+            path.unlink()
+        else:
+            path.write_bytes(damage(path.read_bytes()))
+        polytopes(load(made))
+        errors = capsys.readouterr().err
+        assert told in errors
+        assert errors.count("made again") == bool(told)
+        after = files(made)
+        assert {name: content for name, (_, content) in after.items()} == {n: c for n, (_, c) in before.items()}
+
+
+def test_without_a_table_it_runs_when_called_and_not_in_the_chain(
+    tmp_path: Path, gpt2: Path, capsys: pytest.CaptureFixture[str]
+):
+    config = load(write_config(tmp_path, gpt2))
+    polytopes(config, if_configured=True)
+    assert "no table [polytopes]" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+    make_tokens(config)
+    harvest(config)
+    with pytest.raises(UserError, match=r"polytopes\.positions: 6 of -4 positions are asked for \(text\.context = 16"):
+        polytopes(config)  # its defaults are for longer texts
+
+
+def test_toy_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    toy = load(ROOT / "configs" / "toy.toml", "--run", str(tmp_path))
+    with pytest.raises(UserError, match=r"toy\.toml: toy data have no model"):
+        polytopes(toy)
+    polytopes(toy, if_configured=True)
+    assert "toy data have no model" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"polytopes has no meaning beside \[toy\]: toy data have no model"):
+        load(ROOT / "configs" / "toy.toml", "--polytopes.rows", "10")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--polytopes.layers", "[0, 3]"], r"polytopes\.layers: 3: the model has layers 0 to 2"),
+        (["--polytopes.rows", "121"], r"polytopes\.rows = 121: the 40 sequences .* hold 120; choose fewer"),
+    ],
+)
+def test_what_the_model_and_its_text_do_not_have_is_refused(made: Path, arguments: list[str], message: str):
+    before = files(made)
+    with pytest.raises(UserError, match=message):
+        polytopes(load(made, *arguments))
+    assert files(made) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--polytopes.experiments", '["codes", "cods"]'], "experiments"),
+        (["--polytopes.clusters.min_cluster_size", "1"], r"clusters\.min_cluster_size"),
+        (["--polytopes.clusters.rows", "20001"], r"clusters\.rows"),
+        (["--polytopes.clusters.rows", "61"], r"clusters\.rows = 61 is more than polytopes\.rows = 60"),
+        (["--polytopes.clusters.representations", "post:0-2"], "representations"),
+        (["--polytopes.clusters.representations", "code:3-1"], "a range goes from a lower layer to a higher one"),
+        (["--polytopes.positions", '{"skip_first": 14, "evenly": 3}'], r"polytopes\.positions: 3 of 2 positions"),
+        (["--polytopes.densty.pairs", "3"], r"densty|unrecognized"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(made: Path, arguments: list[str], message: str):
+    with pytest.raises(UserError, match=message):
+        load(made, *arguments)
+
+
+def test_a_gate_without_codes_refuses_the_whole_stage(tmp_path: Path, gpt2: Path):
+    folder = tmp_path / "model"
+    shutil.copytree(gpt2, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "activation_function": "tanh"}))
+    config = harvested(tmp_path, folder)
+    with pytest.raises(UserError, match=r"gate tanh: it is not of the form"):
+        polytopes(load(config))
+    assert not list((tmp_path / "run" / "polytopes").glob("*"))
+
+
+@pytest.mark.kills
+def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(tmp_path: Path, gpt2: Path):
+    config = harvested(tmp_path, gpt2, experiments=["codes", "maps", "radius"], untrained=False, layers=[0, 1])
+    command = [sys.executable, "-m", "tests.polytopes.doomed", str(config), str(tmp_path / "doomed"), "--random", "6"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["files"] == ["codes.json", "maps.json", "radius.json", "rows.h5", "rows.json"]
+    assert said["steps"] == 3 * (1 + 5)  # the configuration too: two syncs and a rename each
+    assert said["killed"] == said["steps"] + 6
+    assert said["different"] == []
