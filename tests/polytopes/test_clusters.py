@@ -31,8 +31,7 @@ def measured(embedded: Subject) -> dict:
 
 def save_dictionary_at(subject: Subject) -> None:
     """A dictionary whose latent i is neuron i where that is above 0."""
-    eye = torch.eye(512)
-    dictionary = Dictionary(eye, torch.zeros(512), eye, torch.zeros(512), hook=HOOK)
+    dictionary = Dictionary(torch.eye(512), torch.zeros(512), torch.eye(512), torch.zeros(512), hook=HOOK)
     save_dictionary(dictionary, subject.run.dictionaries / HOOK / "neurons", {}, {})
 
 
