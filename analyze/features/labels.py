@@ -16,8 +16,8 @@ from typing import NamedTuple
 from analyze.evaluation.text import HeldOutText
 from analyze.features.examples import FeatureExamples, top_examples
 from analyze.features.logits import Promoted, Readout, promoted
-from analyze.features.tokens import token_texts
 from winnow.dictionary import Dictionary
+from winnow.model.token_texts import token_texts
 
 FIRES, PROMOTES = 2, 3  # most tokens that a label names
 SHARE = 0.25  # least share of the strongest examples for a token to be named

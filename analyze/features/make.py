@@ -11,9 +11,9 @@ from analyze.features.data import Feature, write_feature, write_text
 from analyze.features.examples import top_examples
 from analyze.features.logits import Readout, promoted
 from analyze.features.neighbours import nearest_latents, relatives
-from analyze.features.tokens import token_texts
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, load_dictionary
+from winnow.model.token_texts import token_texts
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_directory
 from winnow.runtime.run import Run

@@ -8,11 +8,11 @@ import torch
 from analyze.evaluation.text import HeldOutText
 from analyze.features.labels import Label, label_latents, visible
 from analyze.features.logits import Readout
-from analyze.features.tokens import token_texts
 from tests.analyze.miniature import HOOK
 from tests.experiments import ROOT
 from winnow.dictionary import load_dictionaries
 from winnow.errors import UserError
+from winnow.model.token_texts import token_texts
 from winnow.tokens import open_tokens
 
 

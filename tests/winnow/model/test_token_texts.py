@@ -3,8 +3,8 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from analyze.features.tokens import BYTES, token_texts
 from tests.models import EMBEDDED
+from winnow.model.token_texts import BYTES, token_texts
 
 TEXT = "def café(x):\n    return '→' \t# 日本"
 
