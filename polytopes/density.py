@@ -16,6 +16,7 @@ from polytopes.crossed import count_crossings
 from polytopes.pairs import LabelledPairs, Pairs, draw_pairs, permuted
 from polytopes.quantiles import quantiles
 from polytopes.subject import Subject
+from polytopes.through import lines_through
 from winnow.config.polytopes import PolytopesSettings
 from winnow.spline.density import density_ratio, match_lengths, soft_density
 from winnow.spline.maps import full_share
@@ -33,7 +34,9 @@ def measure(subject: Subject, settings: PolytopesSettings) -> dict[str, Any]:
       random (directions from the same starts, of the same lengths) and gaussian (between Gaussian rows of the same mean
       and covariance, matched); ratio, of different to same, and of its controls: permuted (labels), untrained (null
       without a twin), random and gaussian (to same); each with value, low, high and length_ratio, the mean length of
-      the lines above over that of those below; unmatched, the ratio where lengths are not matched, which misleads.
+      the lines above over that of those below; unmatched, the ratio where lengths are not matched, which misleads;
+    through: for each layer, boundaries of all later layers on a few lines in the residual stream after it, sampled, a
+      lower bound (keys: `polytopes.through.lines_through`); null after the last layer.
     Intervals are 95 %, by bootstrap over classes.
     """
     return {"labels": [_of_label(subject, name, settings.density.pairs) for name in settings.density.labels]}
@@ -49,6 +52,7 @@ def _of_label(subject: Subject, name: str, count: int) -> dict[str, Any]:
         "pairs": len(pairs.same),
         "classes": len(pairs.same.label.unique()),
         "layers": [_of_layer(subject, layer, name, pairs, meaningless) for layer in subject.layers],
+        "through": [lines_through(subject, layer, pairs.same, pairs.different, name) for layer in subject.layers],
     }
 
 

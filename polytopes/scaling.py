@@ -179,7 +179,7 @@ def later_layers(subject: Subject, hook: str) -> list[int]:
     if not hook.startswith("blocks."):
         return list(every)
     layer = int(hook.split(".")[1])
-    before_its_gate = hook.endswith((".mlp.hook_in", ".hook_resid_mid", ".hook_resid_pre", ".hook_attn_out"))
+    before_its_gate = hook.endswith((".mlp.hook_in", ".hook_resid_pre", ".hook_attn_out"))
     return [other for other in every if other > layer or (other == layer and before_its_gate)]
 
 

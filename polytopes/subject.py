@@ -164,6 +164,11 @@ class Subject:
         for pattern in patterns:
             expanded += [pattern.replace("*", str(layer)) for layer in self.layers] if "*" in pattern else [pattern]
         for hook in expanded:
+            if hook.endswith(".hook_resid_mid"):
+                raise UserError(
+                    f"{key} = {hook}: the module there reads a copy of the residual stream, which goes on unchanged; "
+                    "take hook_resid_pre or hook_resid_post"
+                )
             if hook not in self.model.sites:
                 raise UserError(
                     f"{key} = {hook}: no module of this model has it as its input or output; "

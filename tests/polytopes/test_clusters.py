@@ -93,8 +93,9 @@ def test_examples_are_places_in_the_text(measured: dict, embedded: Subject):
 
 
 def test_the_same_bytes_twice(measured: dict, embedded: Subject):
-    again = clusters.measure(embedded, settings(method=["hdbscan", "kmeans"]))
-    assert json.dumps(to_json(again)) == json.dumps(to_json(measured))
+    again = clusters.measure(embedded, settings(representations=["post:2"]))
+    assert json.dumps(to_json(again["tables"])) == json.dumps(to_json(measured["tables"][:1]))
+    np.testing.assert_array_equal(again["clusterings"]["post:2"], measured["clusterings"]["post:2"])
 
 
 def test_rows_beyond_the_limit_follow_their_nearest_member(embedded: Subject):

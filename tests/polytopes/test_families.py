@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from polytopes import codes, density, maps, radius, scaling
+from polytopes import codes, density, maps, radius, scaling, through
 from polytopes.subject import Subject
 from tests.models import save_model
 from tests.polytopes.miniature import harvested, subject_of
@@ -26,6 +26,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("module", [codes, maps, scaling, density, radius], ids=lambda module: module.__name__)
 def test_an_experiment_gives_the_same_json_twice(subject: Subject, module, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maps, "EFFECT_ROWS", 2)
+    monkeypatch.setattr(through, "LINES", 2)
     first, second = (json.dumps(to_json(module.measure(subject, SETTINGS)), allow_nan=False) for _ in range(2))
     assert first == second
     found = json.loads(first)

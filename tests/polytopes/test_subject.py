@@ -104,6 +104,8 @@ def test_hooks_expand_over_the_layers_looked_at(subject: Subject):
     ]
     with pytest.raises(UserError, match=r"polytopes\.scaling\.hooks = blocks\.7\.hook_resid_pre: no module"):
         subject.hooks(["blocks.7.hook_resid_pre"], "polytopes.scaling.hooks")
+    with pytest.raises(UserError, match=r"blocks\.0\.hook_resid_mid: the module there reads a copy"):
+        subject.hooks(["blocks.0.hook_resid_mid"], "key")
 
 
 def test_random_numbers_depend_on_the_purpose(subject: Subject):
