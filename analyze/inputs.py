@@ -5,19 +5,27 @@ This module does not import torch, so a stage with nothing to do ends at once.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
+from winnow.fields import Fields, read_fields, read_lines
+from winnow.hashes import Noted, check_file, check_noted, check_size, note, read_record
 from winnow.positions import position_policy
 from winnow.runtime.run import Run
 from winnow.shards.fingerprint import made_with, with_left_out
-from winnow.shards.manifest import read_manifest
+from winnow.shards.manifest import MANIFEST, read_manifest
+from winnow.shards.manifest import REMEDY as RESTORE
 from winnow.shards.norms import bound_for, refuse_without_norms
+from winnow.shards.sidecar import REPAIR
+from winnow.shards.statistics import STATISTICS
 from winnow.tokens import TokenFile, open_tokens
 
 ANALYSIS = 13  # raise it when a metric's definition changes: all metrics are then measured again
+PASSING = ("finished", "rows_per_second", "device", "versions")  # of training.json and metrics.jsonl
 
 
 class Inputs(NamedTuple):
@@ -39,14 +47,16 @@ class Inputs(NamedTuple):
         from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
-        manifest = read_manifest(run.activations).written
+        manifest, record = read_manifest(run.activations).written, read_record(run.path)
         refuse_changed(run.activations, made_with(manifest), _settings(config, tokens))
+        check_file(run.activations / MANIFEST, record.get(f"{run.activations.name}/{MANIFEST}"), RESTORE)
         refuse_without_norms(run.activations, manifest, config.massive_norm)
-        if not (run.activations / "statistics.h5").exists():
+        if not (run.activations / STATISTICS).exists():
             raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
+        check_file(run.activations / STATISTICS, record.get(f"{run.activations.name}/{STATISTICS}"), REPAIR)
         if tokens is not None:
             _refuse_too_many(config, tokens, tokens.sequences - manifest["tokens"]["sequences"])
-        paths = finished_dictionaries(run)
+        paths = [str(path.relative_to(run.path)) for path in finished_dictionaries(run)]
         if not paths:
             raise UserError(f"{run.dictionaries}: no finished dictionary; run make train first")
         return cls(
@@ -60,7 +70,7 @@ class Inputs(NamedTuple):
                 ]
             ),
             _hash([ANALYSIS, manifest, config.massive_norm]),
-            {str(path.relative_to(run.path)): _hash_folder(path) for path in paths},
+            {path: identity(run.path / path, _below(record, path)) for path in paths},
         )
 
 
@@ -91,14 +101,52 @@ def finished_dictionaries(run: Run) -> list[Path]:
     return sorted(path.parent for path in run.dictionaries.glob("*/*/cfg.json"))
 
 
-def _hash_folder(folder: Path) -> str:
-    """Hash a dictionary's configuration, provenance and curve, and the size of its weights, which those describe."""
+def identity(folder: Path, record: Mapping[str, Noted] = MappingProxyType({})) -> str:
+    """Hash what a dictionary is: its configuration, weights, provenance and curve.
+
+    When, where and how fast it was trained does not count: two trainings that are equal to the bit have one identity.
+    record: what was noted of the folder's files. Raises `UserError` where a file is missing or is not what was written.
+    """
+    remedy = f"restore it, or delete {folder}, and train again"
+    for name, said in record.items():
+        if name.startswith("snapshots/") or name.endswith(".safetensors"):
+            check_size(folder / name, said, remedy)
+        else:
+            check_file(folder / name, said, remedy)
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.suffix in (".json", ".jsonl")):
-        digest.update(path.name.encode() + path.read_bytes())
+        lines = [read_fields(path, remedy).all] if path.suffix == ".json" else read_curve(path, remedy)
+        digest.update(f"{path.name} {json.dumps([_lasting(line) for line in lines], sort_keys=True)}".encode())
     for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name} {path.stat().st_size}".encode())
+        found = note(path)
+        check_noted(path, found, record.get(path.name), remedy)
+        digest.update(f"{path.name} {found.sha256}".encode())
     return digest.hexdigest()
+
+
+def read_curve(path: Path, remedy: str = "delete it") -> list[dict[str, Any]]:
+    """Read a training's curve, metrics.jsonl; a line that is cut or holds other than numbers is named."""
+
+    def check(point: Fields) -> None:
+        for name in point.all:
+            if point.has(name):
+                point.any_number(name)
+
+    return list(read_lines(path, check, remedy))
+
+
+def _lasting(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out when, where and how fast a dictionary was trained."""
+    kept = {name: value for name, value in written.items() if name not in PASSING}
+    made_from = kept.get("activations")
+    if isinstance(made_from, dict):
+        kept["activations"] = {name: value for name, value in made_from.items() if name != "path"}
+    return kept
+
+
+def _below(record: Mapping[str, Noted], folder: str) -> dict[str, Noted]:
+    prefix = f"{Path(folder).as_posix()}/"
+    return {name.removeprefix(prefix): said for name, said in record.items() if name.startswith(prefix)}
 
 
 def _refuse_too_many(config: Experiment, tokens: TokenFile, held_out: int) -> None:

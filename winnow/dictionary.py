@@ -19,14 +19,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from winnow.errors import UserError, nearest
+from winnow.fields import read_fields
 from winnow.formats import dictionary_learning, saelens, sparsify
-from winnow.formats.contents import Format, read_json, section
+from winnow.formats.contents import Format, section
+from winnow.hashes import Noted, check_file, said_of
 from winnow.hub import fetch_dictionary
-from winnow.runtime.hashing import hash_file
 from winnow.runtime.publish import publish_text
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"
+REMEDY = "restore it, or delete its folder, and train again"
 FORMATS = (saelens.FORMAT, dictionary_learning.FORMAT, sparsify.FORMAT)
 
 
@@ -122,7 +124,10 @@ def load_dictionary(path: str | Path) -> Dictionary:
     """
     folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else Path(path)
     contents = format_of(folder).read(folder)
-    provenance = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
+    provenance = read_training(folder)
+    _check_weights(folder, provenance)
+    for name in (saelens.CONFIG, TRAINING):
+        check_file(folder / name, said_of(folder / name), REMEDY)
     return Dictionary(
         **contents.tensors,
         # SAELens' layout calls a batchtopk dictionary jumprelu; here it keeps its name
@@ -161,8 +166,47 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
 
 def control_of(folder: Path) -> str | None:
     """Read what a dictionary is a control for, by the record of its training; None for one to be used."""
-    record = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
-    return section(folder / TRAINING, record, "settings").get("control")
+    return (read_training(folder).get("settings") or {}).get("control")
+
+
+def read_training(folder: Path) -> dict[str, Any]:
+    """Read the record of a dictionary's training; empty where there is none.
+
+    Raises `UserError` naming the file and the field of a value that has another type than is written there.
+    """
+    path = folder / TRAINING
+    try:
+        fields = read_fields(path, REMEDY)
+    except FileNotFoundError:
+        return {}
+    for name in ("convergence", "activations", "left_out", "versions", "toy"):
+        if fields.has(name):
+            fields.object(name)
+    if fields.has("settings"):
+        settings = fields.object("settings")
+        for name in ("architecture", "control", "initialisation"):
+            if settings.has(name):
+                settings.text(name)
+        for name in ("n_latents", "k", "seed"):
+            if settings.has(name):
+                settings.integer(name, 0)
+        for name in ("l1_coefficient", "l0_coefficient", "noise", "learning_rate", "decay"):
+            if settings.has(name):
+                settings.number(name)
+    if fields.has("rows"):
+        fields.integer("rows", 0)
+    if WEIGHTS_SHA256 in fields.all:
+        fields.digest(WEIGHTS_SHA256)
+    return fields.all
+
+
+def _check_weights(folder: Path, provenance: Mapping[str, Any]) -> bool:
+    """Hash the weights again; False where no hash was kept. Raises `UserError` where they are others."""
+    noted, path = provenance.get(WEIGHTS_SHA256), folder / saelens.WEIGHTS
+    if noted is None or not path.exists():
+        return False
+    check_file(path, Noted(path.stat().st_size, noted), f"delete {folder}, and train again", TRAINING)
+    return True
 
 
 def verify_dictionary(dictionary: Dictionary) -> bool:
@@ -170,16 +214,7 @@ def verify_dictionary(dictionary: Dictionary) -> bool:
 
     Raises `UserError` where they are not those that were written.
     """
-    noted = dictionary.provenance.get(WEIGHTS_SHA256)
-    if dictionary.path is None or noted is None:
-        return False
-    path = dictionary.path / saelens.WEIGHTS
-    found = hash_file(path)
-    if found != noted:
-        raise UserError(
-            f"{path}: sha256 is {found[:12]}…, {TRAINING} says {noted[:12]}…; delete {dictionary.path}, and train again"
-        )
-    return True
+    return dictionary.path is not None and _check_weights(dictionary.path, dictionary.provenance)
 
 
 def save_dictionary(

@@ -20,6 +20,7 @@ from winnow.dictionary import TRAINING, control_of, load_dictionary, verify_dict
 from winnow.errors import UserError
 from winnow.formats import saelens
 from winnow.formats.contents import read_json
+from winnow.hashes import check_file, said_of
 from winnow.hub import FAILURES, quiet, why
 from winnow.runtime.run import Run
 
@@ -66,6 +67,7 @@ def _metrics(report: Path) -> dict[str, Any] | None:
             f"{report}: a report of version {metrics.get('version')}, expected {REPORT_VERSION}; "
             "run make analyze again, and push again"
         )
+    check_file(report, said_of(report), "run make analyze again, and push again")
     return metrics
 
 

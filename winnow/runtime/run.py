@@ -7,6 +7,7 @@ import tomli_w
 
 from winnow.config.experiment import Experiment
 from winnow.config.toy_rules import without_meaningless
+from winnow.hashes import change_record, note
 from winnow.runtime.publish import publish_text
 
 
@@ -45,4 +46,5 @@ def write_resolved(config: Experiment) -> Run:
     path = run.path / "config.toml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         publish_text(path, text)
+    change_record(run.path, {path.name: note(path)})
     return run

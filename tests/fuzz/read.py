@@ -1,0 +1,138 @@
+"""What verify, readers and the stages' own functions make of a run: numbers, a refusal in one line, or a traceback."""
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from analyze.evaluation.latents import read_latents
+from analyze.inputs import Inputs
+from analyze.runs.compare_runs import _config_of
+from analyze.schema.file import read_metrics
+from analyze.schema.record import plain
+from analyze.update import changed_files
+from harvest.plan import plan_harvest
+from harvest.stage import _complete
+from train.checkpoint import checkpoint_rows, read_checkpoint
+from train.hub.push import _metrics
+from train.plan import plan_dictionaries, refuse_other_settings
+from train.sweep import finished_store
+from winnow.config.experiment import Experiment
+from winnow.dictionary import load_dictionaries, load_dictionary
+from winnow.errors import UserError
+from winnow.hashes import read_record
+from winnow.runtime.run import Run
+from winnow.shards.manifest import read_manifest
+from winnow.store import ActivationStore
+from winnow.tokens import open_tokens
+from winnow.verify import verify
+
+VALUES = ("rows of the store", "rows of the tokens")  # what no reader hashes: verify alone finds other values there
+
+
+class Traceback(Exception):
+    """Something other than a refusal in one line."""
+
+
+def outcomes(config: Experiment, begun: Experiment) -> dict[str, str]:
+    """Try everything; give by name a hash of the numbers, or the refusal, which starts with "refused: "."""
+    return {name: _outcome(name, read) for name, read in _readers(config, begun)}
+
+
+def _outcome(name: str, read: Callable[[], Any]) -> str:
+    try:
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            digest = hashlib.sha256()
+            _feed(digest, read())
+            return digest.hexdigest()
+    except UserError as refusal:
+        message = str(refusal)
+        if "\n" in message or len(message) > 1000:
+            raise Traceback(f"{name}: a refusal of more than a line: {message}") from refusal
+        message.encode("utf-8")
+        return f"refused: {message}"
+    except Exception as error:
+        raise Traceback(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, Callable[[], Any]]]:
+    run, unfinished = Run(Path(config.run)), Run(Path(begun.run))
+
+    def tokens():
+        return open_tokens(run.tokens)
+
+    def verified_tokens():
+        found = tokens()
+        found.verify()
+        return found
+
+    def checkpoints():
+        planned = plan_dictionaries(begun, read_manifest(unfinished.activations).written, unfinished.dictionaries)
+        refuse_other_settings(planned)
+        return [read_checkpoint(p.folder, rows) for p in planned for rows in sorted(checkpoint_rows(p.folder))]
+
+    def plan():
+        manifest = read_manifest(run.activations).written
+        planned = plan_dictionaries(config, manifest, run.dictionaries)
+        refuse_other_settings(planned)
+        return [(str(p.folder), p.finished, p.failed) for p in planned]
+
+    def rows():
+        store = ActivationStore(run.activations)
+        return [store.read(hook, 0, store.rows) for hook in store.hooks], store.tokens(0, store.rows), norms(store)
+
+    def norms(store: ActivationStore):
+        return [list(store.norms(hook)) for hook in store.hooks]
+
+    def store():
+        store = finished_store(run.activations)
+        statistics = [(store.statistics(hook), store.median_norm(hook)) for hook in store.hooks]
+        return store.manifest, store.rows, store.hooks, store.context, store.shards, statistics
+
+    def report():
+        assert changed_files(run.report) is not None  # of a report that is listed
+        return changed_files(run.report)
+
+    yield "verify", lambda: verify(config)
+    yield "verify of one begun", lambda: verify(begun)
+    yield "tokens", verified_tokens
+    yield "rows of the tokens", lambda: tokens().read(0, tokens().sequences)
+    yield "store", store
+    yield "rows of the store", rows
+    yield "harvest", lambda: _complete(run.activations, plan_harvest(config, tokens()))
+    yield "dictionaries", lambda: load_dictionaries(run.path)
+    yield "snapshots", lambda: [load_dictionary(p.parent) for p in sorted(run.dictionaries.rglob("rows-*/cfg.json"))]
+    yield "train", plan
+    yield "checkpoints", checkpoints
+    yield "analyze", lambda: Inputs.of(config, tokens())
+    yield "metrics", lambda: plain(read_metrics(run.report / "metrics.json"))
+    yield "metrics for the hub", lambda: _metrics(run.report / "metrics.json")
+    yield "latents", lambda: read_latents(run.report / "latents.h5")
+    yield "report", report
+    yield "record", lambda: read_record(run.path)
+    yield "configuration", lambda: _config_of(str(run.path)).model_dump(mode="json")
+
+
+def _feed(digest: Any, value: Any) -> None:
+    """Hash numbers in whatever they are kept."""
+    if isinstance(value, torch.nn.Module):
+        _feed(digest, [value.k, value.architecture, value.hook, value.provenance, dict(value.named_parameters())])  # type: ignore[attr-defined]
+    elif isinstance(value, torch.Tensor):
+        _feed(digest, value.detach().numpy())
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, dict):
+        for key in sorted(value, key=str):
+            digest.update(f"{key}:".encode())
+            _feed(digest, value[key])
+    elif isinstance(value, list | tuple):
+        digest.update(f"({len(value)}".encode())
+        for item in value:
+            _feed(digest, item)
+    else:
+        digest.update(repr(value).encode("utf-8", "backslashreplace"))
