@@ -25,13 +25,16 @@ from train.sweep import finished_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import load_dictionaries, load_dictionary
 from winnow.errors import UserError
-from winnow.hashes import read_record
+from winnow.runtime.hashes import HASHES, read_record
 from winnow.runtime.run import Run
 from winnow.shards.manifest import read_manifest
 from winnow.store import ActivationStore
 from winnow.tokens import open_tokens
 from winnow.verify import verify
 
+TOKENS, BEGUN = "tokens.h5", "begun"
+EVERY = {TOKENS, BEGUN, HASHES, "activations", "dictionaries", "report", "config.toml"}
+FINDINGS = ("report", "record")  # what they give is no number: which files changed, and which are listed
 VALUES = ("rows of the store", "rows of the tokens")  # what no reader hashes: verify alone finds other values there
 
 
@@ -39,9 +42,18 @@ class Traceback(Exception):
     """Something other than a refusal in one line."""
 
 
-def outcomes(config: Experiment, begun: Experiment) -> dict[str, str]:
-    """Try everything; give by name a hash of the numbers, or the refusal, which starts with "refused: "."""
-    return {name: _outcome(name, read) for name, read in _readers(config, begun)}
+def outcomes(config: Experiment, begun: Experiment, area: str | None = None) -> dict[str, str]:
+    """Try what reads the files of an area, or everything.
+
+    By name it gives a hash of the numbers, or the refusal, which starts with "refused: ".
+    """
+    readers = _readers(config, begun)
+    return {name: _outcome(name, read) for name, areas, read in readers if area is None or area in areas}
+
+
+def area_of(path: Path, config: Experiment) -> str:
+    """Name the area of a file: the first part of its name in the finished run; BEGUN for the other run."""
+    return path.relative_to(config.run).parts[0] if path.is_relative_to(config.run) else BEGUN
 
 
 def _outcome(name: str, read: Callable[[], Any]) -> str:
@@ -60,7 +72,7 @@ def _outcome(name: str, read: Callable[[], Any]) -> str:
         raise Traceback(f"{name}: {type(error).__name__}: {error}") from error
 
 
-def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, Callable[[], Any]]]:
+def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, set[str], Callable[[], Any]]]:
     run, unfinished = Run(Path(config.run)), Run(Path(begun.run))
 
     def tokens():
@@ -80,7 +92,16 @@ def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, Calla
         manifest = read_manifest(run.activations).written
         planned = plan_dictionaries(config, manifest, run.dictionaries)
         refuse_other_settings(planned)
-        return [(str(p.folder), p.finished, p.failed) for p in planned]
+        return to_be_made(all(p.finished for p in planned))
+
+    def to_be_made(found: Any) -> Any:
+        """What is not there is made again by its stage; no number is taken from it."""
+        if not found:
+            raise UserError("not there; it is made again")
+        return found
+
+    def harvested():
+        return to_be_made(_complete(run.activations, plan_harvest(config, tokens())))
 
     def rows():
         store = ActivationStore(run.activations)
@@ -94,28 +115,32 @@ def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, Calla
         statistics = [(store.statistics(hook), store.median_norm(hook)) for hook in store.hooks]
         return store.manifest, store.rows, store.hooks, store.context, store.shards, statistics
 
-    def report():
-        assert changed_files(run.report) is not None  # of a report that is listed
-        return changed_files(run.report)
-
-    yield "verify", lambda: verify(config)
-    yield "verify of one begun", lambda: verify(begun)
-    yield "tokens", verified_tokens
-    yield "rows of the tokens", lambda: tokens().read(0, tokens().sequences)
-    yield "store", store
-    yield "rows of the store", rows
-    yield "harvest", lambda: _complete(run.activations, plan_harvest(config, tokens()))
-    yield "dictionaries", lambda: load_dictionaries(run.path)
-    yield "snapshots", lambda: [load_dictionary(p.parent) for p in sorted(run.dictionaries.rglob("rows-*/cfg.json"))]
-    yield "train", plan
-    yield "checkpoints", checkpoints
-    yield "analyze", lambda: Inputs.of(config, tokens())
-    yield "metrics", lambda: plain(read_metrics(run.report / "metrics.json"))
-    yield "metrics for the hub", lambda: _metrics(run.report / "metrics.json")
-    yield "latents", lambda: read_latents(run.report / "latents.h5")
-    yield "report", report
-    yield "record", lambda: read_record(run.path)
-    yield "configuration", lambda: _config_of(str(run.path)).model_dump(mode="json")
+    yield "verify", EVERY - {BEGUN}, lambda: verify(config)
+    yield "verify of one begun", {BEGUN}, lambda: verify(begun)
+    yield "tokens", {TOKENS, HASHES}, verified_tokens
+    yield "rows of the tokens", {TOKENS, HASHES}, lambda: tokens().read(0, tokens().sequences)
+    yield "store", {"activations", HASHES}, store
+    yield "rows of the store", {"activations", HASHES}, rows
+    yield (
+        "harvest",
+        {TOKENS, "activations", HASHES},
+        harvested,
+    )
+    yield "dictionaries", {"dictionaries", HASHES}, lambda: load_dictionaries(run.path)
+    yield (
+        "snapshots",
+        {"dictionaries", HASHES},
+        lambda: [load_dictionary(path) for path in sorted(run.dictionaries.rglob("rows-*"))],
+    )
+    yield "train", {"activations", "dictionaries", HASHES}, plan
+    yield "checkpoints", {BEGUN}, checkpoints
+    yield "analyze", {TOKENS, "activations", "dictionaries", HASHES}, lambda: Inputs.of(config, tokens())
+    yield "metrics", {"report", HASHES}, lambda: plain(to_be_made(read_metrics(run.report / "metrics.json")))
+    yield "metrics for the hub", {"report", HASHES}, lambda: to_be_made(_metrics(run.report / "metrics.json"))
+    yield "latents", {"report", HASHES}, lambda: to_be_made(read_latents(run.report / "latents.h5"))
+    yield "report", {"report", HASHES}, lambda: changed_files(run.report)
+    yield "record", {HASHES}, lambda: read_record(run.path)
+    yield "configuration", {"config.toml", HASHES}, lambda: _config_of(str(run.path)).model_dump(mode="json")
 
 
 def _feed(digest: Any, value: Any) -> None:
