@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.fields import Fields, read_fields, read_lines
-from winnow.hashes import Noted, check_file, check_noted, check_size, note, read_record
 from winnow.positions import position_policy
-from winnow.runtime.run import Run
+from winnow.runtime.hashes import Noted, check_file, check_noted, check_size, note, read_record
+from winnow.runtime.run import Run, finished_dictionaries
 from winnow.shards.fingerprint import made_with, with_left_out
 from winnow.shards.manifest import MANIFEST, read_manifest
 from winnow.shards.manifest import REMEDY as RESTORE
@@ -56,7 +56,7 @@ class Inputs(NamedTuple):
         check_file(run.activations / STATISTICS, record.get(f"{run.activations.name}/{STATISTICS}"), REPAIR)
         if tokens is not None:
             _refuse_too_many(config, tokens, tokens.sequences - manifest["tokens"]["sequences"])
-        paths = [str(path.relative_to(run.path)) for path in finished_dictionaries(run)]
+        paths = [str(path.relative_to(run.path)) for path in finished_dictionaries(run.path)]
         if not paths:
             raise UserError(f"{run.dictionaries}: no finished dictionary; run make train first")
         return cls(
@@ -94,11 +94,6 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
         config.held_out_key: config.held_out,
         "massive_norm": bound,
     }
-
-
-def finished_dictionaries(run: Run) -> list[Path]:
-    """List the folders of finished dictionaries, in order of hook and name."""
-    return sorted(path.parent for path in run.dictionaries.glob("*/*/cfg.json"))
 
 
 def identity(folder: Path, record: Mapping[str, Noted] = MappingProxyType({})) -> str:

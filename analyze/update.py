@@ -1,5 +1,6 @@
 """The flow of every report: is it up to date? If not, measure, publish, write the page; then print the summary."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from analyze.report.terminal import print_summary
 from analyze.schema.file import is_later, read_metrics, write_metrics
 from analyze.schema.report import Metrics
 from winnow.errors import UserError
-from winnow.hashes import change_record, check_file, note_all, read_record
+from winnow.runtime.hashes import change_record, check_file, note_all, read_record
 
 DATA = ("features", "data")  # below the report: folders that are made whole
 DRAWN = ("index.html", "figures", "features")  # made from the metrics; all else is measured
@@ -77,7 +78,7 @@ def _drop_changed(folder: Path) -> bool:
         return False
     changed = changed_files(folder)
     if changed is None:
-        if (folder / "metrics.json").exists():
+        if (folder / "metrics.json").exists() and os.access(folder, os.W_OK):
             (folder / "index.html").unlink(missing_ok=True)
         return False
     if not changed:

@@ -11,7 +11,7 @@ from typing import Any
 
 from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
-from winnow.hashes import change_record, note
+from winnow.runtime.hashes import change_record, note
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens

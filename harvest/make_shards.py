@@ -20,8 +20,8 @@ from winnow.config.experiment import Experiment
 from winnow.dictionary import TRAINING
 from winnow.errors import UserError
 from winnow.formats.saelens import CONFIG, WEIGHTS
-from winnow.hashes import change_record, note_all
 from winnow.massive.rows import find
+from winnow.runtime.hashes import change_record, note_all
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file

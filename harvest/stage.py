@@ -6,7 +6,7 @@ from pathlib import Path
 from harvest.plan import Plan, harvest_settings, plan_harvest, plan_toy, toy_settings
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
-from winnow.hashes import Noted, check_file, check_size, read_record
+from winnow.runtime.hashes import Noted, check_file, check_size, read_record
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
@@ -47,6 +47,8 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
             return
         from harvest.make_shards import make_shards
 
+        if tokens is not None:
+            tokens.verify()
         folder.mkdir(exist_ok=True)
         with claim(run.path / "config.toml", wait=True):
             write_resolved(config)

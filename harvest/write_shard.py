@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harvest.accumulate import Accumulator, block_rows, new_scratch
 from winnow.errors import UserError
-from winnow.hashes import note
+from winnow.runtime.hashes import note
 from winnow.runtime.publish import publish_file, publish_text
 from winnow.shards.contiguous import ContiguousFile, create_contiguous, layout_of
 from winnow.shards.dtypes import TORCH, to_disk

@@ -3,7 +3,7 @@
 dictionaries/<hook>/<name>/checkpoints/rows-0000002000000/
   state.safetensors    parameters, optimiser, counters
   state.json           rows, steps, settings
-  hashes.json          of the two (winnow/hashes.py); checkpoints made before have none
+  hashes.json          of the two (winnow/runtime/hashes.py); checkpoints made before have none
 metrics.jsonl          the curve up to there, beside checkpoints/
 
 A checkpoint appears whole or not at all. The previous one is kept until every dictionary of the sweep has the new one;
@@ -24,7 +24,7 @@ from torch import Tensor
 from train.plan import Planned
 from winnow.errors import UserError
 from winnow.fields import read_fields
-from winnow.hashes import check_file, note_all, read_record, write_record
+from winnow.runtime.hashes import check_file, note_all, read_record, write_record
 from winnow.runtime.publish import publish_directory
 
 CHECKPOINTS = "checkpoints"

@@ -1,4 +1,4 @@
-"""Write a finished dictionary's files, its snapshots among them, into the record of its run (winnow/hashes.py)."""
+"""Write a finished dictionary's files, its snapshots among them, into the record of its run, hashes.json."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from train.curve import CURVE
 from train.snapshots import SNAPSHOTS
 from winnow.dictionary import TRAINING
 from winnow.formats.saelens import CONFIG, WEIGHTS
-from winnow.hashes import change_record, note_all
+from winnow.runtime.hashes import change_record, note_all
 
 OWN = (CONFIG, WEIGHTS, TRAINING, CURVE)
 

@@ -9,7 +9,7 @@ from train.share import refuse_other_sharing, share_of
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.fields import read_fields
-from winnow.hashes import change_record
+from winnow.runtime.hashes import change_record
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved

@@ -22,9 +22,11 @@ from winnow.errors import UserError, nearest
 from winnow.fields import read_fields
 from winnow.formats import dictionary_learning, saelens, sparsify
 from winnow.formats.contents import Format, section
-from winnow.hashes import Noted, check_file, said_of
 from winnow.hub import fetch_dictionary
+from winnow.massive.description import check_massive
+from winnow.runtime.hashes import Noted, check_file, said_of
 from winnow.runtime.publish import publish_text
+from winnow.runtime.run import finished_dictionaries
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"
@@ -154,8 +156,7 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
     folder = Path(run) / "dictionaries"
     if not Path(run).is_dir():
         raise UserError(f"{run}: no such folder; give the folder of a run, for instance runs/demo")
-    finished = [path.parent for path in folder.glob(f"*/*/{saelens.CONFIG}")]
-    finished = [path for path in finished if controls or control_of(path) is None]
+    finished = [path for path in finished_dictionaries(Path(run)) if controls or control_of(path) is None]
     hooks = {path.parent.name for path in finished}
     if hook is not None and hook not in hooks:
         known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
@@ -179,22 +180,26 @@ def read_training(folder: Path) -> dict[str, Any]:
         fields = read_fields(path, REMEDY)
     except FileNotFoundError:
         return {}
-    for name in ("convergence", "activations", "left_out", "versions", "toy"):
-        if fields.has(name):
-            fields.object(name)
+    fields.expect(integers=("rows",), objects=("settings", "convergence", "activations", "left_out", "toy"))
     if fields.has("settings"):
-        settings = fields.object("settings")
-        for name in ("architecture", "control", "initialisation"):
-            if settings.has(name):
-                settings.text(name)
-        for name in ("n_latents", "k", "seed"):
-            if settings.has(name):
-                settings.integer(name, 0)
-        for name in ("l1_coefficient", "l0_coefficient", "noise", "learning_rate", "decay"):
-            if settings.has(name):
-                settings.number(name)
-    if fields.has("rows"):
-        fields.integer("rows", 0)
+        fields.object("settings").expect(
+            texts=("architecture", "control", "initialisation"),
+            integers=("n_latents", "k", "seed"),
+            numbers=("l1_coefficient", "l0_coefficient", "noise", "learning_rate", "decay"),
+        )
+    if fields.has("convergence"):
+        fields.object("convergence").expect(
+            texts=("reason",),
+            numbers=("slope", "self_similarity", "fvu", "loss_share", "start_similarity"),
+            flags=("converged", "stalled"),
+        )
+    if fields.has("activations"):
+        made_from = fields.object("activations")
+        made_from.expect(texts=("text", "text_commit"), integers=("rows", "context"), objects=("model",))
+        if made_from.has("model"):
+            made_from.object("model").text("name")
+    if fields.has("left_out"):
+        check_massive(fields.object("left_out"))
     if WEIGHTS_SHA256 in fields.all:
         fields.digest(WEIGHTS_SHA256)
     return fields.all

@@ -132,6 +132,26 @@ class Fields:
             raise self.wrong(self._prefix + name, f"integers of at least {least}", found)
         return found
 
+    def expect(
+        self,
+        *,
+        texts: Iterable[str] = (),
+        integers: Iterable[str] = (),
+        numbers: Iterable[str] = (),
+        flags: Iterable[str] = (),
+        objects: Iterable[str] = (),
+    ) -> None:
+        """Check the types of fields that need not be there and may be null."""
+        for names, take in (
+            (texts, self.text),
+            (integers, lambda name: self.integer(name, 0)),
+            (numbers, self.number),
+            (flags, self.flag),
+            (objects, self.object),
+        ):
+            for name in filter(self.has, names):
+                take(name)
+
     def wrong(self, name: str, expected: str, found: Any) -> UserError:
         """Compose the error for a value that does not fit."""
         try:

@@ -11,7 +11,7 @@ import numpy as np
 
 from winnow.errors import UserError
 from winnow.fields import Fields, parse_json
-from winnow.hashes import check_size, said_of
+from winnow.runtime.hashes import check_size, said_of
 from winnow.shards.contiguous import ContiguousReader
 
 REMEDY = "delete it, and run make tokens"

@@ -2,8 +2,9 @@
 
 python -m winnow.verify --config configs/demo.toml
 
-Every file that the run's record lists (winnow/hashes.py) is hashed, and every shard by its sidecar. Besides, all that
-readers check is checked: sidecars, manifest and data sets agree, the tokens have their fingerprint, weights their hash.
+Every file that the run's record lists (winnow/runtime/hashes.py) is hashed, and every shard by its sidecar. Besides,
+all that readers check is checked: sidecars, manifest and data sets agree, the tokens have their fingerprint, weights
+their hash.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.fields import read_fields, read_json, read_lines
-from winnow.hashes import HASHES, Noted, check_file, read_record
+from winnow.runtime.hashes import HASHES, Noted, check_file, read_record
 from winnow.runtime.run import Run
 from winnow.runtime.stage import run_stage
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from analyze.evaluation.quality import ALIVE_ABOVE
 from winnow.errors import UserError
 from winnow.fields import Fields
-from winnow.hashes import check_file, said_of
+from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.publish import publish_file
 
 AGAIN = "delete it, and run make analyze again"

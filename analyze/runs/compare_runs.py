@@ -29,7 +29,7 @@ from analyze.update import update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
-from winnow.hashes import check_file, said_of
+from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run
 

@@ -8,7 +8,7 @@ from analyze.schema.record import SchemaError, plain, read_record
 from analyze.schema.report import VERSION, Metrics
 from winnow.errors import UserError
 from winnow.fields import read_json
-from winnow.hashes import check_file, said_of
+from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.publish import publish_text
 
 AGAIN = "delete it, and run make analyze again"

@@ -14,7 +14,7 @@ from tests.winnow.test_store import make_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError
-from winnow.hashes import HASHES, change_record, note, read_record
+from winnow.runtime.hashes import HASHES, change_record, note, read_record
 from winnow.verify import verify
 
 DICTIONARY = "dictionaries/blocks.1.hook_resid_post/topk-8-k2-seed0"

@@ -1,4 +1,4 @@
-"""Hash tensors, such as a model's weights. `winnow.hashes` hashes files."""
+"""Hash tensors, such as a model's weights. `winnow.runtime.hashes` hashes files."""
 
 import hashlib
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from winnow.hashes import hash_file as hash_file
+from winnow.runtime.hashes import hash_file as hash_file
 
 
 def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from winnow.errors import UserError
-from winnow.hashes import HASHES, change_record, check_file, note, note_all, read_record, said_of
+from winnow.runtime.hashes import HASHES, change_record, check_file, note, note_all, read_record, said_of
 
 
 @pytest.fixture
