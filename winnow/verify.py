@@ -51,7 +51,7 @@ class Findings:
 
     def leave(self) -> None:
         """Raise `UserError` where anything was found; if it is several, they are printed before."""
-        found = list(self.lines.values())
+        found = sorted(self.lines.values(), key=lambda line: "unfinished" in line)  # what is damaged comes first
         if len(found) > 1:
             print(*found, sep="\n")
             raise UserError(f"{found[0]} (and {len(found) - 1} more, see above)")
