@@ -9,7 +9,7 @@ READY := .venv/.ready
 # Every command starts a Python or several: each would compile the sources again where no bytecode may be kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: kernels coverage demo all tokens harvest train polytopes configured-polytopes analyze verify bench bench-peers bench-quality gpt2-size interop install-check setup test test-all check format lint imports types
+.PHONY: kernels coverage demo all tokens harvest train polytopes configured-polytopes analyze verify fuzz bench bench-peers bench-quality gpt2-size interop install-check setup test test-all check format lint imports types
 
 demo: CONFIG = configs/demo.toml
 demo: all
@@ -96,6 +96,12 @@ test: $(READY)
 
 test-all: $(READY)
 	$(PYTEST) --durations=20
+
+# Damage one file of a small run at a time, and see that nothing is accepted that changes a number
+CASES ?= 2000
+SEED ?= 0
+fuzz: $(READY)
+	@$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
 
 # Which lines the quick tests run, in coverage/index.html
 coverage: $(READY)

@@ -5,17 +5,22 @@ This module does not import torch, so a stage with nothing to do ends at once.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from winnow.config.experiment import Experiment
-from winnow.dictionary_files import finished_dictionaries, hash_folder
+from winnow.dictionary_files import identity
 from winnow.errors import UserError, refuse_changed
 from winnow.positions import position_policy
-from winnow.runtime.run import Run
+from winnow.runtime.hashes import Noted, check_file, read_record
+from winnow.runtime.run import Run, finished_dictionaries
 from winnow.shards.fingerprint import made_with, with_left_out
-from winnow.shards.manifest import read_manifest
+from winnow.shards.manifest import MANIFEST, read_manifest
+from winnow.shards.manifest import REMEDY as RESTORE
 from winnow.shards.norms import bound_for, refuse_without_norms
+from winnow.shards.sidecar import REPAIR
+from winnow.shards.statistics import STATISTICS
 from winnow.tokens import TokenFile, open_tokens
 
 ANALYSIS = 13  # raise it when a metric's definition changes: all metrics are then measured again
@@ -40,14 +45,16 @@ class Inputs(NamedTuple):
         from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
-        manifest = read_manifest(run.activations).written
+        manifest, record = read_manifest(run.activations).written, read_record(run.path)
         refuse_changed(run.activations, made_with(manifest), _settings(config, tokens))
+        check_file(run.activations / MANIFEST, record.get(f"{run.activations.name}/{MANIFEST}"), RESTORE)
         refuse_without_norms(run.activations, manifest, config.massive_norm)
-        if not (run.activations / "statistics.h5").exists():
+        if not (run.activations / STATISTICS).exists():
             raise UserError(f"{run.activations}: the harvest is not finished; run make harvest")
+        check_file(run.activations / STATISTICS, record.get(f"{run.activations.name}/{STATISTICS}"), REPAIR)
         if tokens is not None:
             _refuse_too_many(config, tokens, tokens.sequences - manifest["tokens"]["sequences"])
-        paths = finished_dictionaries(run)
+        paths = [str(path.relative_to(run.path)) for path in finished_dictionaries(run.path)]
         if not paths:
             raise UserError(f"{run.dictionaries}: no finished dictionary; run make train first")
         return cls(
@@ -61,7 +68,7 @@ class Inputs(NamedTuple):
                 ]
             ),
             _hash([ANALYSIS, manifest, config.massive_norm]),
-            {str(path.relative_to(run.path)): hash_folder(path) for path in paths},
+            {path: identity(run.path / path, _below(record, path)) for path in paths},
         )
 
 
@@ -85,6 +92,11 @@ def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
         config.held_out_key: config.held_out,
         "massive_norm": bound,
     }
+
+
+def _below(record: Mapping[str, Noted], folder: str) -> dict[str, Noted]:
+    prefix = f"{Path(folder).as_posix()}/"
+    return {name.removeprefix(prefix): said for name, said in record.items() if name.startswith(prefix)}
 
 
 def _refuse_too_many(config: Experiment, tokens: TokenFile, held_out: int) -> None:

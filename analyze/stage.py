@@ -31,6 +31,8 @@ def measure_run(config: Experiment) -> None:
             from analyze.collect.metrics import measure
 
             write_resolved(config)
+            if tokens is not None:
+                tokens.verify()
             return measure(config, tokens, inputs, before)
 
         def features(metrics: Metrics) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 
 from winnow.config.experiment import Experiment
 from winnow.shards.contiguous import DataSet, create_contiguous
+from winnow.tokens import ATTRIBUTES, attributes_hash
 
 
 class TokenOrigin(NamedTuple):
@@ -37,13 +38,14 @@ def write_token_file(
     for tokens in parts():
         digest.update(tokens.tobytes())
         sequences += len(tokens)
-    attributes = {
+    attributes: dict[str, Any] = {
         "settings": json.dumps(settings),
         "fingerprint": digest.hexdigest(),
         "tokenizer": config.model.name,
         "text": config.text.source,
         **{name: value for name, value in origin._asdict().items() if value is not None},
     }
+    attributes[ATTRIBUTES] = attributes_hash(attributes)
     layout = {"tokens": DataSet((sequences, config.text.context), np.dtype("<i4"), {})}
     with create_contiguous(path, layout, attributes) as file:
         start = 0

@@ -6,14 +6,12 @@ runs/NAME/tokens.h5    /tokens int32 [sequence, context]
                        text.drop_shared_ngrams, how many sequences that setting left out
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
+from winnow.runtime.hashes import change_record, note
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens
@@ -33,8 +31,7 @@ def make_tokens(config: Experiment) -> None:
     path = Run(Path(config.run)).tokens
     with run_lock(path.parent):
         if path.exists():
-            with h5py.File(path) as file:
-                made = json.loads(str(file.attrs["settings"]))
+            made = open_tokens(path).settings
             dropping = f"text.{DROP}"
             wanted = {dropping: config.text.drop_shared_ngrams, **token_settings(config)}
             refuse_changed(path, {dropping: 0, **made}, wanted)
@@ -44,7 +41,9 @@ def make_tokens(config: Experiment) -> None:
         from data.write_tokens import write_tokens
 
         write_resolved(config)
+        change_record(path.parent, forget=[path.name])
         write_tokens(path, config, token_settings(config))
+        change_record(path.parent, {path.name: note(path)})
         print(_describe(path))
 
 

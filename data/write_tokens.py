@@ -23,6 +23,7 @@ from data.token_file import TokenOrigin, write_token_file
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config.experiment import Experiment, TextSettings
 from winnow.errors import UserError
+from winnow.fields import read_fields
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file, publish_text
 
@@ -90,10 +91,41 @@ def _read_state(folder: Path, settings: dict[str, Any]) -> State:
     folder.mkdir(exist_ok=True)
     path = folder / "state.json"
     if path.exists():
-        state = State(**json.loads(path.read_text(encoding="utf-8")))
+        fields = read_fields(path, f"delete {folder} to begin with the text again")
+        state = State(
+            settings=fields.object("settings").all,
+            parts=fields.integer("parts", 0),
+            sequences=fields.integer("sequences", 0),
+            documents=fields.integer("documents", 0),
+            held=tuple(fields.integers("held", 0)),
+            tokenizer_commit=fields.text("tokenizer_commit"),
+            text_commit=fields.text("text_commit"),
+        )
         if state.settings == settings:
+            _check_parts(folder, state, settings["text.context"])
             return state
     return State(settings)
+
+
+def _check_parts(folder: Path, state: State, context: int) -> None:
+    """Raise `UserError` where the parts are not as many sequences as the state says."""
+    again = f"delete {folder} to begin with the text again"
+    found = 0
+    for number in range(state.parts):
+        path = _part(folder, number)
+        try:
+            part = np.load(path)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); {again}") from error
+        if part.dtype != np.int32 or part.shape[1:] != (context,):
+            raise UserError(
+                f"{path}: expected int32 [sequence, {context}], found {part.dtype} {list(part.shape)}; {again}"
+            )
+        found += len(part)
+    if found != state.sequences:
+        raise UserError(
+            f"{folder / 'state.json'}: sequences: expected {found} as in the parts, found {state.sequences}; {again}"
+        )
 
 
 class _Reader:

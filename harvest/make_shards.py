@@ -17,18 +17,26 @@ from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.source import RowSource, open_source
 from harvest.write_shard import write_shard
 from winnow.config.experiment import Experiment
+from winnow.dictionary import TRAINING
+from winnow.errors import UserError
+from winnow.formats.saelens import CONFIG, WEIGHTS
 from winnow.massive.rows import find
+from winnow.runtime.hashes import change_record, note_all
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file
 from winnow.runtime.ranks import Ranks
+from winnow.runtime.run import Run
 from winnow.runtime.threads import thread_pool
+from winnow.shards.fingerprint import fingerprint
 from winnow.shards.layout import read_sidecar, shard_path
 from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
 from winnow.shards.norms import estimated_median, median_norm, norms_are_kept
-from winnow.shards.statistics import merge_all, write_statistics
-from winnow.store import ActivationStore
+from winnow.shards.statistics import STATISTICS, merge_all, write_statistics
+from winnow.store import ActivationStore, check_sidecars, finished_shards, noted
 from winnow.tokens import TokenFile
+
+TRUTH_FILES = (CONFIG, WEIGHTS, TRAINING)
 
 
 def make_shards(
@@ -40,27 +48,56 @@ def make_shards(
     total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     dtype = config.harvest.storage_dtype
+    change_record(folder.parent, forget=[f"{folder.name}/{STATISTICS}"])
     with open_source(config, tokens, ranks) as source:
         with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
+        made_by = fingerprint(read_manifest(folder).written)
         stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
         refuse_without_space(folder, stored, left * source.most_rows)
         units = source.context
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
-            make_missing(source, plan, missing, dtype, folder, bar.advance)
-    with claim(folder / "statistics.h5", wait=True):
-        if ActivationStore(folder).complete and not (folder / "statistics.h5").exists():
+            make_missing(source, plan, missing, dtype, folder, bar.advance, made_by)
+    with claim(folder / STATISTICS, wait=True):
+        if ActivationStore(folder).complete and not (folder / STATISTICS).exists():
             merge_statistics(folder)
             _name_massive_rows(ActivationStore(folder), config.massive_norm)
+    record_harvest(folder, run_truth(config))
+
+
+def run_truth(config: Experiment) -> Path | None:
+    """Give the folder of the true directions; None where the data are no toy data."""
+    return None if config.toy is None else Run(Path(config.run)).truth
+
+
+def record_harvest(folder: Path, truth: Path | None) -> None:
+    """Put a finished harvest into the record of its run; shards stand there as their sidecars say."""
+    store = ActivationStore(folder)
+    if not store.complete or not (folder / STATISTICS).exists():
+        return
+    shards = list(finished_shards(folder, store.shards))
+    names = [MANIFEST, STATISTICS, *(path.with_suffix(".json").name for path, _ in shards)]
+    files = note_all(folder, names) | {path.name: noted(sidecar) for path, sidecar in shards}
+    listed = {f"{folder.name}/{name}": said for name, said in files.items()}
+    if truth is not None:
+        listed |= {f"{truth.name}/{name}": said for name, said in note_all(truth, TRUTH_FILES).items()}
+    change_record(folder.parent, listed, forget=[f"{folder.name}/"])
 
 
 def make_missing(
-    source: RowSource, plan: Plan, numbers: Iterable[int], dtype: str, folder: Path, advance: Callable[[int], None]
+    source: RowSource,
+    plan: Plan,
+    numbers: Iterable[int],
+    dtype: str,
+    folder: Path,
+    advance: Callable[[int], None],
+    made_by: str = "",
 ) -> None:
     """Make the shards with these numbers, stored as `dtype`, except those that another process is making.
 
     `source.shards_at_once` shards take turns, batch by batch, so they end at about the same time; as many more may
     still be on their way to the disk. Calls `advance` after each batch with its number of units of the source.
+    made_by: the fingerprint of the manifest, for their sidecars.
     """
     # one torch thread each: more would take cores from the source's own threads
     with thread_pool(2 * source.shards_at_once, torch_threads=1) as pool, ExitStack() as abandoned:
@@ -84,7 +121,7 @@ def make_missing(
             if not free or read_sidecar(shard_path(folder, number)) is not None:
                 held.close()  # a job with a different world size is making it, or has made it
                 continue
-            maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance)
+            maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance, made_by)
             abandoned.callback(maker.close)
             making.append((maker, next(maker)))
         while making:
@@ -95,9 +132,12 @@ def make_missing(
 
 def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings: dict[str, Any], folder: Path) -> None:
     if (folder / MANIFEST).exists():
-        source.refuse_other(folder, read_manifest(folder).written)
+        manifest = read_manifest(folder)
+        source.refuse_other(folder, manifest.written)
+        check_sidecars(folder, manifest, list(finished_shards(folder, plan.shards)))
         return
-    write_manifest(
+    change_record(folder.parent, forget=[f"{folder.name}/"])
+    manifest = write_manifest(
         folder,
         made_from=source.manifest(),
         hooks=source.width,
@@ -107,6 +147,11 @@ def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings:
         shards=plan.shards,
         settings=settings,
     )
+    try:
+        check_sidecars(folder, manifest, list(finished_shards(folder, plan.shards)))
+    except UserError:
+        (folder / MANIFEST).unlink()  # the shards there are of another, which is missing
+        raise
 
 
 def _name_massive_rows(store: ActivationStore, bound: float) -> None:
@@ -127,7 +172,7 @@ def merge_statistics(folder: Path) -> None:
         medians = {hook: median_norm(partial(store.norms, hook)) for hook in store.hooks}
     else:  # begun before norms were kept
         medians = {hook: estimated_median(found.norm_histogram) for hook, found in merged.items()}
-    with publish_file(folder / "statistics.h5") as path:
+    with publish_file(folder / STATISTICS) as path:
         write_statistics(path, merged, medians)
 
 
@@ -140,6 +185,7 @@ def make_shard(
     pool: Executor,
     held: ExitStack,
     advance: Callable[[int], None],
+    made_by: str = "",
 ) -> Generator[BackgroundShard, None, None]:
     """Compute shard `number`, of sequences `span`; a thread of `pool` writes it into `folder`.
 
@@ -148,7 +194,8 @@ def make_shard(
     published or abandoned. Calls `advance` after each batch with its number of units of the source.
     """
     index = source.index(*span)
-    opened = write_shard(shard_path(folder, number), source.width, index, span, storage_dtype, source.context)
+    path = shard_path(folder, number)
+    opened = write_shard(path, source.width, index, span, storage_dtype, source.context, made_by)
     with BackgroundShard(pool, opened, held, source.device) as shard:
         yield shard
         for units, rows in source.rows(*span, index):

@@ -6,11 +6,14 @@ from pathlib import Path
 from harvest.plan import Plan, harvest_settings, plan_harvest, plan_toy, toy_settings
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
+from winnow.runtime.hashes import Noted, check_file, check_size, read_record
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
-from winnow.shards.fingerprint import made_with, with_left_out
+from winnow.shards.fingerprint import fingerprint, made_with, with_left_out
 from winnow.shards.manifest import MANIFEST, read_manifest
+from winnow.shards.sidecar import REPAIR, read_sidecar, shard_path
+from winnow.shards.statistics import STATISTICS
 from winnow.tokens import open_tokens
 
 
@@ -39,10 +42,13 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         if repair:
             _drop_damaged(folder)
         if _complete(folder, plan) and all(path.exists() for path in besides):
+            _keep_hashes(folder, besides)
             print(f"{folder}: all {plan.shards} shards are there; nothing to do")
             return
         from harvest.make_shards import make_shards
 
+        if tokens is not None:
+            tokens.verify()
         folder.mkdir(exist_ok=True)
         with claim(run.path / "config.toml", wait=True):
             write_resolved(config)
@@ -53,21 +59,84 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
 
 
 def _drop_damaged(folder: Path) -> None:
-    """Delete each shard whose bytes are not those that its sidecar says; an unreadable sidecar counts as none."""
-    from winnow.store import finished_shards, verify_shard
+    """Delete what is not as it was written: each shard by its sidecar, sidecars and statistics by the run's record.
 
-    for path, sidecar in finished_shards(folder, read_manifest(folder).shards):
+    An unreadable sidecar counts as none. Statistics that cannot be read go too.
+    """
+    from winnow.store import ActivationStore, verify_shard
+
+    if not (folder / MANIFEST).exists():
+        return
+    record, manifest = read_record(folder.parent), read_manifest(folder)
+    made_by, whole = fingerprint(manifest.written), True
+    for number in range(manifest.shards):
+        path = shard_path(folder, number)
+        own = path.with_suffix(".json")
         try:
+            check_file(own, record.get(f"{folder.name}/{own.name}") if own.exists() else None, REPAIR)
+            sidecar = read_sidecar(path)
+            if sidecar is None:
+                whole = False
+                continue
+            if sidecar.manifest not in ("", made_by):
+                raise UserError(f"{own}: made by another manifest; {REPAIR}")
             verify_shard(path, sidecar)
         except UserError as damage:
-            print(f"{str(damage).split(';')[0]}; made again", file=sys.stderr)
-            path.with_suffix(".json").unlink()
+            _say_again(damage)
+            own.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
+            whole = False
+    path = folder / STATISTICS
+    if path.exists():
+        try:
+            check_file(path, record.get(f"{folder.name}/{STATISTICS}"), REPAIR)
+            if whole:
+                store = ActivationStore(folder)
+                for hook in store.hooks:
+                    store.statistics(hook)
+        except UserError as damage:
+            _say_again(damage)
+            path.unlink()
+
+
+def _say_again(damage: UserError) -> None:
+    print(f"{str(damage).split(';')[0]}; made again", file=sys.stderr)
 
 
 def _complete(folder: Path, plan: Plan) -> bool:
-    made = all((folder / name).exists() for name in (MANIFEST, "statistics.h5"))
-    return made and len(_sidecars(folder, plan)) == plan.shards
+    """Tell whether manifest, statistics and every shard are there; sizes are looked at, and no bytes.
+
+    Raises `UserError` where a sidecar cannot be read, belongs to another manifest, or its shard has another size.
+    """
+    if not all((folder / name).exists() for name in (MANIFEST, STATISTICS)):
+        return False
+    made_by = fingerprint(read_manifest(folder).written)
+    there, others = 0, []
+    for number in range(plan.shards):
+        path = shard_path(folder, number)
+        sidecar = read_sidecar(path)
+        if sidecar is None:
+            continue
+        if sidecar.manifest not in ("", made_by):
+            others.append(f"{path.with_suffix('.json')}: made by another manifest ({sidecar.manifest})")
+        check_size(path, Noted(sidecar.bytes, sidecar.sha256), REPAIR, "its sidecar")
+        there += 1
+    if there == plan.shards and others:
+        raise UserError(
+            f"{others[0]} than {folder / MANIFEST} ({made_by}); "
+            f"restore that one, or delete {folder} and run make harvest"
+        )
+    return there == plan.shards
+
+
+def _keep_hashes(folder: Path, besides: list[Path]) -> None:
+    """Write down what was complete when a harvest was killed before it could do so; older ones are left as they are."""
+    sidecar = read_sidecar(shard_path(folder, 0))
+    if sidecar is None or not sidecar.manifest or f"{folder.name}/{STATISTICS}" in read_record(folder.parent):
+        return
+    from harvest.make_shards import record_harvest
+
+    record_harvest(folder, besides[0].parent if besides else None)
 
 
 def _sidecars(folder: Path, plan: Plan) -> set[str]:

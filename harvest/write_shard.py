@@ -16,9 +16,9 @@ from torch import Tensor
 
 from harvest.accumulate import Accumulator, block_rows, new_scratch
 from winnow.errors import UserError
-from winnow.runtime.hashing import hash_file
+from winnow.runtime.hashes import note
 from winnow.runtime.publish import publish_file, publish_text
-from winnow.shards.contiguous import ContiguousFile, create_contiguous
+from winnow.shards.contiguous import ContiguousFile, create_contiguous, layout_of
 from winnow.shards.dtypes import TORCH, to_disk
 from winnow.shards.layout import RowIndex, Sidecar, shard_layout
 
@@ -80,9 +80,18 @@ class ShardFile:
 
 @contextmanager
 def write_shard(
-    path: Path, hooks: Mapping[str, int], index: RowIndex, sequences: tuple[int, int], dtype: str, context: int
+    path: Path,
+    hooks: Mapping[str, int],
+    index: RowIndex,
+    sequences: tuple[int, int],
+    dtype: str,
+    context: int,
+    manifest: str = "",
 ) -> Iterator[ShardFile]:
-    """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds."""
+    """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds.
+
+    manifest: the fingerprint of the manifest that it belongs to.
+    """
     scratch = new_scratch(max(hooks.values()))
     statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
     with publish_file(path) as partial:
@@ -90,5 +99,5 @@ def write_shard(
             shard = ShardFile(file, statistics, index, dtype, context)
             yield shard
             shard.finish()
-        sidecar = Sidecar(len(index.token), sequences, partial.stat().st_size, hash_file(partial))
-    publish_text(path.with_suffix(".json"), json.dumps(sidecar._asdict(), indent=1) + "\n")
+        sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest)
+    publish_text(path.with_suffix(".json"), json.dumps(sidecar.to_json(), indent=1) + "\n")

@@ -11,10 +11,10 @@ from typing import Any
 from polytopes.experiments import EXPERIMENTS
 from winnow.config.experiment import Experiment
 from winnow.config.polytopes import PolytopesSettings
-from winnow.dictionary_files import finished_dictionaries, hash_folder
+from winnow.dictionary_files import identity
 from winnow.errors import UserError
 from winnow.runtime.record import Key, Record, is_of, read_record
-from winnow.runtime.run import Run
+from winnow.runtime.run import Run, finished_dictionaries
 from winnow.shards.manifest import Manifest
 
 ROWS = "rows"
@@ -82,9 +82,9 @@ class Keys:
         return {**self.settings.model_dump(mode="json", include=set(names)), "seed": self.seed}
 
     def _dictionaries(self, patterns: tuple[str, ...]) -> dict[str, str]:
-        paths = finished_dictionaries(self.run)
+        paths = finished_dictionaries(self.run.path)
         fitting = [path for path in paths if any(fnmatchcase(path.parent.name, pattern) for pattern in patterns)]
-        return {str(path.relative_to(self.run.path)): hash_folder(path) for path in fitting}
+        return {str(path.relative_to(self.run.path)): identity(path) for path in fitting}
 
     def _read(self, name: str, tell: bool = False) -> Record | None:
         path = self.path(name)

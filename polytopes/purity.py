@@ -13,7 +13,7 @@ from polytopes.meaning import group_entropies, set_entropies
 from polytopes.representations import Representation
 from polytopes.subject import Subject
 from winnow.dictionary import load_dictionary
-from winnow.dictionary_files import finished_dictionaries
+from winnow.runtime.run import finished_dictionaries
 
 Labels = Mapping[str, Int[np.ndarray, " row"]]
 
@@ -89,7 +89,7 @@ class Purity:
             return []
         by_hook = {f"blocks.{layer}.mlp.hook_post": layer for layer in representation.layers}
         found = []
-        for path in finished_dictionaries(self.subject.run):
+        for path in finished_dictionaries(self.subject.run.path):
             layer = by_hook.get(path.parent.name)
             if layer is None:
                 continue

@@ -112,21 +112,40 @@ def test_the_report_is_remade(finished: Path, tmp_path: Path) -> None:
 
 def test_verify_accepts_the_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     verify(settings(finished))
-    assert capsys.readouterr().out == f"{finished}: 2,976 rows of 1 hooks and 2 dictionaries are whole\n"
+    said = capsys.readouterr().out.replace(str(finished), "run").splitlines()
+    before = "made before hashes were kept"
+    assert said == [
+        f"run/activations: {before}; its shards are checked, manifest and statistics are not",
+        f"run/tokens.h5: {before}; its tokens are checked, its attributes are not",
+        f"run/{FINISHED}: {before}; only its weights are checked",
+        f"run/report: {before}; not checked",
+        "run: 2,976 rows of 1 hooks and 2 dictionaries are whole",
+    ]
 
 
 def test_verify_says_which_dictionaries_have_no_hash(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = run / FINISHED / "training.json"
     path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "weights_sha256"}))
-    verify(settings(run))
-    assert capsys.readouterr().out == (
-        f"{run}: 2,976 rows of 1 hooks and 0 dictionaries are whole\n"
-        f"{run / FINISHED}: made before hashes were kept; not checked\n"
-    )
+    with pytest.raises(UserError, match=r"relu-32-l1_1-seed0: unfinished at row 60,160; run make train$"):
+        verify(settings(run))
+    said = capsys.readouterr().out
+    assert f"{run / FINISHED}: made before hashes were kept; not checked\n" in said
+    assert "rows-0000000060160: made before hashes were kept; not checked\n" in said
 
 
 def test_verify_refuses_weights_that_were_damaged(run: Path) -> None:
     path = run / FINISHED / "sae_weights.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(UserError, match=r"sae_weights.safetensors: sha256 is"):
+        verify(settings(run))
+
+
+@pytest.mark.parametrize("name", ["tokens.h5", "activations/shard-00001.h5", "activations/shard-00000.json"])
+def test_verify_finds_what_is_damaged_without_a_record(run: Path, name: str) -> None:
+    shutil.rmtree(run / HALF_TRAINED)
+    verify(settings(run))
+    content = bytearray((run / name).read_bytes())
+    content[-8] ^= 2
+    (run / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: "):
         verify(settings(run))

@@ -3,6 +3,7 @@
 dictionaries/<hook>/<name>/checkpoints/rows-0000002000000/
   state.safetensors    parameters, optimiser, counters
   state.json           rows, steps, settings
+  hashes.json          of the two (winnow/runtime/hashes.py); checkpoints made before have none
 metrics.jsonl          the curve up to there, beside checkpoints/
 
 A checkpoint appears whole or not at all. The previous one is kept until every dictionary of the sweep has the new one;
@@ -22,9 +23,12 @@ from torch import Tensor
 
 from train.plan import Planned
 from winnow.errors import UserError
+from winnow.fields import read_fields
+from winnow.runtime.hashes import check_file, note_all, read_record, write_record
 from winnow.runtime.publish import publish_directory
 
 CHECKPOINTS = "checkpoints"
+TENSORS, NUMBERS = "state.safetensors", "state.json"
 
 
 def begin(folder: Path) -> None:
@@ -42,17 +46,57 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str
     path = _path(folder, numbers["rows"])
     path.parent.mkdir(parents=True, exist_ok=True)
     with publish_directory(path) as partial:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / "state.safetensors")
-        (partial / "state.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
+        (partial / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
+        write_record(partial, note_all(partial, (TENSORS, NUMBERS)))
 
 
 def read_checkpoint(folder: Path, rows: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `write_checkpoint` wrote."""
+    """Read what `write_checkpoint` wrote. Raises `UserError` naming the file and the field that is not as written."""
     path = _path(folder, rows)
+    remedy = f"delete {path} to resume from an earlier one, or from the start"
+    numbers = read_state(path / NUMBERS)
+    if numbers["rows"] != rows:
+        raise UserError(f"{path / NUMBERS}: rows: expected {rows}, found {numbers['rows']}; {remedy}")
+    record = read_record(path)
+    for name in (NUMBERS, TENSORS):
+        check_file(path / name, record.get(name), remedy)
     try:
-        return load_file(path / "state.safetensors"), json.loads((path / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it to resume from the previous one") from error
+        return load_file(path / TENSORS), numbers
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path / TENSORS}: cannot be read ({error}); {remedy}") from error
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read state.json of a checkpoint. Raises `UserError` naming the field that has another type than is written."""
+    try:
+        fields = read_fields(path, f"delete {path.parent} to resume from an earlier one, or from the start")
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; delete {path.parent} to resume from an earlier one") from None
+    for name in ("rows", "steps", "resampled"):
+        fields.integer(name, 0)
+    fields.object("settings")
+    fields.flag("any_dead")
+    rule = fields.object("convergence")
+    for number, point in rule.object("looks").all.items():
+        looks = rule.object("looks")
+        if not number.lstrip("-").isdigit() or len(looks.list(number, 2)) != 2 or not all(map(_is_number, point)):
+            raise looks.wrong(f"convergence.looks.{number}", "rows and a loss", point)
+    for name in ("slope", "self_similarity", "start_loss"):
+        if rule.has(name):
+            rule.number(name)
+    if rule.has("progress") and not all(value is None or _is_number(value) for value in rule.list("progress", 3)):
+        raise rule.wrong("convergence.progress", "three numbers", rule.all["progress"])
+    if rule.has("ends"):
+        rule.integer("ends", 0)
+    for name in ("slope", "self_similarity", "ends"):
+        if name not in rule.all:
+            raise rule.wrong(f"convergence.{name}", "a number or null", "no such field")
+    return fields.all
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
 
 
 def drop_checkpoints(folder: Path, but: int | None = None) -> None:
@@ -76,7 +120,8 @@ def drop_leftovers(folder: Path) -> None:
 def checkpoint_rows(folder: Path) -> set[int]:
     """List the rows at which a dictionary has a checkpoint."""
     found = (folder / CHECKPOINTS).glob("rows-*")
-    return {int(path.name.removeprefix("rows-")) for path in found if not path.name.endswith(".partial")}
+    numbers = (path.name.removeprefix("rows-") for path in found)
+    return {int(number) for number in numbers if number.isdigit()}  # a kill leaves half a one, ending in .partial
 
 
 def group_by_start(planned: Iterable[Planned]) -> list[tuple[int, list[Planned]]]:

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from winnow.errors import UserError
+from winnow.fields import Fields, parse_json
 from winnow.runtime.publish import publish_text
 
 CURVE = "metrics.jsonl"
@@ -25,6 +27,11 @@ def cut_curve(folder: Path, rows: int) -> None:
     """Drop the points after `rows`; a training that resumes there writes them again."""
     path = folder / CURVE
     if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["rows"] <= rows]
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if rows else []
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: expected UTF-8, found other bytes at byte {error.start}; delete it") from error
+        whole = lines if not lines or lines[-1].endswith("}\n") else lines[:-1]  # a kill cuts the last one
+        points = [Fields(f"{path}, line {i}", parse_json(line, f"{path}, line {i}")) for i, line in enumerate(whole, 1)]
+        kept = [line for line, point in zip(whole, points, strict=True) if point.integer("rows", 0) <= rows]
         publish_text(path, "".join(kept))

@@ -10,7 +10,6 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,6 +19,7 @@ from train.schedule import CONVERGED, fewest_rows
 from train.settings import DictionarySettings
 from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE, Dictionaries, EncoderStart, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
+from winnow.fields import read_fields
 from winnow.shards.fingerprint import fingerprint
 from winnow.shards.norms import bound_for
 
@@ -119,7 +119,7 @@ def refuse_other_settings(planned: Iterable[Planned]) -> None:
     """Raise `UserError` naming the first setting in which what is on disk differs from what is asked for."""
     for dictionary in planned:
         for path in _records(dictionary.folder):
-            refuse_other(dictionary, json.loads(path.read_text(encoding="utf-8"))["settings"])
+            refuse_other(dictionary, _settings_in(path))
 
 
 def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
@@ -147,11 +147,18 @@ def _as_begun(folder: Path, asked: DictionarySettings, grid: Dictionaries) -> tu
 
 def _begun_before(folder: Path) -> bool:
     """Tell whether a dictionary's records are older than the settings `encoder_start` and `gradient_norm`."""
-    records = (json.loads(path.read_text(encoding="utf-8"))["settings"] for path in _records(folder))
     return any(
         not recorded.get("gradient_norm") and recorded.get("encoder_start", TRANSPOSE) == TRANSPOSE
-        for recorded in records
+        for recorded in map(_settings_in, _records(folder))
     )
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
+    """Read the settings in a file of a dictionary. Raises `UserError` where it is no such file."""
+    settings = read_fields(path, f"delete {path.parent}, and train again").object("settings")
+    settings.text("architecture")
+    settings.integer("n_latents", 1)
+    return settings.all
 
 
 def _records(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ def provenance(kept: KeptRows, learner: Learner, scale: float, device: torch.dev
         "convergence": learner.convergence.record(),
         "folded_scale": scale,
         "left_out": left_out(kept),
-        "activations": {"path": str(store.path), "rows": store.rows, **store.manifest},
+        "activations": {"rows": store.rows, **store.manifest},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": str(device),
         "versions": {

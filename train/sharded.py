@@ -33,6 +33,7 @@ from train.loggers import check_loggers
 from train.memory import refuse_too_large
 from train.plan import Planned, refuse_other
 from train.provenance import metadata
+from train.record import record_dictionaries
 from train.share import SHARDS
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
@@ -178,6 +179,7 @@ class _SharedSweep(_Sweep):
             self._publish(learner, learner.planned.folder)
             self._wait()
             if self.is_main:
+                record_dictionaries(self.run_folder, [learner.planned.folder])
                 shutil.rmtree(learner.planned.folder / SHARDS)
             self.learners.remove(learner)
 

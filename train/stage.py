@@ -1,6 +1,6 @@
 """Decide whether there is anything to train, before torch is imported."""
 
-import json
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
 from train.share import refuse_other_sharing, share_of
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.fields import read_fields
+from winnow.runtime.hashes import change_record
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
@@ -34,7 +36,9 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
             mine = [p for p in mine if held.enter_context(claim(p.folder))]  # skip those that another job trains
         unfinished = [p for p in mine if not p.finished and not p.failed]
         refuse_other_sharing(unfinished, ranks.total if shares else 1)
+        _record_killed([p for p in mine if p.finished], run)
         if unfinished:
+            change_record(run.path, forget=[f"{p.folder.relative_to(run.path).as_posix()}/" for p in unfinished])
             with claim(run.path / "config.toml", wait=True):
                 write_resolved(config)
             if shares:
@@ -48,13 +52,25 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
         _report(run.dictionaries, planned if shares else mine, ranks, already=not unfinished)
 
 
+def _record_killed(finished: list[Planned], run: Run) -> None:
+    """Write down dictionaries that were complete when a training was killed before it could do so."""
+    left = [p.folder for p in finished if (p.folder / "checkpoints").exists()]
+    if left:
+        from train.record import record_dictionaries
+
+        record_dictionaries(run.path, left)
+        for folder in left:
+            shutil.rmtree(folder / "checkpoints")
+
+
 def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -> None:
     failed = [p for p in planned if p.failed]
     for p in failed:
-        why = json.loads((p.folder / FAILED).read_text(encoding="utf-8"))
+        why = read_fields(p.folder / FAILED, f"delete {p.folder} to try again")
         print(
-            f"{p.hook}/{p.name}: stopped at row {why['rows']:,}, its loss was {why['loss']}; its last good state is "
-            f"in {p.folder / 'checkpoints'}; choose a lower learning_rate, or delete the folder to try again"
+            f"{p.hook}/{p.name}: stopped at row {why.integer('rows', 0):,}, its loss was {why.text('loss')}; its last "
+            f"good state is in {p.folder / 'checkpoints'}; choose a lower learning_rate, or delete the folder to try "
+            "again"
         )
     done = len(planned) - len(failed)
     if not done and failed:

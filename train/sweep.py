@@ -28,6 +28,7 @@ from train.memory import refuse_too_large
 from train.normal import Drawn
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
+from train.record import record_dictionaries
 from train.resample import resample, resample_due
 from train.schedule import rows_at_end
 from train.settings import GAUSSIAN_ROWS
@@ -71,6 +72,7 @@ def finished_store(activations: Path) -> ActivationStore:
     store = ActivationStore(activations)
     if not store.complete:
         raise UserError(f"{activations}: the harvest is not finished; run make harvest")
+    store.check()
     return store
 
 
@@ -302,10 +304,14 @@ class _Sweep:
 
     def _finish_ended(self) -> None:
         """Save finished dictionaries, and remove them from the sweep."""
-        for learner in [learner for learner in self.learners if learner.ended]:
+        ended = [learner for learner in self.learners if learner.ended]
+        for learner in ended:
             dictionary = learner.dictionary(self.scaling.scale)
             said = metadata(self.store, self.kept)
             save_dictionary(dictionary, learner.planned.folder, said, self._provenance(learner))
+        if ended:  # before the checkpoints go: after a kill, what is not recorded is saved again
+            record_dictionaries(self.run_folder, [learner.planned.folder for learner in ended])
+        for learner in ended:
             drop_checkpoints(learner.planned.folder)
             self.learners.remove(learner)
 

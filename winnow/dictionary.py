@@ -19,14 +19,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from winnow.errors import UserError, nearest
+from winnow.fields import read_fields
 from winnow.formats import dictionary_learning, saelens, sparsify
-from winnow.formats.contents import Format, read_json, section
+from winnow.formats.contents import Format, section
 from winnow.hub import fetch_dictionary
-from winnow.runtime.hashing import hash_file
+from winnow.massive.description import check_massive
+from winnow.runtime.hashes import Noted, check_file, said_of
 from winnow.runtime.publish import publish_text
+from winnow.runtime.run import finished_dictionaries
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"
+REMEDY = "restore it, or delete its folder, and train again"
 FORMATS = (saelens.FORMAT, dictionary_learning.FORMAT, sparsify.FORMAT)
 
 
@@ -122,7 +126,10 @@ def load_dictionary(path: str | Path) -> Dictionary:
     """
     folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else Path(path)
     contents = format_of(folder).read(folder)
-    provenance = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
+    provenance = read_training(folder)
+    _check_weights(folder, provenance)
+    for name in (saelens.CONFIG, TRAINING):
+        check_file(folder / name, said_of(folder / name), REMEDY)
     return Dictionary(
         **contents.tensors,
         # SAELens' layout calls a batchtopk dictionary jumprelu; here it keeps its name
@@ -149,8 +156,7 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
     folder = Path(run) / "dictionaries"
     if not Path(run).is_dir():
         raise UserError(f"{run}: no such folder; give the folder of a run, for instance runs/demo")
-    finished = [path.parent for path in folder.glob(f"*/*/{saelens.CONFIG}")]
-    finished = [path for path in finished if controls or control_of(path) is None]
+    finished = [path for path in finished_dictionaries(Path(run)) if controls or control_of(path) is None]
     hooks = {path.parent.name for path in finished}
     if hook is not None and hook not in hooks:
         known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
@@ -161,8 +167,51 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
 
 def control_of(folder: Path) -> str | None:
     """Read what a dictionary is a control for, by the record of its training; None for one to be used."""
-    record = read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
-    return section(folder / TRAINING, record, "settings").get("control")
+    return (read_training(folder).get("settings") or {}).get("control")
+
+
+def read_training(folder: Path) -> dict[str, Any]:
+    """Read the record of a dictionary's training; empty where there is none.
+
+    Raises `UserError` naming the file and the field of a value that has another type than is written there.
+    """
+    path = folder / TRAINING
+    try:
+        fields = read_fields(path, REMEDY)
+    except FileNotFoundError:
+        return {}
+    fields.expect(integers=("rows",), objects=("settings", "convergence", "activations", "left_out", "toy"))
+    if fields.has("settings"):
+        fields.object("settings").expect(
+            texts=("architecture", "control", "initialisation"),
+            integers=("n_latents", "k", "seed"),
+            numbers=("l1_coefficient", "l0_coefficient", "noise", "learning_rate", "decay"),
+        )
+    if fields.has("convergence"):
+        fields.object("convergence").expect(
+            texts=("reason",),
+            numbers=("slope", "self_similarity", "fvu", "loss_share", "start_similarity"),
+            flags=("converged", "stalled"),
+        )
+    if fields.has("activations"):
+        made_from = fields.object("activations")
+        made_from.expect(texts=("text", "text_commit"), integers=("rows", "context"), objects=("model",))
+        if made_from.has("model"):
+            made_from.object("model").text("name")
+    if fields.has("left_out"):
+        check_massive(fields.object("left_out"))
+    if WEIGHTS_SHA256 in fields.all:
+        fields.digest(WEIGHTS_SHA256)
+    return fields.all
+
+
+def _check_weights(folder: Path, provenance: Mapping[str, Any]) -> bool:
+    """Hash the weights again; False where no hash was kept. Raises `UserError` where they are others."""
+    noted, path = provenance.get(WEIGHTS_SHA256), folder / saelens.WEIGHTS
+    if noted is None or not path.exists():
+        return False
+    check_file(path, Noted(path.stat().st_size, noted), f"delete {folder}, and train again", TRAINING)
+    return True
 
 
 def verify_dictionary(dictionary: Dictionary) -> bool:
@@ -170,16 +219,7 @@ def verify_dictionary(dictionary: Dictionary) -> bool:
 
     Raises `UserError` where they are not those that were written.
     """
-    noted = dictionary.provenance.get(WEIGHTS_SHA256)
-    if dictionary.path is None or noted is None:
-        return False
-    path = dictionary.path / saelens.WEIGHTS
-    found = hash_file(path)
-    if found != noted:
-        raise UserError(
-            f"{path}: sha256 is {found[:12]}…, {TRAINING} says {noted[:12]}…; delete {dictionary.path}, and train again"
-        )
-    return True
+    return dictionary.path is not None and _check_weights(dictionary.path, dictionary.provenance)
 
 
 def save_dictionary(

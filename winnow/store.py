@@ -9,7 +9,7 @@ reads it, so forked and spawned workers may share a store.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,18 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError, nearest
-from winnow.runtime.hashing import hash_file
-from winnow.shards.contiguous import ContiguousReader
-from winnow.shards.dtypes import TORCH
-from winnow.shards.layout import RowIndex, Sidecar, read_sidecar, shard_path
-from winnow.shards.manifest import read_manifest
+from winnow.runtime.hashes import Noted, check_file, check_size, said_of
+from winnow.shards.contiguous import ContiguousReader, rest_hash
+from winnow.shards.dtypes import ON_DISK, TORCH
+from winnow.shards.fingerprint import fingerprint
+from winnow.shards.layout import RowIndex
+from winnow.shards.manifest import MANIFEST, Manifest, read_manifest
+from winnow.shards.manifest import REMEDY as RESTORE
 from winnow.shards.norms import estimated_median, norms_are_kept
-from winnow.shards.statistics import MEDIAN, HookStatistics
+from winnow.shards.sidecar import REPAIR, Sidecar, read_sidecar, shard_path
+from winnow.shards.statistics import STATISTICS, HookStatistics, read_hook
 
-REMEDY = "python -m harvest --repair --config FILE makes it again"
+SIDECAR = "its sidecar"
 BLOCK_ROWS = 2**14  # rows whose norms are computed at a time, of a store that has none
 
 
@@ -46,8 +49,11 @@ class ActivationStore:
         self.manifest = manifest.written
         self.hooks: dict[str, int] = dict(manifest.hooks)
         self.context = manifest.context
-        self._planned = manifest.shards
+        self.shards = manifest.shards  # of the finished harvest
+        check_file(self.path / MANIFEST, said_of(self.path / MANIFEST), RESTORE)
         self._shards = list(finished_shards(self.path, manifest.shards))
+        check_sidecars(self.path, manifest, self._shards)
+        self._statistics_checked = False
         self._starts = [0, *accumulate(sidecar.rows for _, sidecar in self._shards)]
         self._files: dict[Path, ContiguousReader] = {}
 
@@ -64,7 +70,7 @@ class ActivationStore:
     @property
     def complete(self) -> bool:
         """Whether every shard of the harvest is finished."""
-        return len(self._shards) == self._planned
+        return len(self._shards) == self.shards
 
     def read(self, hook: str, start: int, stop: int) -> Float[Tensor, "row width"]:
         """Read rows [start, stop) of a hook as float32.
@@ -81,7 +87,7 @@ class ActivationStore:
         name = f"activations/{hook}"
         count = out.shape[0]
         for file, row, place in self._spans(start, start + count):
-            dtype = str(file[name].attributes["dtype"])
+            dtype = self.manifest["storage_dtype"]
             target = out if place.stop - place.start == count else out[place]  # slicing takes as long as reading 20 kB
             fits = target.dtype == TORCH[dtype] and target.is_contiguous()
             stored = target if fits else torch.empty(target.shape, dtype=TORCH[dtype])
@@ -122,19 +128,15 @@ class ActivationStore:
 
         Raises `UserError` while the harvest is not finished.
         """
-        with self._statistics() as file:
-            return HookStatistics.read(file[self._name(hook)])
+        return self._hook_statistics(hook)[0]
 
     def median_norm(self, hook: str) -> float:
         """Read the median norm of a hook's rows that are not zero; of an older harvest it is an estimate.
 
         Raises `UserError` while the harvest is not finished.
         """
-        with self._statistics() as file:
-            group: Any = file[self._name(hook)]
-            if MEDIAN in group:
-                return float(group[MEDIAN][0])
-            return estimated_median(np.asarray(group["norm_histogram"]))
+        statistics, median = self._hook_statistics(hook)
+        return estimated_median(statistics.norm_histogram) if median is None else median
 
     def norms(self, hook: str) -> Iterator[np.ndarray]:
         """Read the norms of all rows of a hook in order, in parts of float32 [row].
@@ -155,9 +157,26 @@ class ActivationStore:
 
     def shard_statistics(self, hook: str) -> Iterator[HookStatistics]:
         """Read the statistics of a hook in each finished shard, in order."""
-        for shard, _ in self._shards:
-            with h5py.File(shard) as file:
-                yield HookStatistics.read(file[f"statistics/{hook}"])
+        for number, (path, sidecar) in enumerate(self._shards):
+            self._file(number)  # checks its size and layout
+            with h5py.File(path) as file:
+                group = file[f"statistics/{hook}"]
+                yield read_hook(path, group, self.hooks[hook], self.context, sidecar.rows, REPAIR)[0]
+
+    def check(self) -> None:
+        """Look at the size of every shard, and read the statistics of every hook, whose hash is checked if it is known.
+
+        Raises `UserError` naming the first file that is missing or is not as it was written.
+        """
+        for shard, sidecar in self._shards:
+            check_size(shard, noted(sidecar), REPAIR, SIDECAR)
+        for hook in self.hooks:
+            self.statistics(hook)
+
+    def structure(self) -> Iterator[tuple[Path, Callable[[], object]]]:
+        """Yield each shard with a check: it raises `UserError` where data sets are not as sidecar and manifest say."""
+        for number, (path, _) in enumerate(self._shards):
+            yield path, lambda number=number: self._file(number)
 
     def verify(self) -> None:
         """Hash every finished shard. Raises `UserError` naming the first damaged one, and what is wrong with it."""
@@ -170,15 +189,21 @@ class ActivationStore:
             verify_shard(shard, sidecar)
             yield sidecar.bytes
 
-    def _statistics(self) -> h5py.File:
-        path = self.path / "statistics.h5"
+    def _hook_statistics(self, hook: str) -> tuple[HookStatistics, float | None]:
+        """Read the statistics of a hook and its median norm; None: an older file has no median."""
+        width, path = self._width(hook), self.path / STATISTICS
         if not path.exists():
             raise UserError(f"{self.path}: the harvest is not finished; run make harvest")
-        return h5py.File(path)
-
-    def _name(self, hook: str) -> str:
-        self._width(hook)
-        return hook
+        if not self._statistics_checked:
+            check_file(path, said_of(path), REPAIR)
+            self._statistics_checked = True
+        try:
+            with h5py.File(path) as file:
+                if hook not in file:
+                    raise UserError(f"{path}: no statistics of {hook}; {REPAIR}")
+                return read_hook(path, file[hook], width, self.context, self.rows, REPAIR)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"{path}: not an HDF5 file ({' '.join(str(error).split())}); {REPAIR}") from error
 
     def _width(self, hook: str) -> int:
         if hook not in self.hooks:
@@ -208,9 +233,32 @@ class ActivationStore:
     def _file(self, shard: int) -> ContiguousReader:
         path, sidecar = self._shards[shard]
         if path not in self._files:
-            check_size(path, sidecar)
-            self._files[path] = ContiguousReader(path)
+            self._files[path] = self._opened(path, sidecar)
         return self._files[path]
+
+    def _opened(self, path: Path, sidecar: Sidecar) -> ContiguousReader:
+        """Open a shard whose data sets are those that sidecar and manifest say."""
+        check_size(path, noted(sidecar), REPAIR, SIDECAR)
+        if sidecar.layout and rest_hash(path, sidecar.layout.values) != sidecar.layout.sha256:
+            raise UserError(f"{path}: what it says of its data sets is not what {SIDECAR} says; {REPAIR}")
+        file = ContiguousReader(path)
+        rows, dtype = sidecar.rows, self.manifest["storage_dtype"]
+        for hook, width in self.hooks.items():
+            file.expect(f"activations/{hook}", (rows, width), ON_DISK[dtype], REPAIR, stored_as=dtype)
+            if norms_are_kept(self.manifest):
+                file.expect(f"norms/{hook}", (rows,), np.dtype("<f4"), REPAIR)
+        for name in RowIndex._fields:
+            file.expect(name, (rows,), np.dtype("<i4"), REPAIR)
+        if rows and sidecar.manifest:  # older ones need not tell
+            ends = np.empty(2, np.int32)
+            for place, row in enumerate((0, rows - 1)):
+                file.read_into(ends[place : place + 1], "sequence", row)
+            start, stop = sidecar.sequences
+            if not start <= ends[0] <= ends[1] < stop:
+                raise UserError(
+                    f"{path}: rows of sequences {ends[0]} to {ends[1]}, {SIDECAR} says [{start}, {stop}); {REPAIR}"
+                )
+        return file
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}  # another process opens the files itself
@@ -225,18 +273,41 @@ def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
             yield path, sidecar
 
 
+def noted(sidecar: Sidecar) -> Noted:
+    """Give size and hash of a shard, as its sidecar says."""
+    return Noted(sidecar.bytes, sidecar.sha256)
+
+
 def verify_shard(shard: Path, sidecar: Sidecar) -> None:
     """Raise `UserError` if the size or hash of a shard differs from its sidecar."""
-    check_size(shard, sidecar)
-    found = hash_file(shard)
-    if found != sidecar.sha256:
-        raise UserError(f"{shard}: sha256 is {found[:12]}…, its sidecar says {sidecar.sha256[:12]}…; {REMEDY}")
+    check_file(shard, noted(sidecar), REPAIR, SIDECAR)
 
 
-def check_size(shard: Path, sidecar: Sidecar) -> None:
-    """Raise `UserError` if a shard is missing or its size differs from its sidecar."""
-    if not shard.exists():
-        raise UserError(f"{shard}: missing, its sidecar is there; {REMEDY}")
-    size = shard.stat().st_size
-    if size != sidecar.bytes:
-        raise UserError(f"{shard}: {size} bytes, its sidecar says {sidecar.bytes}; {REMEDY}")
+def check_sidecars(folder: Path, manifest: Manifest, shards: Sequence[tuple[Path, Sidecar]]) -> None:
+    """Raise `UserError` where sidecars and manifest do not agree, or a sidecar is not what was written."""
+    made_by = fingerprint(manifest.written)
+    before: tuple[int, int] | None = None  # number of the last shard, and the sequence behind it
+    for path, sidecar in shards:
+        own = path.with_suffix(".json")
+        check_file(own, said_of(own), REPAIR)
+        if sidecar.manifest not in ("", made_by):
+            raise UserError(
+                f"{own}: made by another manifest ({sidecar.manifest}) than {folder / MANIFEST} ({made_by}); "
+                f"restore that one, or delete {folder} and run make harvest"
+            )
+        number, (start, stop) = int(path.stem.removeprefix("shard-")), sidecar.sequences
+        expected = 0 if number == 0 else before[1] if before and before[0] == number - 1 else start
+        if start != expected:
+            raise UserError(f"{own}: sequences: expected them from {expected} on, found [{start}, {stop}); {REPAIR}")
+        if sidecar.rows > manifest.context * (stop - start):
+            raise UserError(
+                f"{own}: rows: expected at most {manifest.context} for each of {stop - start} sequences, "
+                f"found {sidecar.rows}; {REPAIR}"
+            )
+        before = number, stop
+    whole = None if manifest.tokens is None else manifest.tokens["sequences"]
+    if len(shards) == manifest.shards and before and whole not in (None, before[1]):
+        raise UserError(
+            f"{folder / MANIFEST}: tokens.sequences: expected {before[1]} as in the last shard, "
+            f"found {whole}; {RESTORE}"
+        )

@@ -1,6 +1,8 @@
 """Read the token sequences of a run: `runs/NAME/tokens.h5`, /tokens int32 [sequence, context]."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,6 +10,13 @@ import h5py
 import numpy as np
 
 from winnow.errors import UserError
+from winnow.fields import Fields, parse_json
+from winnow.runtime.hashes import check_size, said_of
+from winnow.shards.contiguous import ContiguousReader
+
+REMEDY = "delete it, and run make tokens"
+ATTRIBUTES = "attributes_sha256"  # of all the others; files made before have none
+BLOCK = 2**14  # sequences hashed at a time
 
 
 class TokenFile(NamedTuple):
@@ -24,6 +33,7 @@ class TokenFile(NamedTuple):
     tokenizer_commit: str = ""  # commit of the model's repository on the hub; "" for a local folder
     text_commit: str = ""  # commit of the data set on the hub; "" for other text
     dropped_sequences: int | None = None  # left out by text.drop_shared_ngrams; None where it is off
+    settings: Mapping[str, Any] = {}  # that made them, by their names in the configuration
 
     @property
     def model(self) -> dict[str, str]:
@@ -32,24 +42,72 @@ class TokenFile(NamedTuple):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Read sequences [start, stop) as int32 [sequence, context]."""
-        with h5py.File(self.path) as file:
-            return np.asarray(file["tokens"][start:stop])  # type: ignore[index]
+        start, stop, _ = slice(start, stop).indices(self.sequences)
+        out = np.empty((max(0, stop - start), self.context), np.int32)
+        ContiguousReader(self.path).read_into(out, "tokens", start)
+        return out
+
+    def verify(self) -> None:
+        """Compute the fingerprint again. Raises `UserError` where it is not the one that was stored."""
+        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
+        for start in range(0, self.sequences, BLOCK):
+            digest.update(self.read(start, start + BLOCK).tobytes())
+        found = digest.hexdigest()
+        if found != self.fingerprint:
+            raise UserError(
+                f"{self.path}: fingerprint of its tokens is {found[:12]}…, it says {self.fingerprint[:12]}…; {REMEDY}"
+            )
 
 
 def open_tokens(path: Path) -> TokenFile:
-    """Open a token file. Raises `UserError` if it is missing or is not a token file."""
+    """Open a token file. Raises `UserError` if it is missing, is not a token file, or is not what was written."""
     if not path.exists():
         raise UserError(f"{path}: no such file; run make tokens first")
+    check_size(path, said_of(path), REMEDY)
     try:
         with h5py.File(path) as file:
-            sequences, context = file["tokens"].shape  # type: ignore[union-attr]
-            attributes: dict[str, Any] = dict(file.attrs)
-            fingerprint, bos = attributes["fingerprint"], int(attributes["bos"])
-            made_from = (fingerprint, attributes["tokenizer"], attributes["text"], bos)
-            revision = json.loads(attributes["settings"])["model.revision"]
-            commits = (attributes.get("tokenizer_commit", ""), attributes.get("text_commit", ""))
-            dropped = attributes.get("dropped_sequences")
-            left_out = None if dropped is None else int(dropped)
-            return TokenFile(path, sequences, context, *made_from, revision, *commits, left_out)
-    except (OSError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not a token file of winnow ({error}); delete it, and run make tokens") from error
+            attributes = {str(name): _plain(value) for name, value in file.attrs.items()}
+    except Exception as error:  # on damaged files the library raises whatever its parts raise
+        raise UserError(f"{path}: not a token file of winnow ({' '.join(str(error).split())}); {REMEDY}") from error
+    said = attributes.get(ATTRIBUTES)
+    if said is not None and said != attributes_hash(attributes):
+        raise UserError(f"{path}: its attributes are not what was written; {REMEDY}")
+    tokens = ContiguousReader(path)
+    try:
+        shape = tokens["tokens"].shape
+    except UserError as error:
+        raise UserError(
+            f"{path}: not a token file of winnow ({str(error).removeprefix(f'{path}: ')}); {REMEDY}"
+        ) from error
+    if len(shape) != 2 or not shape[1]:
+        raise UserError(f"{path}: tokens: expected [sequence, context], found {list(shape)}; {REMEDY}")
+    tokens.expect("tokens", shape, np.dtype("<i4"), REMEDY)
+    fields = Fields(path, attributes, remedy=REMEDY)
+    settings = Fields(path, parse_json(fields.text("settings"), f"{path}: settings", REMEDY), "settings", REMEDY)
+    if "text.context" in settings.all and settings.integer("text.context", 1) != shape[1]:
+        raise settings.wrong(
+            "settings.text.context", f"{shape[1]}, the context of its tokens", settings.all["text.context"]
+        )
+    return TokenFile(
+        path,
+        *shape,
+        fields.text("fingerprint"),
+        fields.text("tokenizer"),
+        fields.text("text"),
+        fields.integer("bos", -1),
+        settings.text("model.revision"),
+        fields.text("tokenizer_commit") if "tokenizer_commit" in fields.all else "",
+        fields.text("text_commit") if "text_commit" in fields.all else "",
+        fields.integer("dropped_sequences", 0) if "dropped_sequences" in fields.all else None,
+        settings.all,
+    )
+
+
+def attributes_hash(attributes: Mapping[str, Any]) -> str:
+    """Compute the sha256 of a token file's attributes, but for the one that holds it."""
+    named = {name: value for name, value in attributes.items() if name != ATTRIBUTES}
+    return hashlib.sha256(json.dumps(named, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,6 +1,5 @@
 """What `metrics.json` says of one dictionary: what it is, its quality, and what stands beside it."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from analyze.evaluation.rows import EvaluationRows
 from analyze.evaluation.sample import store_sample
 from analyze.truth.known_truth import KnownTruth
 from winnow.dictionary import Dictionary
+from winnow.dictionary_files import read_curve
 
 SPARSITY = ("k", "l1_coefficient", "l0_coefficient", "noise")
 NAMED_ELSEWHERE = ("architecture", "n_latents", "seed", *SPARSITY)
@@ -119,6 +119,5 @@ def training_curve(dictionary: Dictionary) -> dict[str, list[Any]]:
     names = ("rows", "loss", "fvu", "l0", "dead")
     assert dictionary.path is not None
     path = dictionary.path / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    points = [json.loads(line) for line in lines]
+    points = read_curve(path) if path.exists() else []
     return {name: [point.get(name) for point in points] for name in names}

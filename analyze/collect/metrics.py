@@ -58,6 +58,7 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
     """Measure what `before`, an earlier result, does not hold already, and gather all of it by the schema."""
     run = Run(Path(config.run))
     store = ActivationStore(run.activations)
+    store.check()
     known = _still_valid(before, inputs)
     latents = read_latents(run.report / "latents.h5")
     missing = [

@@ -7,9 +7,11 @@ verdict; one of an older version may have stalled without anybody knowing.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from winnow.dictionary import Dictionary
+from winnow.dictionary import REMEDY, TRAINING, Dictionary
+from winnow.fields import Fields
 
 Entry = Mapping[str, Any]
 
@@ -20,6 +22,12 @@ def convergence(dictionary: Dictionary) -> dict[str, Any] | None:
     if record is None:
         return None
     settings = dictionary.provenance.get("settings") or {}
+    fields = Fields((dictionary.path or Path()) / TRAINING, record, "convergence", REMEDY)
+    fields.text("reason")
+    fields.flag("converged")
+    for name in ("slope", "self_similarity"):
+        if name not in record:
+            raise fields.wrong(f"convergence.{name}", "a number or null", "no such field")
     ended_by_rule = record["reason"] == "converged"
     return {
         **{key: record[key] for key in ("slope", "self_similarity", "converged")},

@@ -7,7 +7,7 @@ report/latents.h5    /000000/firings int64 [n_latents]      evaluation rows on w
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -16,7 +16,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analyze.evaluation.quality import ALIVE_ABOVE
+from winnow.errors import UserError
+from winnow.fields import Fields
+from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.publish import publish_file
+
+AGAIN = "delete it, and run make analyze again"
 
 
 class Latents(NamedTuple):
@@ -37,17 +42,27 @@ def read_latents(path: Path) -> dict[str, Latents]:
     """Read the file as {dictionary's path: its latents}; {} if there is no file."""
     if not path.exists():
         return {}
-    with h5py.File(path) as file:
-        return {
-            str(file[key].attrs["path"]): Latents(
-                str(file[key].attrs["input"]),
-                torch.from_numpy(np.asarray(file[f"{key}/firings"])),
-                torch.from_numpy(np.asarray(file[f"{key}/squares"])),
-                int(str(file[key].attrs["rows"])),
-            )
-            for key in file
-            if "rows" in file[key].attrs  # in an older file, none has it
-        }
+    check_file(path, said_of(path), AGAIN)
+    try:
+        with h5py.File(path) as file:
+            # in an older file, none has the attribute
+            return dict(_read_group(path, file[key]) for key in file if "rows" in file[key].attrs)
+    except (OSError, RuntimeError, KeyError, TypeError) as error:  # as the library says that its file is damaged
+        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())}); {AGAIN}") from error
+
+
+def _read_group(path: Path, group: Any) -> tuple[str, Latents]:
+    firings, squares = (np.asarray(group[name]) for name in ("firings", "squares"))
+    if firings.dtype != np.int64 or squares.dtype != np.float64 or firings.shape != squares.shape or firings.ndim != 1:
+        raise UserError(
+            f"{path}: {group.name}: expected int64 firings and float64 squares of as many latents, found "
+            f"{firings.dtype} {list(firings.shape)} and {squares.dtype} {list(squares.shape)}; {AGAIN}"
+        )
+    attributes = Fields(path, {name: np.asarray(value).tolist() for name, value in group.attrs.items()}, group.name)
+    latents = Latents(
+        attributes.text("input"), torch.from_numpy(firings), torch.from_numpy(squares), attributes.integer("rows", 1)
+    )
+    return attributes.text("path"), latents
 
 
 def write_latents(path: Path, latents: Mapping[str, Latents]) -> None:

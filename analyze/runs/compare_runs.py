@@ -28,6 +28,7 @@ from analyze.update import update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run
 from winnow.runtime.to_json import to_json
@@ -136,6 +137,7 @@ def _config_of(path: str) -> Experiment:
     resolved = Path(path) / "config.toml"
     if not resolved.exists():
         raise UserError(f"--runs: {resolved}: no such file; {path} is no run that was started")
+    check_file(resolved, said_of(resolved), "run a stage of that run again, which writes it")
     return load_experiment("python -m analyze", ["--config", str(resolved), "--run", path])
 
 

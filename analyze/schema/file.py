@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from analyze.schema.record import SchemaError, read_record
 from analyze.schema.report import VERSION, Metrics
-from analyze.to_json import to_json
 from winnow.errors import UserError
+from winnow.fields import read_json
+from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.publish import publish_text
+from winnow.runtime.to_json import to_json
 
 AGAIN = "delete it, and run make analyze again"
 OLDER = range(1, VERSION)
@@ -19,21 +22,35 @@ def read_metrics(path: Path) -> Metrics | None:
     Raises `UserError` with the file and the key where something is missing, or is not declared.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path, AGAIN)
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); {AGAIN}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path}: expected an object, found {type(found).__name__}; {AGAIN}")
-    if found.get("version") in OLDER:
+    if _version(found) in OLDER:
         return None
     if found.get("version", VERSION) != VERSION:
         raise UserError(f"{path}: expected version {VERSION}, found {found['version']!r}; {AGAIN}")
+    check_file(path, said_of(path), AGAIN)
     try:
         return read_record(Metrics, found)
     except SchemaError as error:
         raise UserError(f"{path}: {error}; {AGAIN}") from error
+
+
+def is_later(path: Path) -> bool:
+    """Tell whether a `metrics.json` is of a later version, which this one neither reads nor makes again."""
+    try:
+        found = read_json(path)
+    except (FileNotFoundError, UserError):
+        return False
+    version = _version(found) if isinstance(found, dict) else None
+    return version is not None and version > VERSION
+
+
+def _version(found: dict[str, Any]) -> int | None:
+    version = found.get("version")
+    return version if type(version) is int else None
 
 
 def write_metrics(metrics: Metrics, path: Path) -> None:
@@ -44,8 +61,8 @@ def write_metrics(metrics: Metrics, path: Path) -> None:
 def refuse_older(path: Path, remedy: str) -> None:
     """Refuse a `metrics.json` of an older version with a remedy; one that is not there, or is newer, passes."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = read_json(path)
+    except (FileNotFoundError, UserError):
         return  # who reads it says so
-    if isinstance(found, dict) and found.get("version") in OLDER:
+    if isinstance(found, dict) and _version(found) in OLDER:
         raise UserError(f"{path}: a report of version {found['version']}, expected version {VERSION}; {remedy}")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from analyze.collect import metrics as module
 from analyze.evaluation import text
@@ -288,3 +289,58 @@ def test_with_a_dictionary_of_which_nothing_lives_there_is_nothing_to_compare(ex
     assert metrics["choosing"][0]["mmcs_next_corrected"][1] == [None]
     page = render_page(metrics, report_sections(read_record(Metrics, metrics))).split("plotly.js v")[0]
     assert not re.search(r"\b(None|nan|Undefined)\b", page)
+
+
+@pytest.mark.usefixtures("bare_page")
+@pytest.mark.parametrize("name", ["metrics.json", "latents.h5", "pairs/*.csv", "index.html"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_file_of_the_report_that_is_missing_or_changed_is_made_again(experiment, capsys, name, gone):
+    measure_run(experiment)
+    folder = ROOT / experiment.run / "report"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    path = next(folder.glob(name))
+    path.unlink() if gone else path.write_bytes(before[path].replace(b"1", b"2") + b" ")
+    capsys.readouterr()
+    measure_run(experiment)
+    said = capsys.readouterr()
+    assert f"{path}: " in said.err
+    assert "made again" in said.err
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    measure_run(experiment)
+    assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("bare_page")
+def test_a_published_dictionary_that_changed_on_disk_is_measured_again(experiment):
+    """One without a record of its training: nothing but its bytes tells it from another."""
+    folder = ROOT / experiment.run / "dictionaries" / HOOK / "topk-48-k8-seed0"
+    for name in ("training.json", "metrics.jsonl"):
+        (folder / name).unlink()
+    measure_run(experiment)
+    before = read(experiment)["dictionaries"]
+    path = folder / "sae_weights.safetensors"
+    tensors = load_file(path)
+    size = path.stat().st_size
+    save_file({key: value * 2 if key == "W_dec" else value for key, value in tensors.items()}, path)
+    assert path.stat().st_size == size
+    measure_run(experiment)
+    after = read(experiment)["dictionaries"]
+    assert [a["fvu"] != b["fvu"] for a, b in zip(after, before, strict=True)] == [True, False]
+
+
+@pytest.mark.usefixtures("bare_page")
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (f"dictionaries/{HOOK}/topk-48-k8-seed0/sae_weights.safetensors", "sha256 is .*, training.json says"),
+        ("activations/statistics.h5", "sha256 is .*, hashes.json says .*--repair"),
+        ("activations/manifest.json", "sha256 is .*, hashes.json says .*restore it"),
+        ("tokens.h5", "fingerprint of its tokens is"),
+    ],
+)
+def test_what_was_damaged_is_not_measured(experiment, name, said):
+    path = ROOT / experiment.run / name
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + (b" " if name.endswith("json") else bytes([content[-1] ^ 2])))
+    with pytest.raises(UserError, match=said):
+        measure_run(experiment)

@@ -21,7 +21,9 @@ from tests.experiments import ROOT, load, run_stage, write_config
 from tests.forked import Client
 from winnow.errors import UserError
 from winnow.model.language_model import open_model
+from winnow.runtime.hashes import change_record, read_record
 from winnow.runtime.ranks import Ranks, this_rank
+from winnow.store import ActivationStore
 
 pytestmark = pytest.mark.usefixtures("two_threads")
 
@@ -137,14 +139,75 @@ def test_a_damaged_manifest_is_refused(config: Path, tmp_path: Path):
         harvest(load(config))
 
 
+@pytest.mark.parametrize("content", ["null", "[]", '{"rows": "x"}', '{"rows": 16', None])
+def test_repair_takes_an_unreadable_sidecar_for_none(config: Path, tmp_path: Path, content: str | None):
+    harvest(load(config))
+    folder = tmp_path / "run" / "activations"
+    path = folder / "shard-00001.json"
+    before = contents(tmp_path / "run")
+    path.write_bytes(b"\xff\xfe" if content is None else content.encode())
+    with pytest.raises(UserError, match=r"shard-00001\.json: .*; python -m harvest --repair --config FILE makes"):
+        harvest(load(config))
+    harvest(load(config), repair=True)
+    assert contents(tmp_path / "run") == before
+
+
+def test_repair_makes_statistics_again(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    harvest(load(config))
+    path = tmp_path / "run" / "activations" / "statistics.h5"
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"statistics\.h5: sha256 is .*; python -m harvest --repair"):
+        ActivationStore(path.parent).statistics("blocks.1.hook_resid_post")
+    harvest(load(config), repair=True)
+    assert path.read_bytes() == before
+    assert "statistics.h5: sha256 is" in capsys.readouterr().err
+
+
+def test_shards_of_other_settings_are_not_mixed_when_the_manifest_is_gone(config: Path, tmp_path: Path):
+    harvest(load(config))
+    folder = tmp_path / "run" / "activations"
+    before = (folder / "manifest.json").read_bytes()
+    (folder / "manifest.json").unlink()
+    (folder / "shard-00001.json").unlink()
+    with pytest.raises(UserError, match=r"shard-00000\.json: made by another manifest .*; restore that one, or delete"):
+        harvest(load(config, "--harvest.sequences_per_batch", "2"))
+    assert not (folder / "manifest.json").exists()
+    harvest(load(config))
+    assert (folder / "manifest.json").read_bytes() == before
+
+
+def test_tokens_that_were_damaged_are_not_harvested(config: Path, tmp_path: Path):
+    path = tmp_path / "run" / "tokens.h5"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x07")
+    with pytest.raises(UserError, match=r"tokens\.h5: fingerprint of its tokens is .*; delete it, and run make tokens"):
+        harvest(load(config))
+    assert not (tmp_path / "run" / "activations" / "manifest.json").exists()
+
+
+def test_a_shard_that_is_gone_is_not_taken_for_done(config: Path, tmp_path: Path):
+    harvest(load(config))
+    (tmp_path / "run" / "activations" / "shard-00001.h5").unlink()
+    with pytest.raises(UserError, match=r"shard-00001\.h5: missing, its sidecar lists it; python -m harvest --repair"):
+        harvest(load(config))
+
+
+def test_hashes_that_a_kill_left_unwritten_are_written_by_the_next_run(config: Path, tmp_path: Path):
+    harvest(load(config))
+    before = read_record(tmp_path / "run")
+    change_record(tmp_path / "run", forget=["activations/"])
+    harvest(load(config))
+    assert read_record(tmp_path / "run") == before
+
+
 @pytest.mark.kills
 def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Path, tmp_path: Path):
     command = [sys.executable, "-m", "tests.harvest.doomed", str(config), str(tmp_path / "doomed"), "--random", "15"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
-    # configuration, manifest, four shards with their sidecars, statistics: three steps each
-    assert said["steps"] == 3 * (2 + 2 * 4 + 1)
+    # configuration, manifest, four shards with their sidecars, statistics, and twice the hashes: three steps each
+    assert said["steps"] == 3 * (2 + 2 * 4 + 1 + 2)
     assert said["killed"] == said["steps"] + 15
     assert said["files"] == 10
     assert said["different"] == []

@@ -92,8 +92,9 @@ def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(tmp_path: P
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
-    # configuration, three files of the truth, manifest, two shards with their sidecars, statistics: three steps each
-    assert said["steps"] == 3 * (1 + 3 + 1 + 2 * 2 + 1)
+    # configuration, three files of the truth, manifest, two shards with their sidecars, statistics, and twice the
+    # hashes: three steps each
+    assert said["steps"] == 3 * (1 + 3 + 1 + 2 * 2 + 1 + 2)
     assert said["killed"] == said["steps"] + 3
     assert said["different"] == []
 

@@ -1,5 +1,6 @@
 """Shards and the store that reads them: round trip, refusals, damage."""
 
+import json
 import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from harvest.make_shards import merge_statistics
 from harvest.write_shard import write_shard
 from winnow.errors import UserError
 from winnow.shards.layout import RowIndex, read_sidecar, shard_path
@@ -164,3 +166,77 @@ def test_a_store_may_be_handed_to_workers_after_it_was_read(tmp_path: Path, meth
     expected = _sum(store)
     with multiprocessing.get_context(method).Pool(2) as pool:
         assert pool.map(_sum, [store, store]) == [expected, expected]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rows": 11}, r"activations/blocks.0.hook_resid_post: expected float32 \[11, 5\], found float32 \[12, 5\]"),
+        ({"rows": "x"}, 'rows: expected an integer of at least 0, found "x"'),
+        ({"rows": None}, "rows: expected an integer of at least 0, found null"),
+        ({"rows": 999}, "rows: expected at most 4 for each of 3 sequences, found 999"),
+        ({"sequences": [4, 6]}, r"sequences: expected them from 3 on, found \[4, 6\)"),
+        ({"sequences": [3]}, r"sequences: expected a list of 2, found \[3\]"),
+        ({"sequences": [6, 3]}, "sequences: expected a first sequence, and a later one behind the last"),
+        ({"bytes": 1.5}, "bytes: expected an integer of at least 0, found 1.5"),
+        ({"sha256": "abc"}, "sha256: expected a sha256 of 64 hexadecimal digits"),
+        ({"layout": {"values": [[5, 1], [2, 1]], "sha256": "0" * 64}}, "layout.values: expected spans"),
+        ({"layout": {"values": [], "sha256": "0" * 64}}, "what it says of its data sets is not what its sidecar says"),
+        ({"manifest": "0" * 16}, "made by another manifest"),
+    ],
+)
+def test_a_sidecar_that_does_not_agree_is_refused_by_name(tmp_path: Path, change: dict, said: str):
+    make_store(tmp_path)
+    path = tmp_path / "shard-00001.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match=rf"shard-00001\.(h5|json): .*{said}.*; (python -m harvest --repair|restore)"):
+        ActivationStore(tmp_path).read("blocks.0.hook_resid_post", 12, 24)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "attribute", "said"),
+    [
+        ("<f8", "float32", r"expected float32 \[12, 5\], found float64 \[12, 5\]"),
+        (">f4", "float32", "found values of type >f4"),
+        ("<f4", None, "expected the attribute dtype = float32, found none"),
+        ("<f4", "bfloat16", "expected the attribute dtype = float32, found 'bfloat16'"),
+    ],
+)
+def test_a_data_set_of_another_type_is_refused_by_name(tmp_path: Path, dtype: str, attribute: str | None, said: str):
+    """As a store made before, whose sidecars say nothing of the layout."""
+    make_store(tmp_path)
+    path = tmp_path / "shard-00000.h5"
+    name = "activations/blocks.0.hook_resid_post"
+    with h5py.File(path, "r+") as file:
+        values = np.asarray(file[name])
+        del file[name]
+        file[name] = values.astype(dtype)
+        if attribute:
+            file[name].attrs["dtype"] = attribute
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    del sidecar["layout"]
+    path.with_suffix(".json").write_text(json.dumps(sidecar | {"bytes": path.stat().st_size}))
+    with pytest.raises(UserError, match=said):
+        ActivationStore(tmp_path).read("blocks.0.hook_resid_post", 0, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("mean", np.full(5, np.nan), "mean: expected finite numbers, found others"),
+        ("mean", np.zeros(4), r"mean: expected float64 \[5\], found float64 \[4\]"),
+        ("rows", np.array([27]), "rows: expected 28, found 27"),
+        ("norm_histogram", np.zeros(160, np.int64), "norm_histogram: expected 28 in all, found 0"),
+        ("m2", None, "m2: no such data set"),
+    ],
+)
+def test_statistics_of_other_rows_are_refused_by_name(tmp_path: Path, name: str, values: np.ndarray | None, said: str):
+    store = make_store(tmp_path)
+    merge_statistics(tmp_path)
+    assert store.statistics("blocks.0.hook_resid_post").rows == 28
+    with h5py.File(tmp_path / "statistics.h5", "r+") as file:
+        del file[f"blocks.0.hook_resid_post/{name}"]
+        if values is not None:
+            file[f"blocks.0.hook_resid_post/{name}"] = values
+    with pytest.raises(UserError, match=rf"statistics\.h5: /blocks.0.hook_resid_post/{said}"):
+        store.statistics("blocks.0.hook_resid_post")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from winnow.dictionary import TRAINING
+from winnow.dictionary import TRAINING, read_training
 from winnow.formats.contents import read_json
 from winnow.massive.description import Massive
 
@@ -43,7 +43,7 @@ def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository:
 
     metrics: the content of the run's `report/metrics.json`; None if the run is not analysed yet.
     """
-    training = {path_of(folder): read_json(folder / TRAINING) for folder in folders}
+    training = {path_of(folder): read_training(folder) for folder in folders}
     made_from = next(iter(training.values())).get("activations", {})
     keys = ("model", "text", "text_commit", "context", "rows")
     environment = Environment(

@@ -21,7 +21,8 @@ from winnow.errors import UserError
 from winnow.formats import saelens
 from winnow.formats.contents import read_json
 from winnow.hub import FAILURES, quiet, why
-from winnow.runtime.run import Run
+from winnow.runtime.hashes import check_file, said_of
+from winnow.runtime.run import Run, finished_dictionaries
 
 FILES = (saelens.CONFIG, saelens.WEIGHTS, TRAINING, "metrics.jsonl")
 REPORT_VERSION = 3  # of metrics.json; analyze/schema/report.py declares it, and a test holds the two together
@@ -37,7 +38,7 @@ def push(config: Experiment, repository: str) -> None:
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise UserError(f"--push {repository}: expected OWNER/NAME, for instance someone/gpt2-small-saes")
     run = Run(Path(config.run))
-    finished = (path.parent for path in run.dictionaries.glob(f"*/*/{saelens.CONFIG}"))
+    finished = finished_dictionaries(run.path)
     folders = sorted((folder for folder in finished if control_of(folder) is None), key=_by_size)
     if not folders:
         raise UserError(
@@ -49,7 +50,13 @@ def push(config: Experiment, repository: str) -> None:
         raise UserError(f"--push {repository}: no token for {constants.ENDPOINT}; {LOG_IN}")
     report = run.report / "metrics.json"
     metrics = _metrics(report)
-    text = card(folders, metrics, repository)
+    try:
+        text = card(folders, metrics, repository)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        if metrics is None:
+            raise
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(f"{report}: not the report of these dictionaries ({what}); run make analyze again") from error
     files = {f"{path_of(folder)}/{name}": folder / name for folder in folders for name in FILES}
     changed, done = _upload({name: path for name, path in files.items() if path.exists()}, text, repository)
     said = f"{len(folders)} dictionaries, commit {done.oid}"
@@ -66,6 +73,7 @@ def _metrics(report: Path) -> dict[str, Any] | None:
             f"{report}: a report of version {metrics.get('version')}, expected {REPORT_VERSION}; "
             "run make analyze again, and push again"
         )
+    check_file(report, said_of(report), "run make analyze again, and push again")
     return metrics
 
 

@@ -5,7 +5,6 @@ files to one form: latents are a function of (x - b_dec) @ W_enc + b_enc, and ev
 weights. A dictionary that does not fit this form is refused, naming the setting.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from winnow import fields
 from winnow.errors import UserError
 
 
@@ -40,11 +40,11 @@ class Format(NamedTuple):
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises `UserError` if that is not what the file holds."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        value = fields.read_json(path)
+    except FileNotFoundError:
         raise UserError(f"{path}: no such file; is {path.parent} a finished dictionary?") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from error
+    except UserError as error:
+        raise UserError(f"{path}: cannot be read as JSON ({str(error).removeprefix(f'{path}: ')})") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(value).__name__}")
     return value

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from winnow.fields import Fields
+
 
 class Massive(NamedTuple):
     """The massive rows of one hook, by the names in training.json and `metrics.json`."""
@@ -40,6 +42,18 @@ class Massive(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Return the fields by name, pairs as lists."""
         return {name: [list(pair) for pair in v] if isinstance(v, list) else v for name, v in self._asdict().items()}
+
+
+def check_massive(fields: Fields) -> None:
+    """Check the types of what `Massive.to_json` gave. Raises `UserError` naming the field that does not fit."""
+    for name in ("bound", "median_norm", "largest_norm", "share_of_rows", "share_of_variance"):
+        fields.number(name)
+    for name in ("rows", "all_rows"):
+        fields.integer(name, 0)
+    for name in ("positions", "tokens", "dimensions"):
+        for pair in fields.list(name):
+            if not isinstance(pair, list) or len(pair) != 2 or not all(type(one) in (int, float) for one in pair):
+                raise fields.wrong(f"left_out.{name}", "pairs of numbers", pair)
 
 
 def _size(norm: float) -> str:

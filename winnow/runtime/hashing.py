@@ -1,17 +1,12 @@
-"""Hash the content of a file, or of tensors such as a model's weights."""
+"""Hash tensors, such as a model's weights. `winnow.runtime.hashes` hashes files."""
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-
-def hash_file(path: Path) -> str:
-    """Compute the sha256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from winnow.runtime.hashes import hash_file as hash_file
 
 
 def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:

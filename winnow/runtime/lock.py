@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from winnow.errors import UserError
+from winnow.fields import Fields, parse_json
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
 
 def _holder(descriptor: int) -> str:
     try:
-        holder = json.loads(os.pread(descriptor, 4096, 0))
-    except ValueError:  # it has only just locked the file, and has not written its name yet
+        holder = Fields(".lock", parse_json(os.pread(descriptor, 4096, 0), ".lock"))
+        return f"process {holder.integer('pid', 0)} on {holder.text('host')}"
+    except UserError:  # it has only just locked the file, and has not written its name yet
         return "another process"
-    return f"process {holder['pid']} on {holder['host']}"

@@ -7,6 +7,8 @@ import tomli_w
 
 from winnow.config.experiment import Experiment
 from winnow.config.toy_rules import without_meaningless
+from winnow.errors import UserError
+from winnow.runtime.hashes import HASHES, change_record, note, read_record
 from winnow.runtime.publish import publish_text
 
 
@@ -41,6 +43,18 @@ class Run(NamedTuple):
         return self.path / "report"
 
 
+def finished_dictionaries(run: Path) -> list[Path]:
+    """List the folders of a run's finished dictionaries, in order of hook and name.
+
+    Raises `UserError` where the file that tells so is gone of one that was finished; its folder may be gone as a whole.
+    """
+    for name in read_record(run):
+        path = run / name
+        if path.match("dictionaries/*/*/cfg.json") and path.parent.is_dir() and not path.exists():
+            raise UserError(f"{path}: missing, {HASHES} lists it; restore it, or delete {path.parent}, and train again")
+    return sorted(path.parent for path in (run / "dictionaries").glob("*/*/cfg.json"))
+
+
 def write_resolved(config: Experiment) -> Run:
     """Write the resolved configuration into its run directory, and return the directory's paths."""
     run = Run(Path(config.run))
@@ -49,4 +63,5 @@ def write_resolved(config: Experiment) -> Run:
     path = run.path / "config.toml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         publish_text(path, text)
+    change_record(run.path, {path.name: note(path)})
     return run

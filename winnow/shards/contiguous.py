@@ -7,9 +7,11 @@ crashes when Python collects it); `pwrite` lets other threads run; and it is as 
 processes may read through one descriptor.
 """
 
+import hashlib
+import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +108,7 @@ def _lay_out(path: Path, sets: Mapping[str, DataSet], attributes: Mapping[str, A
             space = h5py.h5s.create_simple(spec.shape)
             created = h5py.Dataset(h5py.h5d.create(group.id, leaf.encode(), kind, space, early))
             created.attrs.update(spec.attributes)
-            offsets[name] = created.id.get_offset() or 0  # None for an empty data set
+            offsets[name] = created.id.get_offset() or 0  # None for one without rows
     return offsets
 
 
@@ -118,19 +120,45 @@ class StoredSet(NamedTuple):
     dtype: np.dtype
     attributes: Mapping[str, Any]
 
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
 
 class ContiguousReader:
-    """Read rows of the data sets of one file, which is opened once."""
+    """Read rows of the data sets of one file, which is opened once.
+
+    Only what lies contiguous and whole in this very file is read. Raises `UserError` where a file is not HDF5, and
+    where a data set that is asked for is stored in any other way.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._sets = _find(path)
+        self._sets = find_sets(path)
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def __getitem__(self, name: str) -> StoredSet:
         if name not in self._sets:
             raise UserError(f"{self.path}: no contiguous data set {name}{nearest(name, self._sets)}")
-        return self._sets[name]
+        found = self._sets[name]
+        if isinstance(found, str):
+            raise UserError(f"{self.path}: {name}: expected a contiguous data set, found {found}")
+        return found
+
+    def expect(
+        self, name: str, shape: tuple[int, ...], dtype: np.dtype, remedy: str, stored_as: str | None = None
+    ) -> None:
+        """Raise `UserError` where a data set has another shape or dtype, or an attribute `dtype` not `stored_as`."""
+        found = self[name]
+        if found.shape != shape or found.dtype != dtype:
+            raise UserError(
+                f"{self.path}: {name}: expected {_kind(shape, dtype)}, "
+                f"found {_kind(found.shape, found.dtype)}; {remedy}"
+            )
+        said = found.attributes.get("dtype")
+        if stored_as is not None and said != stored_as:
+            what = "none" if said is None else repr(str(said))
+            raise UserError(f"{self.path}: {name}: expected the attribute dtype = {stored_as}, found {what}; {remedy}")
 
     def read_into(self, out: np.ndarray, name: str, row: int) -> None:
         """Fill `out` [row, …], contiguous and of the stored dtype, with the rows from `row` on."""
@@ -168,16 +196,83 @@ class ContiguousReader:
             os.close(self._descriptor)
 
 
-def _find(path: Path) -> dict[str, StoredSet]:
-    found = {}
+def find_sets(path: Path) -> dict[str, StoredSet | str]:
+    """List the data sets of a file: where each lies, or why it cannot be read.
+
+    Raises `UserError` where the file is no HDF5, or its structure is damaged.
+    """
+    found: dict[str, StoredSet | str] = {}
+    size = path.stat().st_size if path.exists() else 0
 
     def visit(name: str, thing: Any) -> None:
-        if isinstance(thing, h5py.Dataset) and thing.chunks is None:
-            found[name] = StoredSet(thing.id.get_offset() or 0, thing.shape, thing.dtype, dict(thing.attrs))
+        if isinstance(thing, h5py.Dataset):
+            found[name] = _stored(thing, size)
 
     try:
         with h5py.File(path) as file:
             file.visititems(visit)
-    except OSError as error:
-        raise UserError(f"{path}: not an HDF5 file ({error})") from error
+    except Exception as error:  # on damaged files the library raises whatever its parts raise
+        raise UserError(f"{path}: not an HDF5 file ({' '.join(str(error).split())})") from error
     return found
+
+
+class Layout(NamedTuple):
+    """Where the values of a file's data sets lie, [start, bytes] in rising order, and the sha256 of its other bytes.
+
+    The other bytes say what the data sets are called, and their shapes and types.
+    """
+
+    values: Sequence[Sequence[int]]
+    sha256: str
+
+
+def layout_of(path: Path) -> Layout:
+    """Find where the values of a file lie, and hash the rest."""
+    spans = sorted([found.offset, found.bytes] for found in find_sets(path).values() if isinstance(found, StoredSet))
+    joined: list[list[int]] = []
+    for start, size in spans:
+        if joined and start == sum(joined[-1]):
+            joined[-1][1] += size
+        elif size:
+            joined.append([start, size])
+    return Layout(joined, rest_hash(path, joined))
+
+
+def rest_hash(path: Path, values: Sequence[Sequence[int]]) -> str:
+    """Compute the sha256 of the bytes of a file outside of the spans `values`, [start, bytes] in rising order."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for start, size in values:
+            digest.update(file.read(max(0, start - file.tell())))
+            file.seek(start + size)
+        digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _stored(thing: h5py.Dataset, size: int) -> StoredSet | str:
+    """Say where a data set lies in its file of `size` bytes, or in a few words why that cannot be said."""
+    layout = thing.id.get_create_plist().get_layout()
+    if thing.is_virtual:
+        return "a virtual one"
+    if thing.external:
+        return "one in another file"
+    if layout != h5py.h5d.CONTIGUOUS:
+        return {h5py.h5d.CHUNKED: "a chunked one", h5py.h5d.COMPACT: "a compact one"}.get(layout, "another layout")
+    if thing.shape is None:
+        return "an empty one"
+    if thing.dtype.kind not in "iuf" or thing.dtype.byteorder == ">":
+        return f"values of type {thing.dtype.str}"
+    stored = StoredSet(0, thing.shape, thing.dtype, dict(thing.attrs))
+    if not stored.bytes:
+        return stored
+    offset = thing.id.get_offset()
+    if offset is None:
+        return "one whose values were never written"
+    if offset + stored.bytes > size:
+        return f"one that ends at byte {offset + stored.bytes} of a file of {size}"
+    return stored._replace(offset=offset)
+
+
+def _kind(shape: tuple[int, ...], dtype: np.dtype) -> str:
+    order = " of the other byte order" if dtype.byteorder == ">" else ""
+    return f"{dtype.name}{order} [{', '.join(map(str, shape))}]"

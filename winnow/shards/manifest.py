@@ -15,6 +15,7 @@ from typing import Any
 
 from winnow.config.dtypes import DTYPES
 from winnow.errors import UserError
+from winnow.fields import Fields, read_json
 from winnow.runtime.publish import publish_text
 
 FORMAT_VERSION = 1
@@ -53,15 +54,9 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
+        written = read_json(path, REMEDY)
+    except FileNotFoundError:
         raise UserError(f"{path}: no such file; is {folder} a folder of activations? run make harvest") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected UTF-8, found other bytes at byte {error.start}; {REMEDY}") from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); {REMEDY}") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
     return _check(path, written)
 
 
@@ -97,56 +92,8 @@ def write_manifest(
     return manifest
 
 
-class _Fields:
-    """An object of the file, whose fields are checked as they are taken; `prefix` names it in messages."""
-
-    def __init__(self, path: Path, fields: Any, name: str) -> None:
-        self._path = path
-        self._prefix = f"{name}." if name else ""
-        if not isinstance(fields, dict):
-            raise self._error(name or "the file", "a JSON object", fields)
-        self.all: dict[str, Any] = fields
-
-    def integer(self, name: str, least: int) -> int:
-        value = self._get(name, "an integer")
-        if type(value) is not int or value < least:  # a bool is an int too
-            raise self._error(self._prefix + name, f"an integer of at least {least}", value)
-        return value
-
-    def text(self, name: str) -> str:
-        value = self._get(name, "a string")
-        if not isinstance(value, str):
-            raise self._error(self._prefix + name, "a string", value)
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._get(name, "true or false")
-        if not isinstance(value, bool):
-            raise self._error(self._prefix + name, "true or false", value)
-        return value
-
-    def one_of(self, name: str, known: tuple[str, ...]) -> str:
-        value = self._get(name, f"one of {', '.join(known)}")
-        if value not in known:
-            raise self._error(self._prefix + name, f"one of {', '.join(known)}", value)
-        return value
-
-    def object(self, name: str) -> "_Fields":
-        return _Fields(self._path, self._get(name, "a JSON object"), self._prefix + name)
-
-    def _get(self, name: str, expected: str) -> Any:
-        if name not in self.all:
-            raise UserError(f"{self._path}: {self._prefix}{name}: expected {expected}, found no such field; {REMEDY}")
-        return self.all[name]
-
-    def _error(self, name: str, expected: str, found: Any) -> UserError:
-        shown = json.dumps(found)
-        shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-        return UserError(f"{self._path}: {name}: expected {expected}, found {shown}; {REMEDY}")
-
-
 def _check(path: Path, written: Any) -> Manifest:
-    fields = _Fields(path, written, "")
+    fields = Fields(path, written, remedy=REMEDY)
     version = fields.integer("format_version", 0)
     if version != FORMAT_VERSION:
         raise UserError(
@@ -182,7 +129,7 @@ def _check(path: Path, written: Any) -> Manifest:
     )
 
 
-def _check_model(model: _Fields) -> dict[str, Any]:
+def _check_model(model: Fields) -> dict[str, Any]:
     for name in ("name", "revision", "weights_sha256"):
         model.text(name)
     model.one_of("dtype", DTYPES)
@@ -191,13 +138,13 @@ def _check_model(model: _Fields) -> dict[str, Any]:
     return model.all
 
 
-def _check_tokens(tokens: _Fields) -> dict[str, Any]:
+def _check_tokens(tokens: Fields) -> dict[str, Any]:
     tokens.text("fingerprint")
     tokens.integer("sequences", 1)
     tokens.integer("bos", -1)
     return tokens.all
 
 
-def _check_toy(toy: _Fields) -> dict[str, Any]:
+def _check_toy(toy: Fields) -> dict[str, Any]:
     toy.text("directions_sha256")
     return toy.all

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 
+from winnow.errors import UserError
 from winnow.shards.contiguous import DataSet, create_contiguous
 
 LOWEST = -20  # exponents of two that the histogram resolves
@@ -21,6 +23,7 @@ HIGHEST = 20
 PER_OCTAVE = 4
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
 BINS = 2 * MAGNITUDES + 1  # negative magnitudes, largest first; zero; positive magnitudes
+STATISTICS = "statistics.h5"
 MEDIAN = "median_norm"  # data set of a hook in statistics.h5
 
 
@@ -104,8 +107,42 @@ class HookStatistics(NamedTuple):
 
     @classmethod
     def read(cls, group: Any) -> "HookStatistics":
-        """Read the fields from an HDF5 group."""
+        """Read the fields from an HDF5 group, as they are; `read_hook` checks them."""
         return cls(int(group["rows"][0]), *(np.asarray(group[name]) for name in cls._fields[1:]))
+
+
+def read_hook(
+    path: Path, group: Any, width: int, context: int, rows: int, remedy: str
+) -> tuple[HookStatistics, float | None]:
+    """Read the statistics of one hook from an HDF5 group, and the median norm; None where there is none.
+
+    Raises `UserError` where shapes, types or counts are not those of `rows` rows [width].
+    """
+    expected = HookStatistics.zero(width, context).arrays()
+    read: dict[str, np.ndarray] = {}
+    for name, like in [*expected.items(), (MEDIAN, np.zeros(1))]:
+        found = group.get(name) if isinstance(group, h5py.Group) else None
+        if found is None and name == MEDIAN:
+            continue
+        if not isinstance(found, h5py.Dataset) or found.is_virtual or found.external:
+            raise UserError(f"{path}: {getattr(group, 'name', '?')}/{name}: no such data set; {remedy}")
+        if found.shape != like.shape or found.dtype != like.dtype:
+            raise UserError(
+                f"{path}: {found.name}: expected {like.dtype} {list(like.shape)}, "
+                f"found {found.dtype} {None if found.shape is None else list(found.shape)}; {remedy}"
+            )
+        read[name] = np.asarray(found)
+        if like.dtype.kind == "f" and not np.isfinite(read[name]).all():
+            raise UserError(f"{path}: {found.name}: expected finite numbers, found others; {remedy}")
+    for name in ("norm_histogram", "position_rows"):
+        if read[name].sum() != rows or (read[name] < 0).any():
+            raise UserError(f"{path}: {group.name}/{name}: expected {rows} in all, found {read[name].sum()}; {remedy}")
+    if (read["histogram"].sum(1) != rows).any():
+        raise UserError(f"{path}: {group.name}/histogram: expected {rows} for each dimension, found others; {remedy}")
+    if read["rows"][0] != rows:
+        raise UserError(f"{path}: {group.name}/rows: expected {rows}, found {read['rows'][0]}; {remedy}")
+    median = float(read[MEDIAN][0]) if MEDIAN in read else None
+    return HookStatistics.read(group), median
 
 
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:

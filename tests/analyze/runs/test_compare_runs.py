@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import h5py
 import pytest
 
 from analyze.collect import comparisons
@@ -14,7 +13,10 @@ from analyze.runs.compare_runs import compare_runs
 from analyze.runs.paired_runs import counterparts
 from analyze.schema.record import read_record
 from analyze.schema.report import Metrics
+from data.tokens import make_tokens
+from harvest.stage import harvest
 from tests.analyze.miniature import HOOK, add_dictionary, read
+from tests.experiments import load, write_text
 from winnow.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("bare_page")
@@ -86,13 +88,14 @@ def test_a_new_dictionary_adds_to_the_comparison_and_nothing_else_is_done_again(
     assert "these 2 runs are compared; nothing to do" in capsys.readouterr().out
 
 
-def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, other):
-    path = Path(other) / "activations" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["settings"]["tokens.fingerprint"] = "another"
-    path.write_text(json.dumps(manifest))
-    with h5py.File(Path(other) / "tokens.h5", "r+") as file:
-        file.attrs["fingerprint"] = "another"
+def test_runs_on_different_texts_stand_side_by_side_with_the_reason(experiment, harvested, tmp_path):
+    write_text(tmp_path / "text")
+    (tmp_path / "text" / "00.txt").write_text("another text " * 99)
+    other = str(tmp_path / "other")
+    settings = load(harvested, "--run", other, "--text.source", f"files:{tmp_path}/text/*.txt")
+    make_tokens(settings)
+    harvest(settings)
+    add_dictionary(Path(other), 96, seed=1)
     compare_runs(experiment, [other])
     found = read(experiment, "comparison")
     assert found["runs"][1]["compared"] is False
