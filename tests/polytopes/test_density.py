@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from polytopes import density
+from polytopes import density, through
 from polytopes.crossed import count_crossings
 from polytopes.pairs import draw_pairs, permuted
 from polytopes.subject import Subject
@@ -41,10 +41,17 @@ def between_cells() -> tuple[torch.Tensor, torch.Tensor]:
     return normals, edges.repeat(2)
 
 
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted rows have no layers behind theirs."""
+    monkeypatch.setattr(density, "lines_through", lambda *_: None)
+
+
 def layer(found: dict) -> dict:
     return found["labels"][0]["layers"][0]
 
 
+@pytest.mark.usefixtures("no_model")
 def test_boundaries_that_know_no_labels_have_ratio_one():
     x = square()
     found = layer(density.measure(Planted(x, cells(x), layer_of(*isotropic())), SETTINGS))
@@ -55,6 +62,7 @@ def test_boundaries_that_know_no_labels_have_ratio_one():
     assert found["full_share"] == 1  # of relu
 
 
+@pytest.mark.usefixtures("no_model")
 def test_boundaries_between_labels_are_found():
     x = square()
     normals, offsets = (torch.cat(two) for two in zip(isotropic(), between_cells(), strict=True))
@@ -101,7 +109,9 @@ def test_counts_are_those_of_the_list_of_crossings(embedded: Subject):
 
 @pytest.fixture(scope="module")
 def made(embedded: Subject) -> dict:
-    return density.measure(embedded, SETTINGS)["labels"][0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(through, "LINES", 4)
+        return density.measure(embedded, SETTINGS)["labels"][0]
 
 
 def test_a_trained_model_has_slightly_denser_boundaries_between_predictions(made: dict):
@@ -112,6 +122,7 @@ def test_a_trained_model_has_slightly_denser_boundaries_between_predictions(made
         assert entry["crossings"]["permuted"]["value"] == pytest.approx(1, abs=0.1)
         assert entry["crossings"]["untrained"]["value"] == pytest.approx(1, abs=0.1)
         assert entry["crossings"]["random"]["value"] < 1.05  # boundaries gather where the data go
+    assert [entry and entry["boundaries"] for entry in made["through"]] == [3 * 512, 2 * 512, 512, None]
     same, different = (made["layers"][2]["crossings"]["density"][name] for name in ("same", "different"))
     assert same["low"] < same["value"] < same["high"]
     assert different["value"] / same["value"] == pytest.approx(made["layers"][2]["crossings"]["ratio"]["value"])

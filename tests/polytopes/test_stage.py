@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,33 @@ import pytest
 
 from data.tokens import make_tokens
 from harvest.stage import harvest
+from polytopes import measure as stage
 from polytopes.experiments import EXPERIMENTS
 from polytopes.stage import polytopes
 from tests.experiments import ROOT, load, write_config
 from tests.polytopes.miniature import harvested
+from winnow.config.experiment import ModelSettings
 from winnow.config.polytopes import EXPERIMENT_NAMES
 from winnow.errors import UserError
+from winnow.model.language_model import LanguageModel, open_model
 from winnow.runtime.record import read_record
 
 DENSITY = {"pairs": 50, "labels": "token"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def opened_once() -> Iterator[None]:
+    """Open each model once, which takes longer than a small experiment."""
+    opened: dict[str, LanguageModel] = {}
+
+    def again(settings: ModelSettings, **options: Any) -> LanguageModel:
+        if settings.name not in opened:
+            opened[settings.name] = open_model(settings, **options)
+        return opened[settings.name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "open_model", again)
+        yield
 
 
 @pytest.fixture(scope="module")
