@@ -155,10 +155,13 @@ def _begun_before(folder: Path) -> bool:
 
 def _settings_in(path: Path) -> dict[str, Any]:
     """Read the settings in a file of a dictionary. Raises `UserError` where it is no such file."""
-    settings = read_fields(path, f"delete {path.parent}, and train again").object("settings")
-    settings.text("architecture")
-    settings.integer("n_latents", 1)
-    return settings.all
+    remedy = f"restore it, or delete {path.parent}, and train again"
+    settings = read_fields(path, remedy).object("settings").all
+    try:
+        DictionarySettings.from_json(settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}; {remedy}") from error
+    return settings
 
 
 def _records(folder: Path) -> list[Path]:

@@ -5,8 +5,12 @@ out there. Read without waiting for torch.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from winnow.config.experiment import (
     TRANSPOSE,
@@ -18,6 +22,7 @@ from winnow.config.experiment import (
     Initialisation,
     TrainSettings,
 )
+from winnow.errors import UserError
 
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
 # what was so before there was a setting
@@ -69,10 +74,20 @@ class DictionarySettings:
 
     @classmethod
     def from_json(cls, recorded: Mapping[str, Any]) -> "DictionarySettings":
-        """Read what `to_json` gave, here or in an older version; keys of a later version are left aside."""
+        """Read what `to_json` gave, here or in an older version; keys of a later version are left aside.
+
+        Raises `UserError` naming the setting that is missing or has another type.
+        """
         named = {LEGACY_NAMES.get(name, name): value for name, value in recorded.items()}
         known = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in {**LEGACY_DEFAULTS, **named}.items() if name in known})
+        values = {name: value for name, value in {**LEGACY_DEFAULTS, **named}.items() if name in known}
+        try:
+            return _adapter().validate_json(json.dumps(values), strict=True)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            name = str(wrong["loc"][0]) if wrong["loc"] else "settings"
+            shown = repr(values[name])[:60] if name in values else "no such setting"
+            raise UserError(f"settings.{name}: {wrong['msg']}, found {shown}") from error
 
     def to_json(self) -> dict[str, Any]:
         """Give the settings by name, but for those that have no meaning here or are off."""
@@ -100,3 +115,9 @@ class DictionarySettings:
             return "l1_coefficient", self.l1_coefficient
         assert self.l0_coefficient is not None, self
         return "l0_coefficient", self.l0_coefficient
+
+
+@cache
+def _adapter() -> Any:
+    """Return what checks the types of settings; dictionaries pass for them in JSON alone."""
+    return TypeAdapter(DictionarySettings)

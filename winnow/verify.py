@@ -134,7 +134,8 @@ def _activations(run: Run, record: dict[str, Noted], findings: Findings) -> str:
         for path, check in store.structure():
             if str(path) not in findings.lines:  # the library may crash on a file that is damaged
                 findings.attempt(check)
-        whole = (folder / STATISTICS).exists() and str(folder / STATISTICS) not in findings.lines
+        merged = store.complete and (folder / STATISTICS).exists()  # those of a part are not compared
+        whole = merged and str(folder / STATISTICS) not in findings.lines
         for hook in store.hooks if whole else ():
             store.statistics(hook)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +42,19 @@ def test_a_record_without_a_later_setting_stands_for_what_was_so_then() -> None:
     refuse_other(Planned("hook", Path("d"), TIED), recorded | {"of a later version": 1})
     with pytest.raises(UserError, match="was made with scale_activations = True, now scale_activations = False"):
         refuse_other(Planned("hook", Path("d"), dataclasses.replace(TIED, scale_activations=False)), recorded)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"k": "x"}, "settings.k: Input should be a valid integer, found 'x'"),
+        ({"held_out_rows": []}, r"settings.held_out_rows: .*, found \[\]"),
+        ({"tied": 1}, "settings.tied: Input should be a valid boolean, found 1"),
+        ({"architecture": None}, "settings.architecture: .*, found None"),
+    ],
+)
+def test_a_setting_of_another_type_is_refused_by_name(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=f"^{said}$"):
+        DictionarySettings.from_json(TIED.to_json() | change)
+    with pytest.raises(UserError, match=r"^settings.n_latents: Field required, found no such setting$"):
+        DictionarySettings.from_json({"architecture": "topk"})
