@@ -15,6 +15,7 @@ from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError
 from winnow.runtime.hashes import HASHES, change_record, note, read_record
+from winnow.runtime.record import Key, write_record
 from winnow.verify import verify
 
 DICTIONARY = "dictionaries/blocks.1.hook_resid_post/topk-8-k2-seed0"
@@ -151,17 +152,16 @@ def test_tokens_of_another_run_are_found(finished: Experiment, tmp_path: Path):
     assert "tokens.h5: fingerprint " in refusal(finished)
 
 
-def test_a_file_of_polytopes_is_read_and_said_to_be_unchecked(finished: Experiment, capsys: pytest.CaptureFixture[str]):
+def test_files_of_polytopes_are_checked_by_the_hashes_within_them(finished: Experiment):
     folder = Path(finished.run) / "polytopes"
     folder.mkdir()
-    (folder / "density.json").write_text("{}")
+    path = folder / "density.json"
+    write_record(path, Key(1, {}, {}), {"ratio": 1.5})
     verify(finished)
-    assert "density.json: no hash of it is kept; not checked" in capsys.readouterr().out
-    change_record(Path(finished.run), {"polytopes/density.json": note(folder / "density.json")})
-    verify(finished)
-    assert "not checked" not in capsys.readouterr().out
-    (folder / "density.json").write_text("{")
-    assert refusal(finished).startswith(f"{folder / 'density.json'}: 1 bytes, hashes.json says 2")
+    path.write_text(path.read_text().replace("1.5", "1.6"))
+    assert refusal(finished).startswith(f"{path}: ")
+    path.write_text("{}")
+    assert "density.json: expected the fields version, inputs, settings, results and sha256" in refusal(finished)
 
 
 def test_a_folder_that_is_no_run_is_said(config: Path, tmp_path: Path):
