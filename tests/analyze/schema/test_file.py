@@ -10,12 +10,12 @@ import pytest
 
 from analyze.schema.file import read_metrics, refuse_older, write_metrics
 from analyze.stage import measure_run
-from analyze.to_json import to_json
 from tests.analyze.miniature import add_dictionary
 from tests.analyze.sample_truth import truth_metrics
 from tests.analyze.typed import typed
 from tests.experiments import ROOT
 from winnow.errors import UserError
+from winnow.runtime.to_json import to_json
 
 OPEN = {"options", "settings"}  # what they hold the configuration names, not the schema
 PATHS = "inputs.dictionaries"

@@ -5,11 +5,11 @@ import pytest
 from analyze.schema.dictionaries import Dictionary
 from analyze.schema.record import SchemaError, UndeclaredKey, measured, read_record
 from analyze.schema.report import Metrics
-from analyze.to_json import to_json
 from tests.analyze.sample import sample_metrics
 from tests.analyze.sample_relations import with_relations
 from tests.analyze.sample_truth import truth_metrics
 from tests.analyze.typed import typed
+from winnow.runtime.to_json import to_json
 
 
 @pytest.fixture(scope="module")

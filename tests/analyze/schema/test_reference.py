@@ -6,8 +6,8 @@ from analyze.compare.latent_table import PairFeatures
 from analyze.groups.seeds import QUANTITIES
 from analyze.schema.metrics import LATENTS_OF_PAIR, METRICS, ON_THE_CARD, OVER_SEEDS, shown
 from analyze.schema.reference import PAGE, SECTIONS, anchor, reference
-from analyze.to_json import to_json
 from tests.experiments import ROOT
+from winnow.runtime.to_json import to_json
 
 
 def test_the_page_is_up_to_date() -> None:

@@ -14,12 +14,12 @@ import torch
 import yaml
 
 from analyze.schema.metrics import shown
-from analyze.to_json import to_json
 from tests.experiments import ROOT
 from tests.forked import Client, Done, connect
 from tests.hub import TOKEN, Hub, serve
 from train.hub.card import card
 from winnow.dictionary import Dictionary, save_dictionary
+from winnow.runtime.to_json import to_json
 
 HOOK = "blocks.1.hook_resid_post"
 NAMES = ("topk-8-k2-seed0", "topk-16-k2-seed0")
