@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analyze.format import NOT_MEASURED, count, decimal, listing, percent, significant
+from analyze.format import NOT_MEASURED, Number, count, decimal, listing, percent, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Part, Table
 from analyze.report.sections.polytopes.words import charts_of, extent, interval, layers_in_words
@@ -97,7 +97,7 @@ def _numbers(tables: Sequence[AdversariesAt]) -> Table:
     )
 
 
-def _two(value: float | None) -> str:
+def _two(value: Number | None) -> str:
     return decimal(value, 2)
 
 
@@ -110,10 +110,14 @@ def _verdict(tables: Sequence[AdversariesAt]) -> str:
         judged.setdefault(_judged(per_path), []).append(f"{_place(at)} (ratio {interval(per_path, _two)})")
     plain = extent([at.ratios.random.crossings.value for at in tables], _two)
     as_far = extent([at.ratios.random_at_path.crossings.value for at in tables], _two)
+    as_strong = extent([at.ratios.random_at_kl.crossings.value for at in tables], _two)
+    ranks = extent([at.spearman.value for at in tables], _two)
     outcomes = "; ".join(f"{words} at {listing(places)}" for words, places in judged.items())
     return (
         f"Adversaries cross {plain} times the boundaries of random steps of their length, and {as_far} times those of "
-        f"random steps that go as far downstream. Per length of that way they cross {outcomes}."
+        f"random steps that go as far downstream ({as_strong} times those of random steps that change the output as "
+        f"much; among random steps, KL and crossings have a rank correlation of {ranks}). Per length of that way they "
+        f"cross {outcomes}."
     )
 
 

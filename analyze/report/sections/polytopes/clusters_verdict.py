@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from analyze.format import decimal, listing, percent, significant
+from analyze.format import Number, decimal, listing, percent, significant
 from analyze.schema.polytopes.clusters import Clustering, Grouped
 
 REDRAWN = ("gaussian", "permuted")
@@ -38,7 +38,7 @@ def _controls(table: Clustering) -> dict[str, Grouped | None]:
     return {"twin": table.controls["untrained"], name: redrawn}
 
 
-def _z(one: Grouped) -> float:
+def _z(one: Grouped) -> Number:
     return one.beyond.z if one.beyond is not None and one.beyond.z is not None else 0.0
 
 

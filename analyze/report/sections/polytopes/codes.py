@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from analyze.format import NOT_MEASURED, Number, count, decimal, percent, significant
 from analyze.report.draw.chart import Axis, Chart, Panel, Series
 from analyze.report.section import Part, Table
-from analyze.report.sections.polytopes.words import by_layer, extent
+from analyze.report.sections.polytopes.words import by_layer, extent, spread
 from analyze.schema.polytopes.codes import Added, Codes, CodesOfLayer
 
 NEARLY_HARD = 0.1  # bits a neuron
@@ -111,8 +111,8 @@ def _layers(codes: Codes) -> Table:
             decimal(other.bits if other else None),
             percent(layer.undecided),
             percent(other.undecided if other else None),
-            percent(layer.on_rate.median),
-            percent(other.on_rate.median if other else None),
+            spread(layer.on_rate, percent),
+            spread(other.on_rate if other else None, percent),
             f"{count(layer.never)} / {count(layer.always)}",
             f"{count(other.never)} / {count(other.always)}" if other else NOT_MEASURED,
             count(layer.distinct_codes),
@@ -125,12 +125,13 @@ def _layers(codes: Codes) -> Table:
     return Table(
         title="Codes by layer",
         how_to_read=(
-            "Each number beside the untrained twin's. FVU of on/off bits: what of the layer's output is lost where "
-            "bits replace the soft code (a dash: maps are quadratic given the code). Added: what the loss gains where "
-            "this layer alone is hard, ± the standard error over sequences; its control is 0, the model itself."
+            "Each number beside the untrained twin's. On: the share of rows with h > 0, the median neuron's and the 5% "
+            "and 95% quantiles. FVU of on/off bits: what of the layer's output is lost where bits replace the soft "
+            "code (a dash: maps are quadratic given the code). Added: what the loss gains where this layer alone is "
+            "hard, ± the standard error over sequences; its control is 0, the model itself."
         ),
         columns=(
-            *("layer", "bits", "bits, twin", "undecided", "undecided, twin", "on, median neuron", "on, twin"),
+            *("layer", "bits", "bits, twin", "undecided", "undecided, twin", "on, by neuron", "on, twin"),
             *("never / always on", "never / always, twin", "distinct codes", "distinct, twin"),
             *("FVU of on/off bits", "FVU, twin", "nats added, hard"),
         ),

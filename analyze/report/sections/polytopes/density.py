@@ -53,7 +53,7 @@ def _densities(density: Density) -> list[Chart]:
             _series(name, [layer.crossings.density[kind] for layer in label.layers], symbol, reference=kind == "random")
             for symbol, (kind, name) in enumerate(KINDS.items())
         ]
-        y = Axis(title="boundaries per unit of length", from_zero=True)
+        y = Axis(title="boundaries per unit of length", log=True)
         panels[label.label] = [Panel(title=f"by {label.label}", x=_axis(label), y=y, series=tuple(series))]
     return charts_of(
         "polytopes-density",
@@ -101,7 +101,12 @@ def _ratio_table(density: Density) -> Table:
     def row(name: str, one: Compared) -> tuple[str, ...]:
         kinds = (one.ratio, one.permuted, one.untrained, one.gaussian, one.random)
         lengths = [kind.length_ratio for kind in kinds if kind is not None]
-        return (name, *(interval(kind, decimal) for kind in kinds), decimal(one.unmatched), extent(lengths, decimal))
+        return (
+            name,
+            *(interval(kind, decimal) for kind in kinds),
+            decimal(one.unmatched),
+            " / ".join(map(decimal, lengths)),
+        )
 
     return Table(
         title="Ratios of densities, matched by length",
@@ -112,7 +117,7 @@ def _ratio_table(density: Density) -> Table:
         ),
         columns=(
             *("measured by", "different to same", "permuted labels", "untrained twin", "Gaussian rows to same"),
-            *("random directions to same", "unmatched (misleads)", "ratio of lengths"),
+            *("random directions to same", "unmatched (misleads)", "ratios of lengths"),
         ),
         groups={
             place: [row(name, layer[measure]) for measure, name in MEASURES.items()]
@@ -224,7 +229,7 @@ def _of_label(label: DensityByLabel) -> str:
     return said
 
 
-def _above(one: Interval | None, bound: float) -> bool:
+def _above(one: Interval | None, bound: Number) -> bool:
     return one is not None and one.low is not None and one.low > bound
 
 
@@ -233,7 +238,7 @@ def _is_above(one: Interval, other: Interval) -> bool:
     return other.high is not None and _above(one, other.high)
 
 
-def _largest(found: dict[int, Compared], layers: Sequence[int]) -> float:
+def _largest(found: dict[int, Compared], layers: Sequence[int]) -> Number:
     return max(found[layer].ratio.value or 0 for layer in layers)
 
 

@@ -94,7 +94,7 @@ def _numbers(maps: Maps, layers: list[MapsOfLayer]) -> Table:
             spread(one.kappa),
             _flips(one.flips),
             _flips(one.hard_flips),
-            percent(one.sharpness),
+            f"{percent(one.sharpness)} of {count(one.pairs)} pairs",
         )
 
     groups = {}

@@ -78,12 +78,11 @@ def _numbers(radius: Radius) -> Table:
     edges = radius.edges
     groups = {}
     for space, layer, rays, twin in _places(radius):
-        low, high = rays.natural
         rows = [(name, *_cells(rays[kind])) for kind, name in KINDS.items()]
         if twin is not None:
             rows += [(f"untrained twin: {name}", *_cells(twin[kind])) for kind, name in KINDS.items()]
-        place = f"{SPACES[space]}, layer {layer.layer}: median distance {significant(rays.median_radius)}"
-        groups[f"{place}, 90% of the rows within {significant(low)} to {significant(high)} of it"] = rows
+        place = f"{SPACES[space]}, layer {layer.layer}: {_where(rays)}"
+        groups[place + (f" (untrained twin: {_where(twin)})" if twin is not None else "")] = rows
     return Table(
         title="Boundaries in each bin of the distance",
         how_to_read=(
@@ -93,6 +92,12 @@ def _numbers(radius: Radius) -> Table:
         columns=("rays", *(f"{a:g} to {b:g}" for a, b in pairwise(edges))),
         groups=groups,
     )
+
+
+def _where(rays: Rays) -> str:
+    low, high = rays.natural
+    median = significant(rays.median_radius)
+    return f"median distance {median}, 90% of rows at {significant(low)} to {significant(high)} of it"
 
 
 def _cells(found: Profile) -> list[str]:

@@ -213,6 +213,6 @@ def _coverage(found: Validity) -> Number | None:
     return found.coverage.value
 
 
-def _width(found: Validity) -> float:
+def _width(found: Validity) -> Number:
     low, high = found.low.median, found.high.median
     return high / low if low and high else 0.0

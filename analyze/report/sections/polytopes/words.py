@@ -1,7 +1,7 @@
 """How numbers with intervals are written, and how charts by layer are laid out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from analyze.format import NOT_MEASURED, Number, listing, significant
 from analyze.report.draw.chart import Chart, Panel
@@ -11,6 +11,7 @@ SIDE_BY_SIDE = 4  # panels that a chart shows at once
 Write = Callable[[Number | None], str]
 
 
+@runtime_checkable
 class OfLayer(Protocol):
     @property
     def layer(self) -> int: ...
