@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from analyze.polytopes import Polytopes, read_polytopes
 from winnow.config.experiment import Experiment
 from winnow.dictionary_files import identity
 from winnow.errors import UserError, refuse_changed
@@ -30,16 +31,18 @@ class Inputs(NamedTuple):
     """Hashes of everything on which `metrics.json` depends.
 
     `evaluation`: held-out tokens, model and kept positions. `harvest`: the activations described.
-    `dictionaries`: path below the run -> hash of its files.
+    `dictionaries`: path below the run -> hash of its files. `polytopes`: experiment -> hash of its file; they enter
+    the page alone.
     """
 
     evaluation: str
     harvest: str
     dictionaries: dict[str, str]
+    polytopes: dict[str, str]
 
     @classmethod
-    def of(cls, config: Experiment, tokens: TokenFile | None) -> "Inputs":
-        """Hash the inputs of a run's analysis.
+    def of(cls, config: Experiment, tokens: TokenFile | None, polytopes: dict[str, str]) -> "Inputs":
+        """Hash the inputs of a run's analysis; `polytopes` have hashes of their own.
 
         Raises `UserError` if the activations or finished dictionaries are missing, or if the activations were made
         from other tokens, another model or other positions.
@@ -69,12 +72,25 @@ class Inputs(NamedTuple):
             ),
             _hash([ANALYSIS, manifest, config.massive_norm]),
             {path: identity(run.path / path, _below(record, path)) for path in paths},
+            polytopes,
         )
 
 
 def run_tokens(config: Experiment) -> TokenFile | None:
     """Open the tokens of a run; None for toy data."""
     return None if config.toy is not None else open_tokens(Run(Path(config.run)).tokens)
+
+
+def run_polytopes(config: Experiment) -> tuple[Polytopes, dict[str, str]]:
+    """Read the results of the stage polytopes, and their hashes; none for toy data, which have no model."""
+    run = Run(Path(config.run))
+    if config.toy is not None or not run.polytopes.is_dir():
+        return Polytopes(), {}
+    manifest = read_manifest(run.activations)
+    assert manifest.model is not None
+    assert manifest.tokens is not None
+    made_from = {"weights_sha256": manifest.model["weights_sha256"], "tokens": manifest.tokens["fingerprint"]}
+    return read_polytopes(run.polytopes, made_from)
 
 
 def evaluated(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:

@@ -5,10 +5,12 @@ What earlier runs of the stage measured stays, as long as its inputs are the sam
 
 from pathlib import Path
 
+from analyze.compare.latent_table import is_complete
 from analyze.features.choice import choose, refuse_unknown
 from analyze.features.pages import write_features
-from analyze.inputs import Inputs, run_tokens
-from analyze.schema.report import Metrics
+from analyze.inputs import Inputs, run_polytopes, run_tokens
+from analyze.schema.record import read_record
+from analyze.schema.report import InputHashes, Metrics
 from analyze.update import update_report
 from winnow.config.experiment import Experiment
 from winnow.runtime.lock import run_lock
@@ -23,10 +25,13 @@ def measure_run(config: Experiment) -> None:
     run = Run(Path(config.run))
     tokens = run_tokens(config)
     with run_lock(run.path):
-        inputs = Inputs.of(config, tokens)
+        polytopes, hashes = run_polytopes(config)
+        inputs = Inputs.of(config, tokens, hashes)
         refuse_unknown(config.analyze.features, inputs.dictionaries)
 
         def measured(before: Metrics | None) -> Metrics:
+            if before is not None and _only_polytopes_changed(before, inputs) and _is_whole(before, run.report):
+                return before.but(inputs=read_record(InputHashes, inputs._asdict()))
             # imported here: a stage that has nothing to do need not wait for torch and transformers
             from analyze.collect.metrics import measure
 
@@ -42,7 +47,15 @@ def measure_run(config: Experiment) -> None:
             # toy data have no text to show
             return write_features(config, tokens, inputs, metrics) if tokens else False
 
-        update_report(run.report, inputs._asdict(), measured, _done, features)
+        update_report(run.report, inputs._asdict(), measured, _done, features, polytopes)
+
+
+def _only_polytopes_changed(before: Metrics, inputs: Inputs) -> bool:
+    return isinstance(before.inputs, InputHashes) and before.inputs.but(polytopes=inputs.polytopes) == inputs._asdict()
+
+
+def _is_whole(before: Metrics, folder: Path) -> bool:
+    return is_complete(before, folder) and (folder / "latents.h5").exists()
 
 
 def _done(metrics: Metrics) -> str:

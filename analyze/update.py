@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analyze.compare.latent_table import is_complete, remove_others
+from analyze.polytopes import NO_POLYTOPES, Polytopes
 from analyze.report.terminal import print_summary
 from analyze.schema.file import is_later, read_metrics, write_metrics
 from analyze.schema.report import Metrics
@@ -24,12 +25,14 @@ def update_report(
     measure: Callable[[Metrics | None], Metrics],
     done: Callable[[Metrics], str],
     write_more: Callable[[Metrics], bool] = lambda metrics: False,
+    polytopes: Polytopes = NO_POLYTOPES,
 ) -> None:
     """Bring `metrics.json` and `index.html` in `folder` up to date with `inputs`, and print the summary.
 
     `measure` makes the metrics, with `inputs` among them, from the earlier ones (None: there are none). `write_more`
-    writes what lies beside the page and returns whether it did. `done` says what is up to date where nothing is to do.
-    Files that are missing, or are not as they were written, are made again. The caller holds the run's lock.
+    writes what lies beside the page and returns whether it did. `polytopes` are shown on the page. `done` says what
+    is up to date where nothing is to do. Files that are missing, or are not as they were written, are made again. The
+    caller holds the run's lock.
     """
     path, page = folder / "metrics.json", folder / "index.html"
     measured = _drop_changed(folder)
@@ -49,7 +52,7 @@ def update_report(
         # imported here: a stage that has nothing to do need not wait for plotly and matplotlib
         from analyze.report.page import write_report
 
-        write_report(metrics, folder)
+        write_report(metrics, folder, polytopes)
     if wrote or drawn:
         names = [f"{folder.name}/{name}" for name in _files(folder)]
         change_record(folder.parent, note_all(folder.parent, names), forget=[f"{folder.name}/"])

@@ -4,7 +4,8 @@
     figures/NAME.svg .pdf  fit for a paper
     figures/NAME.csv       the same numbers
 
-It is a pure function of the metrics, the content of `metrics.json`: the same metrics give the same bytes.
+It is a pure function of the metrics, the content of `metrics.json`, and of the results of the stage polytopes where
+there are any: the same ones give the same bytes.
 """
 
 import json
@@ -20,15 +21,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analyze.ladders import with_telling_options, without_controls
+from analyze.polytopes import NO_POLYTOPES, Polytopes
 from analyze.report.draw.chart import REFERENCE_COLOUR, Chart, FamilyTree, Panel, Series
 from analyze.report.draw.files import FORMATS, write_figures
 from analyze.report.draw.interactive import glyph_of, plotly_figure
 from analyze.report.draw.small import small_figure
 from analyze.report.draw.tree import tree_data
-from analyze.report.section import Section
+from analyze.report.section import Part, Section
 from analyze.report.sections.activations import activations_section
 from analyze.report.sections.controls import control_tables
 from analyze.report.sections.overview import overview_section
+from analyze.report.sections.polytopes.section import polytopes_section
 from analyze.report.sections.quality import quality_section
 from analyze.report.sections.seeds import seeds_section
 from analyze.report.sections.sizes import sizes_section
@@ -43,15 +46,15 @@ TREE_HEIGHT = 420  # pixels
 SIDE_BY_SIDE = 4  # panels of one family that are shown at once; more are chosen from a list
 
 
-def write_report(metrics: Metrics, folder: Path) -> Path:
+def write_report(metrics: Metrics, folder: Path, polytopes: Polytopes = NO_POLYTOPES) -> Path:
     """Write `index.html` and `figures/` into `folder`, and return the page's path.
 
     Every file appears complete or not at all, the page last; figures of an earlier report that this one does
     not have are removed.
     """
-    sections = report_sections(metrics)
+    sections = report_sections(metrics, polytopes)
     figures = folder / "figures"
-    charts = [chart for section in sections for chart in section.charts]
+    charts = [chart for section in sections for chart in section.all_charts]
     write_figures(charts, figures)
     page = folder / "index.html"
     publish_text(page, render_page(metrics, sections, (folder / "features" / "index.html").exists()))
@@ -62,7 +65,7 @@ def write_report(metrics: Metrics, folder: Path) -> Path:
     return page
 
 
-def report_sections(metrics: Metrics) -> list[Section]:
+def report_sections(metrics: Metrics, polytopes: Polytopes = NO_POLYTOPES) -> list[Section]:
     """Make the sections of the report; what was not measured is left out."""
     everything, metrics = metrics, with_telling_options(without_controls(metrics))
     makers = (
@@ -75,7 +78,8 @@ def report_sections(metrics: Metrics) -> list[Section]:
         ),
         *(activations_section, training_section),
     )
-    return [section for make in makers if not (section := make(metrics)).is_empty]
+    sections = [*(make(metrics) for make in makers), polytopes_section(polytopes)]
+    return [section for section in sections if not section.is_empty]
 
 
 def render_page(metrics: Mapping[str, Any], sections: list[Section], features: bool = False) -> str:
@@ -92,7 +96,7 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section], features: b
         run=(metrics.get("run") or {}).get("path", "a run"),
         sections=sections,
         features=features,
-        families={section.name: _families(section) for section in sections},
+        families_of=_families,
         formats=FORMATS,
         panels_of=_panels_of,
         small_panels_of=_small_panels_of,
@@ -104,7 +108,7 @@ def render_page(metrics: Mapping[str, Any], sections: list[Section], features: b
     )
 
 
-def _families(section: Section) -> list[tuple[list[Chart], bool]]:
+def _families(section: Section | Part) -> list[tuple[list[Chart], bool]]:
     """Group the charts of a section into families, each with whether one is shown at a time."""
     families = [list(charts) for _, charts in groupby(section.charts, key=lambda c: c.family or c.name)]
     return [(charts, len(charts) > 1 and _needs_choice(charts)) for charts in families]

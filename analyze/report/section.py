@@ -17,9 +17,46 @@ class Table:
     groups: Mapping[str, Sequence[Sequence[str]]]
 
 
+class Passage(NamedTuple):
+    """A place in the text: what stands before it, the token, and what follows."""
+
+    before: str
+    token: str
+    after: str
+
+
+class Quoted(NamedTuple):
+    """Places in the text that belong together, and what they are."""
+
+    label: str
+    passages: Sequence[Passage]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quotes:
+    """Places in the text, by group; each group opens to them."""
+
+    title: str
+    how_to_read: str
+    groups: Mapping[str, Sequence[Quoted]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of a section: charts, then tables and quotes, then a verdict in words. `name` is its anchor."""
+
+    name: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
+    tables: Sequence[Table] = ()
+    quotes: Sequence[Quotes] = ()
+    verdict: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One part of the page; what is empty is left out."""
+    """One part of the page; what is empty is left out. Where it has parts, they have the charts."""
 
     name: str
     title: str
@@ -27,10 +64,16 @@ class Section:
     tables: Sequence[Table] = ()
     charts: Sequence[Chart] = field(default=())
     more_tables: Sequence[Table] = ()  # after the charts
+    parts: Sequence[Part] = ()
 
     @property
     def is_empty(self) -> bool:
-        return not (self.paragraphs or self.tables or self.charts or self.more_tables)
+        return not (self.paragraphs or self.tables or self.charts or self.more_tables or self.parts)
+
+    @property
+    def all_charts(self) -> list[Chart]:
+        """List its own charts and those of its parts."""
+        return [*self.charts, *(chart for part in self.parts for chart in part.charts)]
 
 
 class Note(NamedTuple):

@@ -62,6 +62,7 @@ class InputHashes(Record):
     evaluation: str
     harvest: str
     dictionaries: dict[str, str]
+    polytopes: dict[str, str]  # of the experiments in RUN/polytopes; none in most runs
 
 
 @record

@@ -48,7 +48,7 @@ def bare_page(monkeypatch, opened):
     """Instead of the report with all its figures, an empty page: the report has tests of its own."""
     monkeypatch.setattr("analyze.evaluation.text.open_model", opened)
 
-    def write(metrics, folder):
+    def write(metrics, folder, polytopes=None):
         (folder / "index.html").write_text("")
         return folder / "index.html"
 

@@ -134,7 +134,7 @@ def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, set[s
     )
     yield "train", {"activations", "dictionaries", HASHES}, plan
     yield "checkpoints", {BEGUN}, checkpoints
-    yield "analyze", {TOKENS, "activations", "dictionaries", HASHES}, lambda: Inputs.of(config, tokens())
+    yield "analyze", {TOKENS, "activations", "dictionaries", HASHES}, lambda: Inputs.of(config, tokens(), {})
     yield "metrics", {"report", HASHES}, lambda: to_json(to_be_made(read_metrics(run.report / "metrics.json")))
     yield "metrics for the hub", {"report", HASHES}, lambda: to_be_made(_metrics(run.report / "metrics.json"))
     yield "latents", {"report", HASHES}, lambda: to_be_made(read_latents(run.report / "latents.h5"))

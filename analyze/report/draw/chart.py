@@ -16,6 +16,7 @@ Mark = Literal["line", "points", "linked", "bins", "bars"]
 # Okabe and Ito's palette, safe for the common kinds of colour blindness; its yellow is too pale for a line
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D")
 REFERENCE_COLOUR = "#767676"
+SHADE = "#f3ead2"
 HEAT_COLOURS = ("#e9f1f8", "#9ecae1", "#4292c6", "#08519c")  # from the smallest to the largest value
 
 
@@ -67,12 +68,13 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """Series on two shared axes."""
+    """Series on two shared axes; `shaded` is a range of x behind them, where the data are."""
 
     title: str
     x: Axis
     y: Axis
     series: tuple[Series, ...]
+    shaded: tuple[Number, Number] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

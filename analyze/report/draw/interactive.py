@@ -10,7 +10,7 @@ from math import log10
 from typing import Any
 
 from analyze.format import Number, Values
-from analyze.report.draw.chart import HEAT_COLOURS, REFERENCE_COLOUR, Axis, HeatMap, Panel, Series
+from analyze.report.draw.chart import HEAT_COLOURS, REFERENCE_COLOUR, SHADE, Axis, HeatMap, Panel, Series
 
 PlotlyFigure = dict[str, Any]  # {"data": traces, "layout": …}
 
@@ -45,7 +45,16 @@ def _panel(panel: Panel, colours: dict[str, str]) -> PlotlyFigure:
         "xaxis": _axis(panel.x, [x for series in panel.series for x in series.x]),
         "yaxis": _axis(panel.y, [y for series in panel.series for y in series.y]),
     }
-    return {"data": traces, "layout": {**_layout(PANEL_HEIGHT), "barmode": "stack", "bargap": 0.3, **axes}}
+    layout = {**_layout(PANEL_HEIGHT), "barmode": "stack", "bargap": 0.3, **axes}
+    if panel.shaded is not None:
+        layout["shapes"] = [_shade(*panel.shaded)]
+    return {"data": traces, "layout": layout}
+
+
+def _shade(start: Number, stop: Number) -> dict[str, Any]:
+    """Shade a range of x over the whole height, behind everything else."""
+    ends = {"x0": start, "x1": stop, "y0": 0, "y1": 1}
+    return {"type": "rect", "yref": "paper", **ends, "fillcolor": SHADE, "line": {"width": 0}, "layer": "below"}
 
 
 def _trace(series: Series, panel: Panel, colour: str, filled: bool) -> dict[str, Any]:

@@ -40,7 +40,7 @@ class Run:
     def write(self, *features: str) -> bool:
         """Write the pages, and leave in `made` what was made this time."""
         self.made = []
-        inputs = Inputs("evaluation", "harvest", self.hashes)
+        inputs = Inputs("evaluation", "harvest", self.hashes, {})
         return write_features(
             self.config(*features), TOKENS, inputs, typed({"dictionaries": self.entries, "families": []})
         )

@@ -9,7 +9,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from analyze.format import Values
-from analyze.report.draw.chart import REFERENCE_COLOUR, Axis, Panel, Series
+from analyze.report.draw.chart import REFERENCE_COLOUR, SHADE, Axis, Panel, Series
 
 SYMBOLS = ("o", "D", "s", "^", "X", "*")
 HOLLOW = (1, 3, 5)  # symbols drawn as outlines, as on the page
@@ -19,6 +19,8 @@ BAR = 0.7  # width of a bar, as a share of the distance between bars
 def draw_panel(ax: Axes, panel: Panel, colours: dict[str, str]) -> None:
     filled = not panel.y.log and sum(s.mark == "bins" and not s.reference for s in panel.series) == 1
     piled = [0.0] * len(panel.x.categories)
+    if panel.shaded is not None:
+        ax.axvspan(*panel.shaded, color=SHADE, linewidth=0, zorder=0)
     for series in panel.series:
         x, y = _gaps(series.x), _gaps(series.y)
         look = _look(series, colours)

@@ -1,0 +1,1 @@
+"""Declare every key of the results in RUN/polytopes; docs/guide/polytopes.md says what they mean."""
