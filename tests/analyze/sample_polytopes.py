@@ -22,7 +22,7 @@ FIXED: dict[str, Any] = {
     "reason": None,
 }
 PAIRS = {"natural", "at_edge"}
-ONE_OF = {"controls": ("untrained", "gaussian")}
+ONE_OF: dict[str, tuple[str, ...]] = {"controls": ("untrained", "gaussian")}
 
 
 def invented(name: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def _value(kind: Any, name: str, numbers: Any, place: int) -> Any:
         return _value(float if float in known else known[0], name, numbers, place)
     if get_origin(kind) is Annotated:
         inner, names = get_args(kind)
-        chosen = ONE_OF.get(name, names)
+        chosen: tuple[str, ...] = ONE_OF.get(name) or names
         return {one: _value(get_args(inner)[1], one, numbers, 0) for one in chosen}
     if isinstance(kind, type) and issubclass(kind, Record):
         return {key: _value(of.kind, key, numbers, place) for key, of in keys_of(kind).items()}

@@ -98,6 +98,18 @@ def test_paper_draws_the_same_values_without_a_title() -> None:
         assert [text.get_text() for text in figure.axes[0].texts] == ["0.1\n(x)", "0.9", "0.5"]
 
 
+def test_a_range_is_shaded_behind_the_series_on_the_page_and_in_the_paper() -> None:
+    x, y = Axis(title="x", log=True), Axis(title="y")
+    panel = Panel(title="one", x=x, y=y, series=(Series(name="a", x=[0.5, 2], y=[1, 2]),), shaded=(0.8, 1.25))
+    (shape,) = plotly_figure(panel, {"a": "#000000"})["layout"]["shapes"]
+    assert (shape["x0"], shape["x1"], shape["layer"]) == (0.8, 1.25, "below")
+    with paper_figure(Chart(name="c", title="c", how_to_read=".", panels=(panel,))) as figure:
+        (band,) = figure.axes[0].patches
+        assert band.get_extents().transformed(figure.axes[0].transData.inverted()).intervalx == pytest.approx(
+            (0.8, 1.25)
+        )
+
+
 @pytest.mark.parametrize(
     ("values", "labels"),
     [
