@@ -44,9 +44,9 @@ def write_store(folder: Path, rows: int, shards: int, width: int = WIDTH) -> Act
     values = torch.randn(rows, width)
     place = torch.arange(rows, dtype=torch.int32)
     for number in range(shards):
-        with write_shard(
-            shard_path(folder, number), {HOOK: width}, RowIndex(place, place % 128, place), (0, rows), dtype, 128
-        ) as shard:
+        first = number * rows
+        index = RowIndex(place + first, place % 128, place)
+        with write_shard(shard_path(folder, number), {HOOK: width}, index, (first, first + rows), dtype, 128) as shard:
             for chunk in values.split(8192):
                 shard.append({HOOK: chunk})
     return ActivationStore(folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from analyze.polytopes import Polytopes
 from analyze.report.page import render_page, report_sections
 from analyze.runs.compare_runs import compare_runs
 from analyze.schema.report import Metrics
@@ -43,7 +44,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Experiment:
     return load(path)
 
 
-def write_page(metrics: Metrics, folder: Path) -> Path:
+def write_page(metrics: Metrics, folder: Path, polytopes: Polytopes) -> Path:
     """The page without the figures' files, which take the time."""
     page = folder / "index.html"
     page.write_text(render_page(metrics, report_sections(metrics), False))

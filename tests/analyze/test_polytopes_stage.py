@@ -14,6 +14,7 @@ from tests.analyze.sample_polytopes import invented, write_results
 from tests.experiments import ROOT
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.runtime.hashes import HASHES
 from winnow.shards.manifest import read_manifest
 
 
@@ -74,6 +75,7 @@ def test_a_report_from_before_polytopes_were_read_is_opened(experiment: Experime
     metrics = json.loads(path.read_text())
     del metrics["inputs"]["polytopes"]
     path.write_text(json.dumps(metrics))
+    (ROOT / experiment.run / HASHES).unlink()  # nor were hashes kept then
     found = read_metrics(path)
     assert found is not None
     assert found["inputs"]["polytopes"] == {}

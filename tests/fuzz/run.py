@@ -55,7 +55,7 @@ def _begun(config: Experiment) -> Experiment:
     return config.model_copy(update={"run": f"{config.run}-begun", "train": train})
 
 
-def _page(metrics, folder: Path) -> Path:
+def _page(metrics, folder: Path, polytopes) -> Path:
     (folder / "index.html").write_text("<p>a page</p>")
     (folder / "figures").mkdir(exist_ok=True)
     (folder / "figures" / "fvu.csv").write_text("n_latents,fvu\n8,0.5\n")

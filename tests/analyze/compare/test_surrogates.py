@@ -5,6 +5,7 @@ another seed on Gaussian rows of the same mean and covariance, which has no feat
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,9 @@ def gaussian_like(rows: Tensor, seed: int) -> Tensor:
 def trained(folder: Path, rows: dict[str, Tensor], seeds: list[int]) -> dict[tuple[str, int], Features]:
     """Train a dictionary for each hook and seed; what it does on its own rows says which latents are alive."""
     write_store(folder / "run" / "activations", rows, rows_per_shard=ROWS)
-    kind = {"architecture": "topk", "n_latents": LATENTS, "k": 4, "learning_rate": 1e-2, "seed": seeds}
+    # unclipped, as the table of docs/results was measured: with clipping 2.04 % of the latents have p < 0.01, not 2 %
+    kind: dict[str, Any] = {"architecture": "topk", "n_latents": LATENTS, "k": 4, "learning_rate": 1e-2, "seed": seeds}
+    kind["gradient_norm"] = 0
     config = {
         "run": str(folder / "run"),
         "model": {"device": "cpu"},

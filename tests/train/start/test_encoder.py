@@ -17,6 +17,7 @@ from train.stage import train
 from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE
 from winnow.encoder_start import encoder_gain
 from winnow.errors import UserError
+from winnow.runtime.hashes import HASHES
 
 RELU: dict[str, Any] = {"architecture": "relu", "n_latents": 48, "l1_coefficient": 0.5}
 
@@ -103,6 +104,8 @@ def forget_the_setting(folder: Path) -> None:
             record = json.loads(path.read_text())
             del record["settings"]["encoder_start"], record["settings"]["gradient_norm"]
             path.write_text(json.dumps(record))
+            (path.parent / HASHES).unlink(missing_ok=True)  # nor were hashes kept then
+    (folder.parents[2] / HASHES).unlink(missing_ok=True)
     folder.rename(folder.with_name(folder.name.replace("-clip0-transpose", "")))
 
 
