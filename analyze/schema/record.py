@@ -153,7 +153,7 @@ def _declared(kind: type[Record], name: str) -> Declared:
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
-    """Read a value by its declared type; of numbers in a list only the list is looked at."""
+    """Read a value by its declared type."""
     origin = get_origin(kind)
     if origin is Annotated:
         inner, names = get_args(kind)
@@ -169,13 +169,32 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if kind is list or origin is list:
         _expect(isinstance(value, list), where, "a list", value)
         inner = get_args(kind)
-        if not inner or not parts_of(inner[0]):
+        if not inner:
+            return value
+        if not parts_of(inner[0]) and get_origin(inner[0]) is not list:
+            _expect_items(_choices(inner[0]), value, where)
             return value
         return [_read(inner[0], item, f"{where}[{place}]") for place, item in enumerate(value)]
     if origin is dict:
         _expect(isinstance(value, Mapping), where, "an object", value)
         return {name: _read(get_args(kind)[1], item, _at(where, name)) for name, item in value.items()}
     return _read_leaf(kind, value, where)
+
+
+def _expect_items(kinds: tuple[Any, ...], values: list[Any], where: str) -> None:
+    """Raise `SchemaError` naming the first item that is of none of these kinds; there may be many items."""
+    if any(not isinstance(kind, type) or get_origin(kind) for kind in kinds):
+        return  # such as Any
+    allowed = {*kinds, int} if float in kinds else set(kinds)
+    if set(map(type, values)) <= allowed:
+        return
+    place = next(place for place, value in enumerate(values) if type(value) not in allowed)
+    names = " or ".join("a number" if kind is float else _name_of(kind) for kind in kinds if kind is not int)
+    _expect(False, f"{where}[{place}]", names or "an integer", values[place])
+
+
+def _name_of(kind: type) -> str:
+    return "null" if kind is type(None) else f"a value of type {kind.__name__}"
 
 
 def _read_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 
 from analyze.schema.dictionaries import Dictionary
-from analyze.schema.record import SchemaError, UndeclaredKey, measured, read_record
+from analyze.schema.record import Record, SchemaError, UndeclaredKey, measured, read_record, record
 from analyze.schema.report import Metrics
 from tests.analyze.sample import sample_metrics
 from tests.analyze.sample_relations import with_relations
@@ -21,9 +21,9 @@ def entry() -> Dictionary:
     "path", ["fvuu", "ce.recoverd", "shrinkage.0.51", "truth.learned.mmsc", "l0.mean", "ce.clean.x"]
 )
 def test_a_misspelt_path_is_named_also_where_nothing_was_measured(entry: Dictionary, path: str) -> None:
-    for record in (entry, entry.but(ce=None, shrinkage=None, truth=None, l0=None)):
+    for found in (entry, entry.but(ce=None, shrinkage=None, truth=None, l0=None)):
         with pytest.raises(UndeclaredKey, match=path):
-            measured(record, path)
+            measured(found, path)
 
 
 def test_a_misspelt_key_is_named_however_it_is_asked_for(entry: Dictionary) -> None:
@@ -66,3 +66,25 @@ def test_values_that_do_not_fit_are_named(entry: Dictionary, change: dict, said:
     with pytest.raises(SchemaError) as refused:
         read_record(Dictionary, to_json(entry) | change, "d")
     assert str(refused.value) == said
+
+
+def test_items_of_lists_are_looked_at_too():
+    @record
+    class Curve(Record):
+        points: list[int | float | None]
+        names: list[str]
+        grid: list[list[float]]
+        counts: list[int]
+
+    good = {"points": [1, 2.5, None], "names": ["a"], "grid": [[1.0], [2]], "counts": [3]}
+    assert read_record(Curve, good) == good
+    for wrong, said in (
+        ({"points": [1, "2"]}, r"points\[1\]: expected a number or null, found '2'"),
+        ({"names": ["a", None]}, r"names\[1\]: expected a value of type str, found null"),
+        ({"grid": [[1.0], [None]]}, r"grid\[1\]\[0\]: expected a number, found null"),
+        ({"grid": [1.0]}, r"grid\[0\]: expected a list, found 1\.0"),
+        ({"counts": [1.5]}, r"counts\[0\]: expected an integer, found 1\.5"),
+        ({"counts": [True]}, r"counts\[0\]: expected an integer, found True"),
+    ):
+        with pytest.raises(SchemaError, match=said):
+            read_record(Curve, good | wrong)
