@@ -77,7 +77,7 @@ class Planned(NamedTuple):
 
     @property
     def begun_before(self) -> bool:
-        """Whether an older version began it, which had neither of today's starts of encoders nor clipping."""
+        """Whether an older version began it, which clipped no gradients, and whose name does not say so."""
         return self.name != _name(self.settings)
 
     @property
@@ -131,26 +131,29 @@ def refuse_other(planned: Planned, recorded: Mapping[str, Any]) -> None:
 def _as_begun(folder: Path, asked: DictionarySettings, grid: Dictionaries) -> tuple[Path, DictionarySettings]:
     """Return where a dictionary goes, and its settings; one that an older version began goes on as it was begun.
 
-    Before there were settings for the encoder's start and for clipping, the encoder began as the decoder's transpose,
-    gradients were not clipped, and names said neither. Where the configuration asks for nothing else, such a dictionary
-    goes on like that. Nor was its threshold estimated again.
+    Before there was a setting for clipping, gradients were not clipped; before there was one for the encoder's start,
+    the encoder began as the decoder's transpose, and thresholds were not estimated again. Names said nothing of it.
+    Where the configuration asks for nothing else, a dictionary that was begun then goes on like that.
     """
     path = folder / _name(asked)
-    begun = dataclasses.replace(asked, encoder_start=TRANSPOSE, threshold_rows=None, gradient_norm=0.0)
-    usual = dataclasses.replace(asked, encoder_start=default_start(asked), gradient_norm=GRADIENT_NORM)
-    unnamed = folder / _name(usual)
-    silent = (grid.encoder_start is None or asked.encoder_start == TRANSPOSE) and not grid.gradient_norm
-    if silent and not (path.exists() and path != unnamed) and _begun_before(unnamed):
-        return unnamed, begun
+    usual = dataclasses.replace(asked, gradient_norm=GRADIENT_NORM)
+    unnamed = folder / _name(dataclasses.replace(usual, encoder_start=default_start(asked)))
+    for place in dict.fromkeys((path, folder / _name(usual), unnamed)):
+        before = None if grid.gradient_norm else _begun_before(place)
+        if before is not None:
+            start = before.get("encoder_start", TRANSPOSE)
+            if start == asked.encoder_start or (grid.encoder_start is None and start == TRANSPOSE):
+                begun = {"encoder_start": start, "gradient_norm": 0.0, "threshold_rows": before.get("threshold_rows")}
+                return place, dataclasses.replace(asked, **begun)
+        elif place == path and path.exists():
+            break
     return path, asked
 
 
-def _begun_before(folder: Path) -> bool:
-    """Tell whether a dictionary's records are older than the settings `encoder_start` and `gradient_norm`."""
-    return any(
-        not recorded.get("gradient_norm") and recorded.get("encoder_start", TRANSPOSE) == TRANSPOSE
-        for recorded in map(_settings_in, _records(folder))
-    )
+def _begun_before(folder: Path) -> dict[str, Any] | None:
+    """Return the settings in a dictionary's records where those are older than `gradient_norm`; None where not."""
+    # once it has gone on, they say 0
+    return next((found for found in map(_settings_in, _records(folder)) if not found.get("gradient_norm")), None)
 
 
 def _settings_in(path: Path) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -
     if not done and failed:
         raise UserError(f"{folder}: no dictionary could be trained; see the lines above")
     share = f" of rank {ranks.rank} of {ranks.total}" if ranks.total > 1 else ""
-    old = sum(p.begun_before for p in planned)
-    kept = f"; {old} of them {'goes' if old == 1 else 'go'} on as an older version began" if old else ""
-    kept += ": encoder_start = transpose, gradient_norm = 0" if old else ""
+    old = [p for p in planned if p.begun_before]
+    kept = f"; {len(old)} of them {'goes' if len(old) == 1 else 'go'} on as an older version began: " if old else ""
+    kept += ", ".join(dict.fromkeys(f"encoder_start = {p.settings.encoder_start}, gradient_norm = 0" for p in old))
     print(f"{folder}: {done} dictionaries{share}" + (" are there; nothing to do" if already else "") + kept)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.train.experiments import HOOK, load, weights, write_run
-from train.plan import ENCODER_STARTS, default_start, plan_dictionaries
+from train.plan import ENCODER_STARTS, THRESHOLD_ROWS, default_start, plan_dictionaries
 from train.settings import DictionarySettings
 from train.stage import train
 from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE
@@ -152,3 +152,29 @@ def test_a_training_begun_before_goes_on_to_the_same_bytes(tmp_path: Path, monke
     assert weights(part / "run") == expected
     train(load(write_run(part, silent, rows=2000)))  # and is finished then
     assert weights(part / "run") == expected
+
+
+@pytest.mark.parametrize("start", [0.1, 0.3])
+def test_a_training_begun_before_clipping_keeps_its_own_start(start: float, tmp_path: Path) -> None:
+    """The version before knew `encoder_start`, named it where it was not the default, and did not clip."""
+    kinds = [RELU, {"architecture": "batchtopk", "n_latents": 32, "k": 3}]
+    grids: list[dict[str, Any]] = [kind | {"encoder_start": start, "gradient_norm": 0} for kind in kinds]
+    train(load(write_run(tmp_path, grids, rows=500)))
+    for folder in list((tmp_path / "run" / "dictionaries" / HOOK).iterdir()):
+        record = json.loads((folder / "training.json").read_text())
+        del record["settings"]["gradient_norm"]
+        (folder / "training.json").write_text(json.dumps(record))
+        folder.rename(folder.with_name(folder.name.replace("-clip0", "")))
+    (tmp_path / "run" / HASHES).unlink()
+    before = weights(tmp_path / "run")
+    asked: list[dict[str, Any]] = [kind | {"encoder_start": start} for kind in kinds]
+    for more in ({}, {"gradient_norm": 0}):
+        found = plan(tmp_path, *(kind | more for kind in asked))
+        assert {(one.encoder_start, one.gradient_norm) for one in found.values()} == {(start, 0)}
+        assert {one.threshold_rows for one in found.values()} == {None, THRESHOLD_ROWS}
+        train(load(write_run(tmp_path, [kind | more for kind in asked], rows=500)))
+        assert weights(tmp_path / "run") == before
+    if start == ENCODER_STARTS["relu"]:  # also where the configuration is silent
+        assert plan(tmp_path, RELU)["relu-48-l1_0.5-seed0"].gradient_norm == 0
+    with pytest.raises(UserError, match=r"was made with gradient_norm = 0\.0, now gradient_norm = 1\.0"):
+        train(load(write_run(tmp_path, [asked[0] | {"gradient_norm": 1}], rows=500)))
