@@ -1,6 +1,5 @@
 """What each file of RUN/polytopes depends on, and whether it is there and still fits."""
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from winnow.config.experiment import Experiment
 from winnow.config.polytopes import PolytopesSettings
 from winnow.dictionary_files import identity
 from winnow.errors import UserError
+from winnow.runtime.hashes import hash_file
 from winnow.runtime.record import Key, Record, is_of, read_record
 from winnow.runtime.run import Run, finished_dictionaries
 from winnow.shards.manifest import Manifest
@@ -100,8 +100,7 @@ class Keys:
     def _rows_are_whole(self, record: Record, tell: bool) -> bool:
         path, expected = self.run.polytopes / ROWS_FILE, record.results["files"][ROWS_FILE]
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = hash_file(path)
             damage = f"expected sha256 {expected}, found {found}"
         except OSError as error:
             found, damage = None, error.strerror

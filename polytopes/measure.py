@@ -15,7 +15,7 @@ from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.mlp import read_mlp
-from winnow.runtime.hashing import hash_file
+from winnow.runtime.hashes import hash_file
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.record import write_record
 from winnow.shards.manifest import Manifest

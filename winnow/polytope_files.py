@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from winnow.errors import UserError
+from winnow.runtime.hashes import hash_file
 from winnow.runtime.record import read_record
 
 
@@ -11,8 +12,6 @@ def verify_polytopes(folder: Path) -> int:
 
     Raises `UserError` naming the first damaged file. A folder that is not there has none.
     """
-    from winnow.runtime.hashing import hash_file
-
     records = sorted(folder.glob("*.json"))
     for path in records:
         results = read_record(path).results

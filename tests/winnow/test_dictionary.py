@@ -11,7 +11,7 @@ from torch import Tensor
 import winnow
 from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary, save_dictionary
 from winnow.errors import UserError
-from winnow.runtime.hashing import hash_file
+from winnow.runtime.hashes import hash_file
 
 D, N = 6, 10
 

@@ -31,7 +31,7 @@ from winnow.formats.contents import (
     subtract_b_dec,
 )
 from winnow.formats.saelens_scaling import fold_scaling
-from winnow.runtime.hashing import hash_file
+from winnow.runtime.hashes import hash_file
 from winnow.runtime.publish import publish_file
 
 CONFIG = "cfg.json"

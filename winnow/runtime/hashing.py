@@ -6,8 +6,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from winnow.runtime.hashes import hash_file as hash_file
-
 
 def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
     """Compute one sha256 over names, shapes, dtypes and bytes of tensors on any device."""
