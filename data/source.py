@@ -15,6 +15,7 @@ from winnow.hub import FAILURES, keep_commit, quiet, why
 
 Message = dict[str, Any]  # role and content
 Document = str | list[int] | list[Message]
+KIND_NAMES = {str: "text", int: "token ids", dict: "conversations"}  # by what a document is made of
 LARGEST_ID = 2**31 - 1
 _LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl, csv and parquet files"
 
@@ -65,9 +66,6 @@ def documents(settings: TextSettings, skip: int = 0, commit: str = "") -> Iterat
             yield value
     if not count:
         raise UserError(f"text.source = {settings.source}: there is no document in split {settings.split}")
-
-
-KIND_NAMES = {str: "text", int: "token ids", dict: "conversations"}
 
 
 def _kind(column: str, where: str, value: Any) -> type:

@@ -1,6 +1,7 @@
 """The section "Polytopes": the parts of the experiments that were made, in the order of the guide."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 from analyze.polytopes import Polytopes
 from analyze.report.section import Part, Section
@@ -21,25 +22,19 @@ WORDS = (
 )
 
 
+PARTS: dict[str, Callable[[Any], Part]] = {  # in the order of the guide
+    "codes": codes_part,
+    "clusters": clusters_part,
+    "maps": maps_part,
+    "scaling": scaling_part,
+    "density": density_part,
+    "radius": radius_part,
+    "regions": regions_part,
+    "adversaries": adversaries_part,
+}
+
+
 def polytopes_section(polytopes: Polytopes) -> Section:
-    parts = list(_parts(polytopes))
+    made = {name: results for name in PARTS if (results := getattr(polytopes, name)) is not None}
+    parts = [PARTS[name](results) for name, results in made.items()]
     return Section(name="polytopes", title="Polytopes", paragraphs=[WORDS] if parts else [], parts=parts)
-
-
-def _parts(polytopes: Polytopes) -> Iterator[Part]:
-    if polytopes.codes is not None:
-        yield codes_part(polytopes.codes)
-    if polytopes.clusters is not None:
-        yield clusters_part(polytopes.clusters)
-    if polytopes.maps is not None:
-        yield maps_part(polytopes.maps)
-    if polytopes.scaling is not None:
-        yield scaling_part(polytopes.scaling)
-    if polytopes.density is not None:
-        yield density_part(polytopes.density)
-    if polytopes.radius is not None:
-        yield radius_part(polytopes.radius)
-    if polytopes.regions is not None:
-        yield regions_part(polytopes.regions)
-    if polytopes.adversaries is not None:
-        yield adversaries_part(polytopes.adversaries)
