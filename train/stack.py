@@ -128,7 +128,7 @@ class Stack:
         """Shorten each learner's gradient to its greatest norm, over all its parameters and ranks."""
         if not any(self.gradient_norms):
             return
-        squares = {name: g[name].flatten(1).square().sum(1) for name in self.averages}
+        squares = {name: torch.linalg.vector_norm(g[name].flatten(1), dim=1).square_() for name in self.averages}
         whole = squares.pop("b_dec", 0)  # every rank has all of it
         norm = (self.architecture.collectives.all_reduce(torch.stack(list(squares.values())).sum(0)) + whole).sqrt_()
         bounds = sparse.on_device(self.gradient_norms, norm.dtype, norm.device)
