@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from polytopes.experiments import EXPERIMENTS
+from polytopes.experiments.table import EXPERIMENTS
 from winnow.config.experiment import Experiment
 from winnow.config.polytopes import PolytopesSettings
 from winnow.dictionary_files import identity

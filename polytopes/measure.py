@@ -4,12 +4,12 @@ from typing import Any
 
 import torch
 
-from polytopes.experiments import EXPERIMENTS
+from polytopes.experiments.table import EXPERIMENTS
 from polytopes.keys import ROWS, ROWS_FILE, Keys
-from polytopes.places import choose_places, held_out_first
-from polytopes.reading import read_tokens, read_with_predictions
-from polytopes.rows import Rows, read_rows, write_rows
-from polytopes.subject import Subject, usual_hooks
+from polytopes.reading.places import choose_places, held_out_first
+from polytopes.reading.rows import Rows, read_rows, write_rows
+from polytopes.reading.subject import Subject, usual_hooks
+from polytopes.reading.values import read_tokens, read_with_predictions
 from winnow.config.experiment import Experiment
 from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analyze.polytopes import SCHEMAS, VERSIONS, read_polytopes
-from polytopes.experiments import EXPERIMENTS
+from polytopes.experiments.table import EXPERIMENTS
 from tests.analyze.sample_polytopes import INPUTS, invented, write_results
 from winnow.errors import UserError
 

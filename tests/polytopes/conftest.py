@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from data.tokens import make_tokens
 from harvest.stage import harvest
-from polytopes.subject import Subject
+from polytopes.reading.subject import Subject
 from tests.experiments import load
 from tests.models import EMBEDDED, save_model
 from tests.polytopes.miniature import harvested, subject_of

@@ -7,7 +7,7 @@ from data.tokens import make_tokens
 from harvest.stage import harvest
 from polytopes.keys import Keys
 from polytopes.measure import open_subject
-from polytopes.subject import Subject
+from polytopes.reading.subject import Subject
 from tests.experiments import load, write_config
 from winnow.config.polytopes import PolytopesSettings
 from winnow.runtime.run import Run

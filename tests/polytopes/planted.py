@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polytopes.places import Places
-from polytopes.rows import Rows
-from polytopes.subject import Subject
+from polytopes.reading.places import Places
+from polytopes.reading.rows import Rows
+from polytopes.reading.subject import Subject
 from winnow.spline.codes import pack
 from winnow.spline.gates import find_gate
 from winnow.spline.mlp import MLP

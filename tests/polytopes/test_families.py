@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from polytopes import codes, density, maps, radius, scaling, through
-from polytopes.subject import Subject
+from polytopes.experiments import codes, density, maps, radius, scaling
+from polytopes.lines import through
+from polytopes.reading.subject import Subject
 from tests.models import save_model
 from tests.polytopes.miniature import harvested, subject_of
-from tests.polytopes.test_subject import FAMILIES
+from tests.polytopes.reading.test_subject import FAMILIES
 from winnow.config.polytopes import DensitySettings, PolytopesSettings, ScalingSettings
 from winnow.runtime.to_json import to_json
 
@@ -23,7 +24,7 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return subject_of(harvested(folder, save_model(request.param, folder / "model")))
 
 
-@pytest.mark.parametrize("module", [codes, maps, scaling, density, radius], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("module", [codes, maps, scaling, density, radius], ids=lambda module: module.__name__.rpartition(".")[2])
 def test_an_experiment_gives_the_same_json_twice(subject: Subject, module, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maps, "EFFECT_ROWS", 2)
     monkeypatch.setattr(through, "LINES", 2)

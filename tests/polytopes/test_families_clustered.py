@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from polytopes import adversaries, clusters, regions
-from polytopes.subject import Subject
+from polytopes.experiments import adversaries, clusters, regions
+from polytopes.reading.subject import Subject
 from tests.models import save_model
 from tests.polytopes.miniature import harvested, subject_of
-from tests.polytopes.test_subject import FAMILIES
+from tests.polytopes.reading.test_subject import FAMILIES
 from winnow.config.polytopes import AdversarySettings, ClusterSettings, PolytopesSettings, RegionSettings
 from winnow.runtime.to_json import to_json
 
@@ -27,14 +27,14 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_every_experiment_gives_json(subject: Subject):
     found = {
-        module.__name__: json.loads(json.dumps(to_json(module.measure(subject, SETTINGS)), allow_nan=False))
+        module.__name__.rpartition(".")[2]: json.loads(json.dumps(to_json(module.measure(subject, SETTINGS)), allow_nan=False))
         for module in (clusters, regions, adversaries)
     }
-    assert [table["name"] for table in found["polytopes.clusters"]["tables"]] == ["post:1", "code:0-2"]
-    [table] = found["polytopes.adversaries"]["tables"]
+    assert [table["name"] for table in found["clusters"]["tables"]] == ["post:1", "code:0-2"]
+    [table] = found["adversaries"]["tables"]
     assert table["layers"] == [1, 2]
     assert table["kinds"]["adversary"]["kl"]["value"] > table["kinds"]["random"]["kl"]["value"]
-    for layer in found["polytopes.regions"]["layers"]:
+    for layer in found["regions"]["layers"]:
         gated = subject.mlp(layer["layer"]).is_gated
         assert (layer["hard_code"] is None) == (layer["curves"]["shared_code"] is None) == gated
         assert len(layer["curves"]["tangent"]) == 2

@@ -13,7 +13,7 @@ import pytest
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from polytopes import measure as stage
-from polytopes.experiments import EXPERIMENTS
+from polytopes.experiments.table import EXPERIMENTS
 from polytopes.stage import polytopes
 from tests.experiments import ROOT, load, write_config
 from tests.polytopes.miniature import harvested

@@ -1,0 +1,1 @@
+"""Group rows, and tell whether the groups mean anything."""

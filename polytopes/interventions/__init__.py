@@ -1,0 +1,1 @@
+"""Runs of a model with something changed: one position, or the gates."""

@@ -1,0 +1,1 @@
+"""Lines and steps between rows, and the boundaries that they cross."""

@@ -1,0 +1,1 @@
+"""Rows that are scaled: their intervals, and the clusters that they stay in."""
