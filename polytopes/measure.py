@@ -15,7 +15,7 @@ from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.mlp import read_mlp
-from winnow.runtime.hashes import hash_file
+from winnow.runtime.hashes import change_record, hash_file, note_all
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.record import write_record
 from winnow.shards.manifest import Manifest
@@ -34,7 +34,7 @@ def measure(config: Experiment, keys: Keys, tokens: TokenFile, manifest: Manifes
         for name in names:
             if keys.is_due(name):
                 bar.advance(0, name)
-                write_record(keys.path(name), keys.key(name), EXPERIMENTS[name].measure(subject, keys.settings))
+                _publish(keys, name, EXPERIMENTS[name].measure(subject, keys.settings))
                 made.append(name)
             bar.advance(1)
     return made
@@ -102,13 +102,21 @@ def _make_rows(
         layers=layers,
         neurons=mlps[0].n,
     )
-    path = keys.run.polytopes / ROWS_FILE
-    write_rows(path, rows)
     held_out = int((places.sequence >= first).sum())
-    write_record(
-        keys.path(ROWS), keys.key(ROWS), _description(rows, held_out, mlps) | {"files": {ROWS_FILE: hash_file(path)}}
-    )
+    path = keys.run.polytopes / ROWS_FILE
+    change_record(keys.run.path, forget=[f"{path.parent.name}/{ROWS_FILE}"])
+    write_rows(path, rows)
+    _publish(keys, ROWS, _description(rows, held_out, mlps) | {"files": {ROWS_FILE: hash_file(path)}}, ROWS_FILE)
     return rows, values
+
+
+def _publish(keys: Keys, name: str, results: dict[str, Any], *files: str) -> None:
+    """Write a record, and list it in the run's hashes with the files that it names."""
+    path, run = keys.path(name), keys.run.path
+    listed = [f"{path.parent.name}/{file}" for file in (path.name, *files)]
+    change_record(run, forget=listed[:1])
+    write_record(path, keys.key(name), results)
+    change_record(run, note_all(run, listed))
 
 
 def _description(rows: Rows, held_out: int, mlps: list[Any]) -> dict[str, Any]:

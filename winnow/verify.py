@@ -24,6 +24,7 @@ REMEDIES = {  # first part of a file's name in the run -> what to do about it
     "activations": "python -m harvest --repair --config FILE makes shards and statistics again",
     "truth": "restore it",
     "dictionaries": "restore it, or delete its dictionary's folder, and train again",
+    "polytopes": "run make polytopes, which makes it again",
     "report": "run make analyze",
     "comparison": "run make analyze with --runs",
     "config.toml": "run the stage again that comes next",

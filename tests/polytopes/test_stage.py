@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import winnow.runtime.hashes
 from data.tokens import make_tokens
 from harvest.stage import harvest
 from polytopes import measure as stage
@@ -21,7 +22,9 @@ from winnow.config.experiment import ModelSettings
 from winnow.config.polytopes import EXPERIMENT_NAMES
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
+from winnow.runtime.hashes import Noted, note
 from winnow.runtime.record import read_record
+from winnow.verify import verify
 
 DENSITY = {"pairs": 50, "labels": "token"}
 
@@ -53,6 +56,12 @@ def files(config: Path) -> dict[str, tuple[int, bytes]]:
     """When each file was written, and its bytes."""
     folder = Path(load(config).run) / "polytopes"
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(folder.iterdir())}
+
+
+def listed(config: Path) -> dict[str, Noted]:
+    """What the run's hashes say of the stage's files."""
+    record = winnow.runtime.hashes.read_record(Path(load(config).run))
+    return {name.partition("/")[2]: said for name, said in record.items() if name.startswith("polytopes/")}
 
 
 def remade(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -122,6 +131,16 @@ def test_damaged_files_are_made_again_to_the_byte(made: Path, capsys: pytest.Cap
         assert errors.count("made again") == bool(told)
         after = files(made)
         assert {name: content for name, (_, content) in after.items()} == {n: c for n, (_, c) in before.items()}
+        assert listed(made) == {name: note(folder / name) for name in before}
+
+
+def test_a_file_that_is_gone_is_missed_by_verify(made: Path):
+    path = Path(load(made).run) / "polytopes" / "density.json"
+    content = path.read_bytes()
+    path.unlink()
+    with pytest.raises(UserError, match=r"polytopes/density\.json: missing, hashes\.json lists it; run make polytopes"):
+        verify(load(made))
+    path.write_bytes(content)
 
 
 def test_without_a_table_it_runs_when_called_and_not_in_the_chain(
