@@ -3,6 +3,7 @@
 post:2      the hidden activations of layer 2, euclidean distances
 code:2      its hard codes, Jaccard distances: an off bit that both share says little
 code:0-3    the codes of layers 0 to 3, joined
+code:0+6    the codes of layers 0 and 6, joined, where `code:all` stands for layers with gaps
 """
 
 import re
@@ -28,6 +29,8 @@ class Representation:
     @property
     def name(self) -> str:
         first, last = self.layers[0], self.layers[-1]
+        if self.layers != tuple(range(first, last + 1)):
+            return f"{self.kind}:{'+'.join(map(str, self.layers))}"
         return f"{self.kind}:{first}" if first == last else f"{self.kind}:{first}-{last}"
 
     def distances(
@@ -43,21 +46,23 @@ class Representation:
 
 
 def representations(names: Sequence[str], layers: Sequence[int]) -> list[Representation]:
-    """Read `post:2`, `code:*`, `code:0-3`; a star is each of the layers that are looked at by itself.
+    """Read `post:2`, `code:*`, `code:0-3`, `code:all`; a star is each of the layers that are looked at by itself.
 
     Raises `UserError` for a name of another form, and for a layer that is not among them.
     """
     found: dict[str, Representation] = {}
     for name in names:
-        match = re.fullmatch(r"(post|code):(?:(\*)|(\d+)(?:-(\d+))?)", name)
-        if match is None or (match[1] == "post" and match[4]):
+        match = re.fullmatch(r"(post|code):(?:(\*)|(\d+)(?:-(\d+))?|(all))", name)
+        if match is None or (match[1] == "post" and (match[4] or match[5])):
             raise UserError(
                 f"polytopes.clusters.representations: {name!r} is none; there are post:L, code:L and code:L-K with "
-                "layers L and K, and a star for every layer"
+                "layers L and K, code:all, and a star for every layer"
             )
         kind = "post" if match[1] == "post" else "code"
         if match[2]:
             spans = [(layer,) for layer in layers]
+        elif match[5]:
+            spans = [tuple(layers)]
         else:
             spans = [tuple(range(int(match[3]), int(match[4] or match[3]) + 1))]
         for span in spans:

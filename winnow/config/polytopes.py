@@ -16,7 +16,7 @@ EXPERIMENT_NAMES: list[ExperimentName] = [
     *("density", "radius", "regions", "adversaries"),
 ]
 MOST_CLUSTERED = 20_000  # rows: their distances take 8 bytes a pair, and are held twice
-Representation = Annotated[str, Field(pattern=r"^(post:(\*|\d+)|code:(\*|\d+|\d+-\d+))$")]
+Representation = Annotated[str, Field(pattern=r"^(post:(\*|\d+)|code:(\*|all|\d+|\d+-\d+))$")]
 Hook = Annotated[str, Field(pattern=r"^(hook_embed|blocks\.(\*|\d+)\.[a-z_.]+)$")]
 
 
@@ -32,9 +32,9 @@ class ClusterSettings(Section):
     """Clusters of rows by activations and by codes."""
 
     representations: Annotated[list[Representation], *OneOrMore, AfterValidator(_from_low_to_high)] = Field(
-        default=["post:*", "code:*", "code:0-3"],
+        default=["post:*", "code:*", "code:all"],
         description="what is clustered: post:L, a layer's activations behind its gate; code:L, its on/off bits; "
-        "code:L-M, the bits of layers L to M; *: each layer",
+        "code:L-M, the bits of layers L to M joined; code:all, those of all layers; *: each layer",
     )
     method: Annotated[list[Literal["hdbscan", "kmeans"]], *OneOrMore] = Field(
         default=["hdbscan"], description="hdbscan (some rows are in no cluster), kmeans (every row is in one)"

@@ -91,7 +91,10 @@ def test_names_of_representations():
     found = representations(["post:*", "code:1", "code:0-2", "code:1-1"], range(3))
     assert [one.name for one in found] == ["post:0", "post:1", "post:2", "code:1", "code:0-2"]
     assert found[-1] == Representation("code", (0, 1, 2))
-    for wrong in ("post", "post:a", "post:0-1", "codes:1", "code:1-", "code:*-2"):
+    assert representations(["code:all", "code:0-2"], range(3)) == [found[-1]]
+    assert [one.name for one in representations(["code:all"], (1, 4, 9))] == ["code:1+4+9"]
+    assert [one.name for one in representations(["code:all"], (1,))] == ["code:1"]
+    for wrong in ("post", "post:a", "post:0-1", "codes:1", "code:1-", "code:*-2", "post:all"):
         with pytest.raises(UserError, match="is none; there are post:L, code:L and code:L-K"):
             representations([wrong], range(3))
     for wrong in ("post:3", "code:2-1", "code:1-3"):
