@@ -1,6 +1,7 @@
 """Every experiment on each kind of model: gated MLPs, parallel blocks; results are JSON, the same each time."""
 
 import json
+from types import ModuleType
 
 import pytest
 
@@ -18,13 +19,19 @@ SETTINGS = PolytopesSettings(
 )
 
 
+def name_of(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
 @pytest.fixture(scope="module", params=FAMILIES)
 def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp(request.param)
     return subject_of(harvested(folder, save_model(request.param, folder / "model")))
 
 
-@pytest.mark.parametrize("module", [codes, maps, scaling, density, radius], ids=lambda module: module.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [codes, maps, scaling, density, radius], ids=lambda module: module.__name__.rpartition(".")[2]
+)
 def test_an_experiment_gives_the_same_json_twice(subject: Subject, module, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(maps, "EFFECT_ROWS", 2)
     monkeypatch.setattr(through, "LINES", 2)

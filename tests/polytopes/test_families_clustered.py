@@ -27,7 +27,9 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def test_every_experiment_gives_json(subject: Subject):
     found = {
-        module.__name__.rpartition(".")[2]: json.loads(json.dumps(to_json(module.measure(subject, SETTINGS)), allow_nan=False))
+        module.__name__.rpartition(".")[2]: json.loads(
+            json.dumps(to_json(module.measure(subject, SETTINGS)), allow_nan=False)
+        )
         for module in (clusters, regions, adversaries)
     }
     assert [table["name"] for table in found["clusters"]["tables"]] == ["post:1", "code:0-2"]
