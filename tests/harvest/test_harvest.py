@@ -238,6 +238,37 @@ def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path
     assert changed == ["shard-00001.h5"]
 
 
+def test_ranks_repair_a_store_together_whoever_owns_what_is_damaged(config: Path, tmp_path: Path, stages: Client):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    folder = tmp_path / "run" / "activations"
+
+    def flip(name: str) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 4
+        (folder / name).write_bytes(content)
+
+    def cut(name: str) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+
+    for damaged in (
+        {"shard-00000.h5": flip},
+        {"shard-00001.h5": cut, "statistics.h5": flip},
+        {"shard-00000.json": cut, "shard-00001.json": flip, "shard-00002.h5": cut, "shard-00003.h5": flip},
+        {"statistics.h5": cut},
+    ):
+        for name, damage in damaged.items():
+            damage(name)
+        ranks = [{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
+        for done in stages.together("harvest", ["--config", str(config), "--repair"], ranks):
+            assert done.status == 0, (damaged, done)
+            assert "Traceback" not in done.err, done.err
+        assert contents(tmp_path / "run") == expected, damaged
+        winnow.ActivationStore(folder).verify()
+        recorded = {name for name in read_record(tmp_path / "run") if name.startswith("activations/")}
+        assert recorded == {f"activations/{path.name}" for path in folder.iterdir() if path.is_file()}
+
+
 @pytest.mark.parametrize("count", [2, 3])
 def test_ranks_together_write_what_one_process_writes(config: Path, tmp_path: Path, stages: Client, count: int):
     harvest(load(config))
