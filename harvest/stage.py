@@ -62,8 +62,8 @@ def _drop_damaged(folder: Path, ranks: Ranks) -> None:
     """Delete what is not as it was written: each shard by its sidecar, sidecars and statistics by the run's record.
 
     An unreadable sidecar counts as none. Statistics that cannot be read go too. Ranks may do so at the same time: each
-    looks at all shards, its own first, and holds the claim of a shard from the first look to the last deletion. So
-    none deletes what another has just made, and none goes on while there is damage.
+    looks at all shards, beginning with one of its own, and holds the claim of a shard from the first look to the last
+    deletion. So none deletes what another has just made, and none goes on while there is damage.
     """
     from winnow.store import ActivationStore
 

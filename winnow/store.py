@@ -22,6 +22,7 @@ from torch import Tensor
 
 from winnow.errors import UserError, nearest
 from winnow.runtime.hashes import Noted, check_file, check_size, said_of
+from winnow.runtime.paths import expand
 from winnow.shards.contiguous import ContiguousReader, rest_hash
 from winnow.shards.dtypes import ON_DISK, TORCH
 from winnow.shards.fingerprint import fingerprint
@@ -44,7 +45,7 @@ class ActivationStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expand(path)
         manifest = read_manifest(self.path)
         self.manifest = manifest.written
         self.hooks: dict[str, int] = dict(manifest.hooks)

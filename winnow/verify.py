@@ -15,6 +15,7 @@ from winnow.errors import UserError
 from winnow.fields import read_fields, read_lines
 from winnow.polytope_files import verify_polytopes
 from winnow.runtime.hashes import HASHES, Noted, check_file, read_record
+from winnow.runtime.paths import escape
 from winnow.runtime.run import Run
 from winnow.runtime.stage import run_stage
 
@@ -54,7 +55,7 @@ class Findings:
         """Raise `UserError` where anything was found; if it is several, they are printed before."""
         found = sorted(self.lines.values(), key=lambda line: "unfinished" in line)  # what is damaged comes first
         if len(found) > 1:
-            print(*found, sep="\n")
+            print(*map(escape, found), sep="\n")
             raise UserError(f"{found[0]} (and {len(found) - 1} more, see above)")
         if found:
             raise UserError(found[0])
@@ -82,7 +83,7 @@ def verify(config: Experiment) -> None:
     whole = _dictionaries(run, record, findings)
     _report(run, record, findings)
     for line in findings.unchecked:
-        print(line)
+        print(escape(line))
     findings.leave()
     print(f"{run.path}: {rows} and {whole} dictionaries are whole")
 

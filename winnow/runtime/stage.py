@@ -9,12 +9,15 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.runtime.exhausted import exhausted
+from winnow.runtime.output import flush_output, open_output
+from winnow.runtime.paths import escape
 
 OWN = ("winnow", "data", "harvest", "train", "polytopes", "analyze", "plan")
 REFUSED = 2
@@ -37,9 +40,11 @@ def run_stage(
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.excepthook = _say_unless_exhausted
+    before, threading.excepthook = threading.excepthook, _say_unless_exhausted
+    open_output()
     try:
         main(load_experiment(f"python -m {name}", sys.argv[1:], flags, lists))
+        flush_output()
     except UserError as error:
         _leave_exhausted(name, error)
         _leave(f"{name}: {error}", REFUSED)
@@ -59,6 +64,10 @@ def run_stage(
     except Exception as error:
         _leave_exhausted(name, error)
         raise
+    finally:
+        threading.excepthook = before
+        with suppress(OSError):  # said already, where it could be
+            flush_output()
     sys.exit(0)
 
 
@@ -76,5 +85,6 @@ def _say_unless_exhausted(found: threading.ExceptHookArgs) -> None:
 
 
 def _leave(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    with suppress(OSError):
+        print(escape(message), file=sys.stderr)
     sys.exit(status)
