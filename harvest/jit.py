@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
 
 from winnow.runtime.user_cache import own_folder, user_cache
+
+CONFIG: Any = numba.config
 
 
 def compiled(**options: Any) -> Callable[[Callable], Any]:
@@ -22,12 +23,12 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
         folder = cache_folder()
         if folder is None:
             return numba.njit(**options)(function)
-        before = config.CACHE_DIR
-        config.CACHE_DIR = str(folder)  # numba looks at it here, and never again for this function
+        before = CONFIG.CACHE_DIR
+        CONFIG.CACHE_DIR = str(folder)  # numba looks at it here, and never again for this function
         try:
             return numba.njit(cache=True, **options)(function)
         finally:
-            config.CACHE_DIR = before
+            CONFIG.CACHE_DIR = before
 
     return decorate
 
@@ -35,4 +36,4 @@ def compiled(**options: Any) -> Callable[[Callable], Any]:
 @cache
 def cache_folder() -> Path | None:
     """Return $NUMBA_CACHE_DIR or a folder in the user's cache; None where others may write to it, or nobody."""
-    return own_folder(Path(config.CACHE_DIR)) if config.CACHE_DIR else user_cache("numba")
+    return own_folder(Path(CONFIG.CACHE_DIR)) if CONFIG.CACHE_DIR else user_cache("numba")

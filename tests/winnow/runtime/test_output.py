@@ -24,8 +24,9 @@ def run(stages: Client, stage: str, config: Path, before: str, *arguments: str) 
     """Run a stage in a process in which some lines ran before, with the streams as Python makes them."""
     kept = "kept = sys.stdout, sys.stderr"
     usual = "sys.stdout, sys.stderr = (io.TextIOWrapper(open(n, 'wb', closefd=False)) for n in (1, 2))"
+    asked = [stage, "--config", str(config), *arguments]
     return stages.python(
-        f"import io, os, runpy, sys\n{kept}\n{usual}\n{before}\nsys.argv = {[stage, '--config', str(config), *arguments]}\n"
+        f"import io, os, runpy, sys\n{kept}\n{usual}\n{before}\nsys.argv = {asked}\n"
         f"runpy.run_module({stage!r}, run_name='__main__', alter_sys=True)"
     )
 
