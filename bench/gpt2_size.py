@@ -27,7 +27,7 @@ from bench.command_line import bench_parser
 from plan.estimate import estimate
 from plan.table import duration, size
 from winnow.config.command_line import load_experiment
-from winnow.runtime.paths import expand
+from winnow.paths import expand
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

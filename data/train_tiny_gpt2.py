@@ -25,7 +25,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from data.pack import Packer
 from data.python_docs import load_python_docs, versions
-from winnow.runtime.paths import expand
+from winnow.paths import expand
 
 OUT = Path(__file__).parent / "tiny_gpt2"
 END = "<|endoftext|>"

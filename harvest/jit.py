@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import config
 
 from winnow.runtime.user_cache import own_folder, user_cache
 
-CONFIG: Any = numba.config
+CONFIG: Any = config  # its values are set when it is imported
 
 
 def compiled(**options: Any) -> Callable[[Callable], Any]:

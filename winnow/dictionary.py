@@ -24,8 +24,8 @@ from winnow.formats import dictionary_learning, saelens, sparsify
 from winnow.formats.contents import Format, section
 from winnow.hub import fetch_dictionary
 from winnow.massive.description import check_massive
+from winnow.paths import expand
 from winnow.runtime.hashes import Noted, check_file, said_of
-from winnow.runtime.paths import expand
 from winnow.runtime.publish import publish_text
 from winnow.runtime.run import finished_dictionaries
 

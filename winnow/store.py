@@ -21,8 +21,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError, nearest
+from winnow.paths import expand
 from winnow.runtime.hashes import Noted, check_file, check_size, said_of
-from winnow.runtime.paths import expand
 from winnow.shards.contiguous import ContiguousReader, rest_hash
 from winnow.shards.dtypes import ON_DISK, TORCH
 from winnow.shards.fingerprint import fingerprint

@@ -13,9 +13,9 @@ from pathlib import Path
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.fields import read_fields, read_lines
+from winnow.paths import escape
 from winnow.polytope_files import verify_polytopes
 from winnow.runtime.hashes import HASHES, Noted, check_file, read_record
-from winnow.runtime.paths import escape
 from winnow.runtime.run import Run
 from winnow.runtime.stage import run_stage
 

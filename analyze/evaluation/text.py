@@ -20,8 +20,8 @@ from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.model.language_model import LanguageModel, open_model
+from winnow.paths import expand
 from winnow.positions import kept_positions, position_policy
-from winnow.runtime.paths import expand
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.run import Run
 from winnow.tokens import TokenFile, open_tokens

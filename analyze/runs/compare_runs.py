@@ -28,9 +28,9 @@ from analyze.update import update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.paths import expand_text
 from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.lock import run_lock
-from winnow.runtime.paths import expand_text
 from winnow.runtime.run import Run
 from winnow.runtime.to_json import to_json
 

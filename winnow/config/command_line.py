@@ -28,7 +28,7 @@ from winnow.config.polytopes import PolytopesSettings
 from winnow.config.positions import PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError, nearest
-from winnow.runtime.paths import expand
+from winnow.paths import expand
 
 DIGITS = re.compile(r"\d+")
 DEEPEST = 200

@@ -27,7 +27,7 @@ from winnow.config.section import (
 )
 from winnow.config.toy import ToySettings
 from winnow.config.toy_rules import refuse_beside_toy
-from winnow.runtime.paths import escape, expand_text
+from winnow.paths import escape, expand_text
 
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]

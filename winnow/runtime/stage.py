@@ -15,9 +15,9 @@ from typing import NoReturn
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.paths import escape
 from winnow.runtime.exhausted import exhausted
 from winnow.runtime.output import flush_output, open_output
-from winnow.runtime.paths import escape
 
 OWN = ("winnow", "data", "harvest", "train", "polytopes", "analyze", "plan")
 REFUSED = 2

@@ -14,7 +14,7 @@ from tests.experiments import load, write_config
 from winnow.config.command_line import load_experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError
-from winnow.runtime.paths import escape, expand
+from winnow.paths import escape, expand
 
 
 def test_a_home_that_exists_is_expanded_and_all_else_stays(monkeypatch: pytest.MonkeyPatch) -> None:
