@@ -2,9 +2,12 @@
 
 import argparse
 
+from winnow.runtime.output import open_output
+
 
 def bench_parser(description: str | None, repeats: int | None = None) -> argparse.ArgumentParser:
     """Build a parser with `--quick` and, where a benchmark repeats its measurement, `--repeats`."""
+    open_output()
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, one repeat: shows that it runs; changes no results file"

@@ -27,6 +27,7 @@ from bench.command_line import bench_parser
 from plan.estimate import estimate
 from plan.table import duration, size
 from winnow.config.command_line import load_experiment
+from winnow.paths import expand
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "name", nargs="?", choices=list(SMALLER), help="one of them; by default both, or the first with --quick"
     )
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the model and the runs there")
+    parser.add_argument("--keep", type=expand, metavar="FOLDER", help="keep the model and the runs there")
     arguments = parser.parse_args(argv)
     if not arguments.quick and not FULL.tokenizer.is_dir():
         print(f"gpt2-size: skipped, there is no {FULL.tokenizer} with GPT-2's vocab.json and merges.txt")

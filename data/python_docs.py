@@ -13,22 +13,28 @@ mixes the four libraries evenly.
 """
 
 import ast
+import atexit
+import errno
 import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
 import platform
 import re
+import shutil
 import sysconfig
+import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from datasets import Dataset, DatasetDict, load_from_disk
 
 from winnow.runtime.publish import publish_directory
+from winnow.runtime.user_cache import user_cache
 
 LIBRARIES = ("numpy", "torch", "transformers")
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -61,13 +67,36 @@ def load_python_docs() -> DatasetDict:
 
     Returns splits `train` and `test` with columns `text` and `library`.
     """
-    path = CACHE / f"python-docs-{fingerprint()}"
+    name = f"python-docs-{fingerprint()}"
+    path = CACHE / name
+    if not path.exists():
+        path = _writable_cache() / name
     if not path.exists():
         with publish_directory(path) as partial:
             build_python_docs().save_to_disk(str(partial))
     loaded = load_from_disk(str(path))
     assert isinstance(loaded, DatasetDict)
     return loaded
+
+
+def _writable_cache() -> Path:
+    """Return the folder for the data set: the repository's, the user's where that is read-only, or one for now."""
+    try:
+        CACHE.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=CACHE).close()
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return user_cache("text") or Path(_folder_for_now())
+    return CACHE
+
+
+@cache
+def _folder_for_now() -> str:
+    """Make a folder that goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix="winnow-text-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def build_python_docs() -> DatasetDict:

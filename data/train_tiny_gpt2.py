@@ -25,6 +25,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from data.pack import Packer
 from data.python_docs import load_python_docs, versions
+from winnow.paths import expand
 
 OUT = Path(__file__).parent / "tiny_gpt2"
 END = "<|endoftext|>"
@@ -245,7 +246,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4000, help="batches of 32 x 256 tokens (default: 4000)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=expand, default=OUT)
     arguments = parser.parse_args()
     started = time.monotonic()
 

@@ -63,8 +63,7 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
         while True:
             while reader.state.sequences < goal and not reader.ended:
                 sequences = reader.read(goal)
-                with publish_file(_part(folder, reader.state.parts - 1)) as partial, partial.open("wb") as file:
-                    np.save(file, sequences)
+                _write_part(_part(folder, reader.state.parts - 1), sequences)
                 publish_text(folder / "state.json", json.dumps(reader.state._asdict()))
                 bar.advance(sequences.size)
             _refuse_too_short(text, reader.state.sequences)
@@ -85,6 +84,13 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
 
 def _part(folder: Path, number: int) -> Path:
     return folder / f"part-{number:05d}.npy"
+
+
+def _write_part(path: Path, sequences: np.ndarray) -> None:
+    """Publish a part. numpy itself writes through C, and does not say why a write fails."""
+    with publish_file(path) as partial, partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(sequences))
+        file.write(np.ascontiguousarray(sequences).data)
 
 
 def _read_state(folder: Path, settings: dict[str, Any]) -> State:

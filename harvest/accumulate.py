@@ -13,9 +13,9 @@ from typing import no_type_check
 import numpy as np
 import torch
 from jaxtyping import Float
-from numba import njit
 from torch import Tensor
 
+from harvest.jit import compiled
 from winnow.shards.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
 
 BLOCK_VALUES = 2**18  # a block fits the cache while it is converted, summed and counted
@@ -130,7 +130,7 @@ def _bits(x: Tensor) -> np.ndarray:
 
 # The loops take a row out before looping over its values, and use unsigned indices: each makes numba's code several
 # times faster than values[row, i] and signed indices, which it wraps around.
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})  # lets the compiler vectorise the sums
+@compiled(nogil=True, fastmath={"reassoc", "contract"})  # lets the compiler vectorise the sums
 @no_type_check
 def _sum_powers(values, centre, powers, norms):
     """Add the powers 1 to 4 of float32 `values` [row, d] minus `centre`, float64 [d], to `powers`, float64 [4, d].
@@ -153,7 +153,7 @@ def _sum_powers(values, centre, powers, norms):
         norms[number] = np.sqrt(square)
 
 
-@njit(nogil=True, cache=True)
+@compiled(nogil=True)
 @no_type_check
 def _count(bits, bin_of_code, histogram):
     """Count values, given as the bits of float32 in uint32 [row, d], in `histogram` [d * BINS]."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from harvest.plan import Plan, harvest_settings, plan_harvest, plan_toy, toy_settings
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
-from winnow.runtime.hashes import Noted, check_file, check_size, read_record
+from winnow.runtime.hashes import Noted, change_record, check_file, check_size, read_record
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
@@ -40,7 +40,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         if (folder / MANIFEST).exists():
             refuse_changed(folder, made_with(read_manifest(folder).written), with_left_out(settings))
         if repair:
-            _drop_damaged(folder)
+            _drop_damaged(folder, ranks)
         if _complete(folder, plan) and all(path.exists() for path in besides):
             _keep_hashes(folder, besides)
             print(f"{folder}: all {plan.shards} shards are there; nothing to do")
@@ -58,45 +58,68 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         print(f"{folder}: {there} of {plan.shards} shards are there{rest}")
 
 
-def _drop_damaged(folder: Path) -> None:
+def _drop_damaged(folder: Path, ranks: Ranks) -> None:
     """Delete what is not as it was written: each shard by its sidecar, sidecars and statistics by the run's record.
 
-    An unreadable sidecar counts as none. Statistics that cannot be read go too.
+    An unreadable sidecar counts as none. Statistics that cannot be read go too. Ranks may do so at the same time: each
+    looks at all shards, beginning with one of its own, and holds the claim of a shard from the first look to the last
+    deletion. So none deletes what another has just made, and none goes on while there is damage.
     """
-    from winnow.store import ActivationStore, verify_shard
+    from winnow.store import ActivationStore
 
     if not (folder / MANIFEST).exists():
         return
-    record, manifest = read_record(folder.parent), read_manifest(folder)
-    made_by, whole = fingerprint(manifest.written), True
-    for number in range(manifest.shards):
-        path = shard_path(folder, number)
+    manifest = read_manifest(folder)
+    made_by = fingerprint(manifest.written)
+    shards = [shard_path(folder, number) for number in range(manifest.shards)]
+    shards = shards[ranks.rank :] + shards[: ranks.rank]
+    there = 0
+    for path in shards:
         own = path.with_suffix(".json")
-        try:
-            check_file(own, record.get(f"{folder.name}/{own.name}") if own.exists() else None, REPAIR)
-            sidecar = read_sidecar(path)
-            if sidecar is None:
-                whole = False
-                continue
-            if sidecar.manifest not in ("", made_by):
-                raise UserError(f"{own}: made by another manifest; {REPAIR}")
-            verify_shard(path, sidecar)
-        except UserError as damage:
-            _say_again(damage)
-            own.unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
-            whole = False
+        with claim(path, wait=own.exists()) as free:  # without a sidecar and not free: another rank is making it
+            if free and _is_damaged(path, made_by):
+                _drop(own, path)
+            there += free and own.exists()
     path = folder / STATISTICS
-    if path.exists():
+    with claim(path, wait=True):
         try:
-            check_file(path, record.get(f"{folder.name}/{STATISTICS}"), REPAIR)
-            if whole:
+            check_file(
+                path, read_record(folder.parent).get(f"{folder.name}/{STATISTICS}") if path.exists() else None, REPAIR
+            )
+            if path.exists() and there == len(shards):
                 store = ActivationStore(folder)
                 for hook in store.hooks:
                     store.statistics(hook)
         except UserError as damage:
             _say_again(damage)
-            path.unlink()
+            _drop(path)
+
+
+def _drop(*paths: Path) -> None:
+    """Delete files of the store, and take them out of the run's record."""
+    for path in paths:
+        path.unlink(missing_ok=True)
+    change_record(paths[0].parent.parent, forget=[f"{path.parent.name}/{path.name}" for path in paths])
+
+
+def _is_damaged(path: Path, made_by: str) -> bool:
+    """Hash a shard and its sidecar; where they are not as they were written, say so."""
+    from winnow.store import verify_shard
+
+    own = path.with_suffix(".json")
+    try:
+        record = read_record(path.parent.parent)
+        check_file(own, record.get(f"{path.parent.name}/{own.name}") if own.exists() else None, REPAIR)
+        sidecar = read_sidecar(path)
+        if sidecar is None:
+            return False
+        if sidecar.manifest not in ("", made_by):
+            raise UserError(f"{own}: made by another manifest; {REPAIR}")
+        verify_shard(path, sidecar)
+    except UserError as damage:
+        _say_again(damage)
+        return True
+    return False
 
 
 def _say_again(damage: UserError) -> None:

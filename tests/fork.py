@@ -19,7 +19,10 @@ def in_child(work: Callable[[], None], kill_after: float | None = None) -> bool:
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        work()
+        try:
+            work()
+        except BaseException:  # what called this goes on in the parent alone
+            os._exit(1)
         os._exit(0)
     if kill_after is not None:
         time.sleep(kill_after)

@@ -1,5 +1,6 @@
 """What README, CONTRIBUTING and the docs name is there: paths, commands, make targets, settings, links."""
 
+import os
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -180,5 +181,13 @@ def test_every_file_of_a_run_is_on_the_page(tmp_path: Path, gpt2: Path) -> None:
     named = files_of_a_run()
     assert [path for path in found if not any(matches(name, path) for name in named)] == []
     matched = {name for name in named if any(matches(name, path) for path in found)}
+    hidden = [name for name in found if (run / name).stat().st_mode & 0o444 != 0o444 & ~_umask()]
+    assert hidden == []  # whoever can read the folder can read the files, whatever wrote them
     expected = ("config.toml", ".lock", "tokens.h5", "activations/shard-N.h5", "report/features/index.html")
     assert set(expected) - matched == set()
+
+
+def _umask() -> int:
+    before = os.umask(0o022)
+    os.umask(before)
+    return before

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from winnow.errors import UserError
 from winnow.fields import Fields, parse_json
+from winnow.runtime.exhausted import naming
 from winnow.runtime.publish import publish_text
 
 CURVE = "metrics.jsonl"
@@ -19,7 +20,8 @@ CURVE = "metrics.jsonl"
 
 def append_point(folder: Path, point: Mapping[str, int | float]) -> None:
     """Append a line."""
-    with (folder / CURVE).open("a", encoding="utf-8") as file:
+    path = folder / CURVE
+    with naming(path), path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(point) + "\n")
 
 

@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 
 from train.plan import Planned
 from winnow.errors import UserError
+from winnow.runtime.exhausted import naming
 
 Point = Mapping[str, int | float]
 FLUSH_SECONDS = 10
@@ -39,18 +40,22 @@ class TensorBoard:
     def __init__(self, run: Path, planned: Planned, rows: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        folder = run / "tensorboard" / planned.hook / planned.name
-        self._writer = SummaryWriter(str(folder), purge_step=rows + 1, flush_secs=FLUSH_SECONDS)
+        self._folder = run / "tensorboard" / planned.hook / planned.name
+        with naming(self._folder):
+            self._writer = SummaryWriter(str(self._folder), purge_step=rows + 1, flush_secs=FLUSH_SECONDS)
 
     def add(self, point: Point) -> None:
-        for name, value in _quantities(point):
-            self._writer.add_scalar(name, value, int(point["rows"]))
+        with naming(self._folder):
+            for name, value in _quantities(point):
+                self._writer.add_scalar(name, value, int(point["rows"]))
 
     def flush(self) -> None:
-        self._writer.flush()
+        with naming(self._folder):
+            self._writer.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        with naming(self._folder):
+            self._writer.close()
 
 
 class WeightsAndBiases:

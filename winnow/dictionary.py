@@ -24,6 +24,7 @@ from winnow.formats import dictionary_learning, saelens, sparsify
 from winnow.formats.contents import Format, section
 from winnow.hub import fetch_dictionary
 from winnow.massive.description import check_massive
+from winnow.paths import expand
 from winnow.runtime.hashes import Noted, check_file, said_of
 from winnow.runtime.publish import publish_text
 from winnow.runtime.run import finished_dictionaries
@@ -124,7 +125,7 @@ def load_dictionary(path: str | Path) -> Dictionary:
     files fetched before open without a network.
     Raises `UserError` naming the file and what is missing or misshapen in it.
     """
-    folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else Path(path)
+    folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else expand(path)
     contents = format_of(folder).read(folder)
     provenance = read_training(folder)
     _check_weights(folder, provenance)
@@ -153,10 +154,11 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
     controls: with those that were trained to show what a metric gives for nothing (`train.dictionaries.control`).
     Raises `UserError` if there is no such run, or no finished dictionary at `hook`.
     """
-    folder = Path(run) / "dictionaries"
-    if not Path(run).is_dir():
+    run = expand(run)
+    folder = run / "dictionaries"
+    if not run.is_dir():
         raise UserError(f"{run}: no such folder; give the folder of a run, for instance runs/demo")
-    finished = [path for path in finished_dictionaries(Path(run)) if controls or control_of(path) is None]
+    finished = [path for path in finished_dictionaries(run) if controls or control_of(path) is None]
     hooks = {path.parent.name for path in finished}
     if hook is not None and hook not in hooks:
         known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
@@ -230,7 +232,7 @@ def save_dictionary(
     metadata: the fields of SAELens' metadata (model_name, context_size, prepend_bos, …); the hook's name is added.
     provenance: the content of `training.json`; the hash of the weights is added. Raises `UserError` for groupmax.
     """
-    folder = Path(folder)
+    folder = expand(folder)
     if dictionary.groups is not None:
         raise UserError(f"{folder}: dictionaries are saved in SAELens' layout, which has no groupmax")
     folder.mkdir(parents=True, exist_ok=True)

@@ -21,6 +21,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError, nearest
+from winnow.paths import expand
 from winnow.runtime.hashes import Noted, check_file, check_size, said_of
 from winnow.shards.contiguous import ContiguousReader, rest_hash
 from winnow.shards.dtypes import ON_DISK, TORCH
@@ -44,7 +45,7 @@ class ActivationStore:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = expand(path)
         manifest = read_manifest(self.path)
         self.manifest = manifest.written
         self.hooks: dict[str, int] = dict(manifest.hooks)

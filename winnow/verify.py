@@ -13,6 +13,7 @@ from pathlib import Path
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.fields import read_fields, read_lines
+from winnow.paths import escape
 from winnow.polytope_files import verify_polytopes
 from winnow.runtime.hashes import HASHES, Noted, check_file, read_record
 from winnow.runtime.run import Run
@@ -55,7 +56,7 @@ class Findings:
         """Raise `UserError` where anything was found; if it is several, they are printed before."""
         found = sorted(self.lines.values(), key=lambda line: "unfinished" in line)  # what is damaged comes first
         if len(found) > 1:
-            print(*found, sep="\n")
+            print(*map(escape, found), sep="\n")
             raise UserError(f"{found[0]} (and {len(found) - 1} more, see above)")
         if found:
             raise UserError(found[0])
@@ -83,7 +84,7 @@ def verify(config: Experiment) -> None:
     whole = _dictionaries(run, record, findings)
     _report(run, record, findings)
     for line in findings.unchecked:
-        print(line)
+        print(escape(line))
     findings.leave()
     print(f"{run.path}: {rows} and {whole} dictionaries are whole")
 

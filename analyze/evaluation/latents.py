@@ -19,7 +19,7 @@ from analyze.evaluation.quality import ALIVE_ABOVE
 from winnow.errors import UserError
 from winnow.fields import Fields
 from winnow.runtime.hashes import check_file, said_of
-from winnow.runtime.publish import publish_file
+from winnow.runtime.publish_hdf5 import publish_hdf5
 
 AGAIN = "delete it, and run make analyze again"
 
@@ -67,7 +67,7 @@ def _read_group(path: Path, group: Any) -> tuple[str, Latents]:
 
 def write_latents(path: Path, latents: Mapping[str, Latents]) -> None:
     """Publish the file atomically."""
-    with publish_file(path) as partial, h5py.File(partial, "w") as file:
+    with publish_hdf5(path) as file:
         for number, (name, values) in enumerate(sorted(latents.items())):
             group = file.create_group(f"{number:06d}")  # a path's slashes would make nested groups
             group.attrs["path"] = name

@@ -20,6 +20,7 @@ from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.model.language_model import LanguageModel, open_model
+from winnow.paths import expand
 from winnow.positions import kept_positions, position_policy
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.run import Run
@@ -45,8 +46,9 @@ class HeldOutText(EvaluationRows):
         A relative model path is resolved from the working directory. Raises `UserError` if there is no such run, or
         if its text or activations are missing.
         """
-        config = load_experiment("", ["--config", str(Path(run) / "config.toml"), "--run", str(run)])
-        return cls(config, open_tokens(Run(Path(run)).tokens))
+        run = expand(run)
+        config = load_experiment("", ["--config", str(run / "config.toml"), "--run", str(run)])
+        return cls(config, open_tokens(Run(run).tokens))
 
     @property
     def sequences(self) -> int:

@@ -28,6 +28,7 @@ from analyze.update import update_report
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.paths import expand_text
 from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run
@@ -45,7 +46,7 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
         measure_run(config)
         return
     runs = [_measured(config, config, config.run)]
-    for path in dict.fromkeys(others):
+    for path in dict.fromkeys(map(expand_text, others)):
         if Path(path).resolve() not in {Path(run.config.run).resolve() for run in runs}:
             runs.append(_measured(config, _config_of(path), path))
     folder = Path(config.run) / FOLDER

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from polytopes.reading.places import Places
 from winnow.errors import UserError
-from winnow.runtime.publish import publish_file
+from winnow.runtime.publish_hdf5 import publish_hdf5
 
 LABELS = ("token", "next", "prediction")
 
@@ -44,7 +44,7 @@ class Rows:
 
 def write_rows(path: Path, rows: Rows) -> None:
     """Publish `rows.h5`."""
-    with publish_file(path) as partial, h5py.File(partial, "w") as file:
+    with publish_hdf5(path) as file:
         columns = {"sequence": rows.places.sequence, "position": rows.places.position}
         columns |= {name: rows.label(name) for name in LABELS} | {"codes": rows.codes}
         for name, values in columns.items():

@@ -1,5 +1,9 @@
+import errno
+from pathlib import Path
+
 import pytest
 
+from data import python_docs
 from data.python_docs import Document, _documents_in, docstrings, load_python_docs
 
 
@@ -81,3 +85,22 @@ def test_all_four_libraries_are_in_both_splits(splits):
 def test_every_document_is_text_worth_reading(splits):
     assert min(map(len, splits["train"]["text"])) >= 80
     assert len(splits["train"]) > 15_000
+
+
+def test_where_the_repository_is_read_only_the_text_is_kept_in_the_users_cache_or_for_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def read_only(*, dir: Path) -> None:  # noqa: A002
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr(python_docs, "CACHE", tmp_path / "repository")
+    assert python_docs._writable_cache() == tmp_path / "repository"
+    monkeypatch.setattr(python_docs.tempfile, "TemporaryFile", read_only)
+    monkeypatch.setattr(python_docs, "user_cache", lambda name: tmp_path / "user" / name)
+    assert python_docs._writable_cache() == tmp_path / "user" / "text"
+    monkeypatch.setattr(python_docs, "user_cache", lambda name: None)
+    kept = python_docs._writable_cache()
+    assert kept.is_dir()
+    assert kept == python_docs._writable_cache()
+    kept.rmdir()
+    python_docs._folder_for_now.cache_clear()

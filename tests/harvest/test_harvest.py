@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import h5py
@@ -236,6 +237,54 @@ def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path
     assert contents(tmp_path / "run") == expected
     changed = [path.name for path, time in made.items() if path.stat().st_mtime_ns != time]
     assert changed == ["shard-00001.h5"]
+
+
+def test_ranks_repair_a_store_together_whoever_owns_what_is_damaged(config: Path, tmp_path: Path, stages: Client):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    folder = tmp_path / "run" / "activations"
+
+    def flip(name: str) -> None:
+        content = bytearray((folder / name).read_bytes())
+        content[len(content) // 2] ^= 4
+        (folder / name).write_bytes(content)
+
+    def cut(name: str) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+
+    for damaged in (
+        {"shard-00000.json": cut, "shard-00001.json": flip, "shard-00002.h5": cut, "shard-00003.h5": flip},
+        {"shard-00001.h5": cut, "statistics.h5": flip},
+    ):
+        for name, damage in damaged.items():
+            damage(name)
+        ranks = [{"RANK": str(rank), "WORLD_SIZE": "2"} for rank in range(2)]
+        for done in stages.together("harvest", ["--config", str(config), "--repair"], ranks):
+            assert done.status == 0, (damaged, done)
+            assert "Traceback" not in done.err, done.err
+        assert contents(tmp_path / "run") == expected, damaged
+        winnow.ActivationStore(folder).verify()
+        recorded = {name for name in read_record(tmp_path / "run") if name.startswith("activations/")}
+        assert recorded == {f"activations/{path.name}" for path in folder.iterdir() if path.is_file()}
+
+
+def test_a_rank_does_not_delete_what_another_has_repaired_meanwhile(
+    config: Path, tmp_path: Path, stages: Client, monkeypatch: pytest.MonkeyPatch
+):
+    harvest(load(config))
+    expected = contents(tmp_path / "run")
+    (tmp_path / "run" / "activations" / "shard-00001.json").write_text("{}")
+    other = Thread(target=lambda: stages.run("harvest", "--config", str(config), "--repair", RANK="1", WORLD_SIZE="2"))
+
+    def found(damage: UserError) -> None:  # the other rank, which owns the shard, gets its time before it is deleted
+        if other.ident is None:
+            other.start()
+            other.join(2)
+
+    monkeypatch.setattr("harvest.stage._say_again", found)
+    harvest(load(config), Ranks(0, 2), repair=True)
+    other.join()
+    assert contents(tmp_path / "run") == expected
 
 
 @pytest.mark.parametrize("count", [2, 3])

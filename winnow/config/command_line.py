@@ -28,6 +28,7 @@ from winnow.config.polytopes import PolytopesSettings
 from winnow.config.positions import PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError, nearest
+from winnow.paths import expand
 
 DIGITS = re.compile(r"\d+")
 DEEPEST = 200
@@ -110,7 +111,7 @@ def _config_path(arguments: Sequence[str]) -> Path | None:
     path = parser.parse_known_args(list(arguments))[0].config
     if path is None and not {"-h", "--help"} & set(arguments):
         raise UserError("which experiment? give --config FILE, for instance --config configs/demo.toml")
-    return path
+    return None if path is None else expand(path)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

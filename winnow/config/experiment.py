@@ -27,6 +27,7 @@ from winnow.config.section import (
 )
 from winnow.config.toy import ToySettings
 from winnow.config.toy_rules import refuse_beside_toy
+from winnow.paths import escape, expand_text
 
 Architecture = Literal["relu", "topk", "batchtopk", "jumprelu", "gated", "matryoshka"]
 Initialisation = Literal["random", "orthogonal", "samples", "pca", "basis", "singular", "kmeans"]
@@ -40,10 +41,23 @@ def _transpose_for_one(values: list[Any]) -> list[Any]:
     return distinct(["transpose" if value == 1 else value for value in values])
 
 
+def _as_written(path: str) -> str:
+    """Expand `~`. Raises `ValueError` for characters that a terminal or a file of text cannot show."""
+    if escape(path) != path:
+        raise ValueError("has control characters; choose a name without them")
+    return expand_text(path)
+
+
+# A path as people write it; what begins with no ~ stays as it is.
+Written = Annotated[str, AfterValidator(_as_written)]
+
+
 class ModelSettings(Section):
     """The language model whose activations are harvested."""
 
-    name: str = Field(default="openai-community/gpt2", description="hub name, or a local folder in Hugging Face format")
+    name: Written = Field(
+        default="openai-community/gpt2", description="hub name, or a local folder in Hugging Face format"
+    )
     revision: str = Field(default="main", description="branch, tag or commit on the hub")
     dtype: DType = Field(default="float32", description="compute dtype")
     device: str = Field(
@@ -322,7 +336,7 @@ class Experiment(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     config: str = Field(exclude=True, description="the experiment's TOML file, for instance configs/demo.toml")
-    run: str = Field(min_length=1, description="folder for everything this experiment writes")
+    run: Written = Field(min_length=1, description="folder for everything this experiment writes")
     seed: Seed = Field(default=0, description="seed of the order of rows and of random positions")
     massive_norm: NonNegative = Field(
         default=10.0,

@@ -25,7 +25,7 @@ def run_lock(run: Path, shared: bool = False) -> Iterator[None]:
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise UserError(f"{run}: cannot write here ({error.strerror}); choose another run directory") from error
     try:
@@ -48,7 +48,7 @@ def claim(path: Path, wait: bool = False) -> Iterator[bool]:
     """
     folder = path.with_name(".claims")
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / path.name, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = os.open(folder / path.name, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             _lock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), path)

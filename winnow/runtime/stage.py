@@ -1,19 +1,23 @@
 """Start a stage from the command line, and turn errors into one line and an exit status.
 
 Exit status 0: done, or nothing to do. 2: the user must change something; one line says what.
-3: a signal or a full disk stopped it; finished work is kept, and the same command resumes.
+3: a signal, a full disk or a limit stopped it; finished work is kept, and the same command resumes.
 """
 
-import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NoReturn
 
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.paths import escape
+from winnow.runtime.exhausted import exhausted
+from winnow.runtime.output import flush_output, open_output
 
 OWN = ("winnow", "data", "harvest", "train", "polytopes", "analyze", "plan")
 REFUSED = 2
@@ -36,9 +40,13 @@ def run_stage(
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before, threading.excepthook = threading.excepthook, _say_unless_exhausted
+    open_output()
     try:
         main(load_experiment(f"python -m {name}", sys.argv[1:], flags, lists))
+        flush_output()
     except UserError as error:
+        _leave_exhausted(name, error)
         _leave(f"{name}: {error}", REFUSED)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
@@ -53,14 +61,30 @@ def run_stage(
         _leave(f"{name}: {stop}; the same command continues from there", INTERRUPTED)
     except KeyboardInterrupt:
         _leave(f"{name}: interrupted; what was complete is kept, the same command continues", INTERRUPTED)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        _leave(f"{name}: the disk is full{where}; free some space, the same command continues", INTERRUPTED)
+    except Exception as error:
+        _leave_exhausted(name, error)
+        raise
+    finally:
+        threading.excepthook = before
+        with suppress(OSError):  # said already, where it could be
+            flush_output()
     sys.exit(0)
 
 
+def _leave_exhausted(name: str, error: Exception) -> None:
+    """Leave if disk space or open files ran out."""
+    found = exhausted(error)
+    if found is not None:
+        _leave(f"{name}: {found}, the same command continues", INTERRUPTED)
+
+
+def _say_unless_exhausted(found: threading.ExceptHookArgs) -> None:
+    """Say what ended a thread, unless something ran out: what waits for the thread raises that again."""
+    if found.exc_value is None or exhausted(found.exc_value) is None:
+        threading.__excepthook__(found)
+
+
 def _leave(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr)
+    with suppress(OSError):
+        print(escape(message), file=sys.stderr)
     sys.exit(status)

@@ -4,7 +4,7 @@ The bytes of a contiguous data set start at a fixed offset. So the library only 
 space is reserved on the disk, and `pwrite` puts rows in place. Three reasons: a full disk raises an ordinary
 OSError before anything is written (inside the library it leaves a file that cannot be closed, and the process
 crashes when Python collects it); `pwrite` lets other threads run; and it is as fast as the disk. Forked
-processes may read through one descriptor.
+processes may read through one descriptor; `winnow.runtime.open_files` bounds how many a process holds.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from winnow.errors import UserError, nearest
+from winnow.runtime.open_files import FileOnDisk
 
 LAYOUT_BYTES = 1 << 20  # more than the library's own part of a file needs
 
@@ -69,7 +70,7 @@ def create_contiguous(
     Raises OSError with ENOSPC if the disk has no room for all of it.
     """
     total = sum(spec.bytes for spec in sets.values())
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         os.posix_fallocate(descriptor, 0, total + LAYOUT_BYTES)
         os.ftruncate(descriptor, 0)
@@ -126,7 +127,7 @@ class StoredSet(NamedTuple):
 
 
 class ContiguousReader:
-    """Read rows of the data sets of one file, which is opened once.
+    """Read rows of the data sets of one file, whose structure is read once.
 
     Only what lies contiguous and whole in this very file is read. Raises `UserError` where a file is not HDF5, and
     where a data set that is asked for is stored in any other way.
@@ -135,7 +136,7 @@ class ContiguousReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._sets = find_sets(path)
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._file = FileOnDisk(path)
 
     def __getitem__(self, name: str) -> StoredSet:
         if name not in self._sets:
@@ -166,7 +167,8 @@ class ContiguousReader:
         assert out.dtype == stored.dtype, (name, out.dtype)
         if out.size == 0:
             return
-        self._fill(out.data.cast("B"), name, stored.offset + row * (out.nbytes // len(out)))
+        with self._file.opened() as descriptor:
+            self._fill(descriptor, out.data.cast("B"), name, stored.offset + row * (out.nbytes // len(out)))
 
     def read_runs(self, out: np.ndarray, name: str, rows: np.ndarray, counts: np.ndarray, places: np.ndarray) -> None:
         """Read runs of rows into `out` [row, …], contiguous and of the stored dtype.
@@ -177,23 +179,20 @@ class ContiguousReader:
         assert out.dtype == stored.dtype, (name, out.dtype)
         size = out.nbytes // max(1, len(out))
         view = out.data.cast("B")
-        for row, count, place in zip(rows.tolist(), counts.tolist(), places.tolist(), strict=True):
-            self._fill(view[place * size : (place + count) * size], name, stored.offset + row * size)
+        with self._file.opened() as descriptor:
+            for row, count, place in zip(rows.tolist(), counts.tolist(), places.tolist(), strict=True):
+                self._fill(descriptor, view[place * size : (place + count) * size], name, stored.offset + row * size)
 
-    def _fill(self, left: memoryview, name: str, at: int) -> None:
+    def _fill(self, descriptor: int, left: memoryview, name: str, at: int) -> None:
         """Read from byte `at` on until `left` is full."""
         while left:
-            count = os.preadv(self._descriptor, [left], at)
+            count = os.preadv(descriptor, [left], at)
             if count == 0:
                 raise UserError(f"{self.path}: ends at byte {at}, within {name}")
             if count == len(left):
                 return
             left = left[count:]
             at += count
-
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
 
 
 def find_sets(path: Path) -> dict[str, StoredSet | str]:
