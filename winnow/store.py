@@ -21,6 +21,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError, nearest
+from winnow.paths import refuse_special
 from winnow.runtime.hashes import Noted, check_file, check_size, said_of
 from winnow.shards.contiguous import ContiguousReader, rest_hash
 from winnow.shards.dtypes import ON_DISK, TORCH
@@ -194,6 +195,7 @@ class ActivationStore:
         width, path = self._width(hook), self.path / STATISTICS
         if not path.exists():
             raise UserError(f"{self.path}: the harvest is not finished; run make harvest")
+        refuse_special(path, REPAIR)
         if not self._statistics_checked:
             check_file(path, said_of(path), REPAIR)
             self._statistics_checked = True
