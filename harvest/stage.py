@@ -63,7 +63,8 @@ def _drop_damaged(folder: Path) -> None:
 
     An unreadable sidecar counts as none. Statistics that cannot be read go too.
     """
-    from winnow.store import ActivationStore, verify_shard
+    from winnow.shards.finished import verify_shard
+    from winnow.store import ActivationStore
 
     if not (folder / MANIFEST).exists():
         return
