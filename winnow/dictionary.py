@@ -272,6 +272,8 @@ def save_dictionary(
     provenance: the content of `training.json`; the hash of the weights is added. Raises `UserError` for groupmax.
     """
     folder = as_path(folder, "save_dictionary")
+    if not isinstance(dictionary, Dictionary):
+        raise UserError(f"{folder}: expected a Dictionary to save, found {type(dictionary).__name__}")
     if dictionary.groups is not None:
         raise UserError(f"{folder}: dictionaries are saved in SAELens' layout, which has no groupmax")
     folder.mkdir(parents=True, exist_ok=True)

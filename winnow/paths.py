@@ -30,9 +30,16 @@ def as_path(given: Any, what: str) -> Path:
     if not text or "\0" in text:
         raise UserError(f"{what}: expected a path, found {text!r}")
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
     except RuntimeError as error:  # no such user, or no home
         raise UserError(f"{what}: expected a path, found {text!r} ({error})") from error
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):  # whoever opens it says what is missing
+        pass
+    except OSError as error:  # too long, links in a circle, not allowed
+        raise UserError(f"{what}: {text:.300}: {error.strerror}") from error
+    return path
 
 
 def kind_of(path: Path) -> str | None:

@@ -310,6 +310,7 @@ def test_untyped_calls_are_refused_in_one_line(tmp_path: Path) -> None:
         "load_dictionary: expected a path, found list": lambda: plain.load_dictionary(["a"]),
         "load_dictionaries: expected a path, found int": lambda: plain.load_dictionaries(3),
         f"{folder}: expected the name of a hook, found int": lambda: plain.load_dictionaries(tmp_path, hook=3),
+        f"{folder}: expected a Dictionary to save, found str": lambda: plain.save_dictionary("d", folder, {}, {}),
         "Dictionary: k: expected a positive integer, found 2.5": lambda: plain.Dictionary(**tensors("b_enc"), k=2.5),
     }
     for said, call in calls.items():

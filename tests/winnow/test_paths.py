@@ -59,6 +59,14 @@ def test_a_path_is_taken_as_a_shell_takes_it(monkeypatch: pytest.MonkeyPatch, tm
     assert as_path(Path("runs/demo"), "run") == Path("runs/demo")
 
 
+def test_a_path_that_the_system_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(UserError, match=r"^run: .*circle: Too many levels of symbolic links$"):
+        as_path(tmp_path / "circle", "run")
+    with pytest.raises(UserError, match=r"^run: a{300}: File name too long$"):
+        as_path("a" * 5000, "run")
+
+
 @pytest.mark.parametrize(
     ("given", "found"),
     [(None, "NoneType"), (3, "int"), (b"runs", "bytes"), (["runs"], "list"), ("", "''"), ("a\0b", r"'a\\x00b'")],

@@ -47,7 +47,10 @@ def format_of(folder: Path) -> Format:
     """
     if not folder.is_dir():
         raise UserError(_no_folder(folder))
-    found = [known for known in FORMATS if (folder / known.weights).exists()]
+    try:
+        found = [known for known in FORMATS if (folder / known.weights).exists()]
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); make it readable") from error
     if len(found) > 1:
         names = " and ".join(f"{known.weights} of {known.program}" for known in found)
         raise UserError(f"{folder}: expected one dictionary, found {names}; keep each in a folder of its own")

@@ -12,6 +12,7 @@ from tests.winnow.test_dictionary import dictionary, tensors, write_saelens
 from winnow.dictionary import load_dictionary, save_dictionary
 from winnow.errors import UserError
 from winnow.formats.layouts import dictionaries_below, hub_address
+from winnow.hub import _nearby
 
 
 def refusal(path: Path | str) -> str:
@@ -158,3 +159,16 @@ def test_the_search_below_a_folder_ends(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(dictionaries_below(tmp_path)) == [tmp_path / "a" / "b" / "c" / "d"]
     monkeypatch.setattr("winnow.formats.layouts.SEEN", 2)
     assert list(dictionaries_below(tmp_path)) == []
+
+
+def test_a_repository_on_the_hub_says_whose_layout_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = ["layer_3/params.npz", "ours/cfg.json", "theirs/ae.pt", "README.md"]
+    monkeypatch.setattr("winnow.hub.HfApi.list_repo_files", lambda *arguments, **named: files)
+    assert _nearby("owner/name", "main", "layer_3") == "; there is params.npz, which looks like Gemma Scope's"
+    assert _nearby("owner/name", "main", "our") == "; did you mean ours?"
+    assert _nearby("owner/name", "main", "") == "; there are ours, theirs"
+
+
+def test_an_address_does_not_leave_its_repository() -> None:
+    with pytest.raises(UserError, match=r"hf:owner/name/\.\./other: expected hf:OWNER/NAME/FOLDER"):
+        load_dictionary("hf:owner/name/../other")
