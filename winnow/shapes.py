@@ -1,14 +1,14 @@
 """Check what users hand to public functions: shapes, dtypes and devices, in one line each.
 
-Python's types say nothing of shapes at run time, and torch broadcasts a width of 1 without a word. A check takes a
-microsecond.
+Python's types say nothing of shapes at run time, and torch broadcasts a width of 1 without a word. A check takes some
+microseconds.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from types import UnionType
-from typing import Any, ParamSpec, TypeVar, get_args
+from typing import Any, NamedTuple, ParamSpec, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ def checks_shapes(function: Callable[P, R]) -> Callable[P, R]:
     """Check at every call the shapes and dtypes that annotations declare, such as `Float[Tensor, "row n"]`.
 
     A name stands for one length within a call. What does not fit raises `UserError`: every array as it is expected, and
-    as it was found. It takes some microseconds an array.
+    as it was found.
     """
     names = list(inspect.signature(function).parameters)
     declared = {name: kinds for name in names if (kinds := _declared(function.__annotations__.get(name)))}
@@ -73,51 +73,65 @@ def checks_shapes(function: Callable[P, R]) -> Callable[P, R]:
     return checked
 
 
-def _declared(annotation: Any) -> tuple[Any, ...]:
+class _Declared(NamedTuple):
+    """An alternative of an annotation: arrays of a shape, or anything of a plain type."""
+
+    kind: Any  # the type of the arrays, or of the value
+    name: str = ""  # of the dtypes, as jaxtyping has it
+    dtypes: frozenset[str] = frozenset()
+    axes: tuple[str, ...] | None = None
+    variadic: int | None = None  # place of the axis that stands for several
+
+
+def _declared(annotation: Any) -> tuple[_Declared, ...]:
     """Give the alternatives of an annotation, if a shape is among them."""
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    return kinds if any(_has_shape(kind) for kind in kinds) else ()
+    found = tuple(_parsed(kind) for kind in kinds)
+    return found if any(kind.axes is not None for kind in found) else ()
 
 
-def _has_shape(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, AbstractArray)
+def _parsed(kind: Any) -> _Declared:
+    if not (isinstance(kind, type) and issubclass(kind, AbstractArray)):
+        return _Declared(kind)
+    axes = tuple(kind.dim_str.split())
+    several = [place for place, axis in enumerate(axes) if axis.startswith(("*", "..."))]
+    return _Declared(
+        kind.array_type, kind.dtype.__name__, frozenset(kind.dtypes), axes, several[0] if several else None
+    )
 
 
-def _fits(value: Any, kind: Any, lengths: dict[str, Any]) -> bool:
-    """Tell whether a value is of a kind; what that says of lengths is added where it is."""
-    if not _has_shape(kind):
-        return isinstance(value, kind)
-    if not isinstance(value, kind.array_type) or str(value.dtype).removeprefix("torch.") not in kind.dtypes:
+def _fits(value: Any, declared: _Declared, lengths: dict[str, Any]) -> bool:
+    """Tell whether a value is what was declared; what that says of lengths is added where it is."""
+    if not isinstance(value, declared.kind):
         return False
-    shape, axes = list(value.shape), kind.dim_str.split()
-    before = next((place for place, axis in enumerate(axes) if axis.startswith(("*", "..."))), None)
-    if before is not None:
-        after = len(axes) - before - 1
+    if declared.axes is None:
+        return True
+    if str(value.dtype).removeprefix("torch.") not in declared.dtypes:
+        return False
+    shape, axes = tuple(value.shape), declared.axes
+    if declared.variadic is not None:
+        before, after = declared.variadic, len(axes) - declared.variadic - 1
         if len(shape) < before + after:
             return False
-        shape = [*shape[:before], tuple(shape[before : len(shape) - after]), *shape[len(shape) - after :]]
+        shape = (*shape[:before], shape[before : len(shape) - after], *shape[len(shape) - after :])
     if len(shape) != len(axes):
         return False
     found = dict(lengths)
-    if all(
-        length == (int(axis) if axis.isdigit() else found.setdefault(axis, length))
-        for axis, length in zip(axes, shape, strict=True)
-    ):
-        lengths.update(found)
-        return True
-    return False
+    for axis, length in zip(axes, shape, strict=True):
+        if length != (int(axis) if axis.isdigit() else found.setdefault(axis, length)):
+            return False
+    lengths.update(found)
+    return True
 
 
 def _unfit(
-    function: Callable[..., Any], declared: Mapping[str, tuple[Any, ...]], given: Mapping[str, Any]
+    function: Callable[..., Any], declared: Mapping[str, tuple[_Declared, ...]], given: Mapping[str, Any]
 ) -> UserError:
     """Compose the error for arguments of which one does not fit."""
     expected, found = [], []
     for name, kinds in declared.items():
         if name in given and given[name] is not None:
-            shapes = {
-                f"{kind.dtype.__name__} [{', '.join(kind.dim_str.split())}]" for kind in kinds if _has_shape(kind)
-            }
+            shapes = {f"{kind.name} [{', '.join(kind.axes)}]" for kind in kinds if kind.axes is not None}
             expected.append(f"{name} {' or '.join(sorted(shapes))}")
             shape = getattr(given[name], "shape", None)
             found.append(f"{name} {_kind(given[name])}{'' if shape is None else f' {list(shape)}'}")
