@@ -29,11 +29,12 @@ from winnow.runtime.ranks import Ranks
 from winnow.runtime.run import Run
 from winnow.runtime.threads import thread_pool
 from winnow.shards.fingerprint import fingerprint
+from winnow.shards.finished import check_sidecars, finished_shards, noted
 from winnow.shards.layout import read_sidecar, shard_path
 from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
 from winnow.shards.norms import estimated_median, median_norm, norms_are_kept
 from winnow.shards.statistics import STATISTICS, merge_all, write_statistics
-from winnow.store import ActivationStore, check_sidecars, finished_shards, noted
+from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
 TRUTH_FILES = (CONFIG, WEIGHTS, TRAINING)

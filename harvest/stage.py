@@ -104,7 +104,7 @@ def _drop(*paths: Path) -> None:
 
 def _is_damaged(path: Path, made_by: str) -> bool:
     """Hash a shard and its sidecar; where they are not as they were written, say so."""
-    from winnow.store import verify_shard
+    from winnow.shards.finished import verify_shard
 
     own = path.with_suffix(".json")
     try:

@@ -14,25 +14,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from winnow.errors import UserError, nearest
 from winnow.fields import read_fields
-from winnow.formats import dictionary_learning, saelens, sparsify
-from winnow.formats.contents import Format, section
+from winnow.formats import saelens
+from winnow.formats.contents import section
+from winnow.formats.layouts import format_of, hub_address
 from winnow.hub import fetch_dictionary
 from winnow.massive.description import check_massive
-from winnow.paths import expand
+from winnow.paths import as_path
+from winnow.placement import refuse_misplaced, refuse_no_run
 from winnow.runtime.hashes import Noted, check_file, said_of
 from winnow.runtime.publish import publish_text
 from winnow.runtime.run import finished_dictionaries
+from winnow.shapes import checks_shapes, take_rows
 
 TRAINING = "training.json"
 WEIGHTS_SHA256 = "weights_sha256"
 REMEDY = "restore it, or delete its folder, and train again"
-FORMATS = (saelens.FORMAT, dictionary_learning.FORMAT, sparsify.FORMAT)
 
 
 class Dictionary(nn.Module):
@@ -44,13 +47,15 @@ class Dictionary(nn.Module):
     pre > 0, f = ReLU((x - b_dec) @ (W_enc * exp(r_mag)) + b_mag).
 
     path: the folder it was loaded from. hook: where its activations come from. provenance: the content of
-    `training.json`; empty if there is no such file.
+    `training.json`; empty if there is no such file. Raises `UserError` for tensors whose shapes do not fit each other,
+    and for two rules at once by which latents would be chosen.
     """
 
     r_mag: Tensor | None
     b_mag: Tensor | None
     threshold: Tensor | None
 
+    @checks_shapes
     def __init__(
         self,
         W_enc: Float[Tensor, "d_model n_latents"],
@@ -69,6 +74,7 @@ class Dictionary(nn.Module):
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        _check_rule(W_enc.shape[1], k, groups, threshold is not None, r_mag, b_mag)
         self.W_enc = nn.Parameter(W_enc, requires_grad=False)
         self.b_enc = nn.Parameter(b_enc, requires_grad=False)
         self.W_dec = nn.Parameter(W_dec, requires_grad=False)
@@ -83,8 +89,16 @@ class Dictionary(nn.Module):
         self.path = path
         self.provenance: dict[str, Any] = dict(provenance or {})
 
-    def encode(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows n_latents"]:
-        """Compute the latents of activations `x`."""
+    def encode(
+        self, x: Float[Tensor, "*rows d_model"] | Float[np.ndarray, "*rows d_model"]
+    ) -> Float[Tensor, "*rows n_latents"]:
+        """Compute the latents of activations `x`, a tensor or a numpy array; they are cast to the weights' dtype.
+
+        Raises `UserError` for another width, for integers, and for a tensor on another device than the weights.
+        """
+        x = take_rows(f"{self.path or 'Dictionary'}: encode", x, self.d_model, self.b_dec)
+        if self.k is not None and self.k > self.n_latents:
+            raise UserError(f"{self.path or 'Dictionary'}: k = {self.k} is more than its {self.n_latents} latents")
         centred = x - self.b_dec
         pre = centred @ self.W_enc + self.b_enc
         if self.k is not None:
@@ -101,11 +115,16 @@ class Dictionary(nn.Module):
             return pre.relu() * (pre > self.threshold)
         return pre.relu_()
 
-    def decode(self, f: Float[Tensor, "*rows n_latents"]) -> Float[Tensor, "*rows d_model"]:
-        """Reconstruct activations from latents."""
+    def decode(
+        self, f: Float[Tensor, "*rows n_latents"] | Float[np.ndarray, "*rows n_latents"]
+    ) -> Float[Tensor, "*rows d_model"]:
+        """Reconstruct activations from latents, a tensor or a numpy array. Raises `UserError` as `encode` does."""
+        f = take_rows(f"{self.path or 'Dictionary'}: decode", f, self.n_latents, self.b_dec)
         return f @ self.W_dec + self.b_dec
 
-    def forward(self, x: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_model"]:
+    def forward(
+        self, x: Float[Tensor, "*rows d_model"] | Float[np.ndarray, "*rows d_model"]
+    ) -> Float[Tensor, "*rows d_model"]:
         """Encode, then decode."""
         return self.decode(self.encode(x))
 
@@ -118,34 +137,53 @@ class Dictionary(nn.Module):
         return f"Dictionary({self.extra_repr()}{path})"
 
 
+def _check_rule(
+    n_latents: int, k: Any, groups: Any, has_threshold: bool, r_mag: Tensor | None, b_mag: Tensor | None
+) -> None:
+    """Raise `UserError` unless latents are chosen by one rule at most."""
+    if (r_mag is None) != (b_mag is None):
+        raise UserError(
+            f"Dictionary: expected r_mag and b_mag together, found {'b_mag' if r_mag is None else 'r_mag'} alone"
+        )
+    rules = {"k": k is not None, "groups": groups is not None, "threshold": has_threshold, "r_mag": r_mag is not None}
+    given = [name for name, is_given in rules.items() if is_given]
+    if len(given) > 1:
+        raise UserError(f"Dictionary: expected one of k, groups, threshold and r_mag, found {' and '.join(given)}")
+    for name, value in (("k", k), ("groups", groups)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise UserError(f"Dictionary: {name}: expected a positive integer, found {value!r:.60}")
+    if groups is not None and n_latents % groups:
+        raise UserError(f"Dictionary: expected groups that divide {n_latents} latents, found {groups}")
+
+
 def load_dictionary(path: str | Path) -> Dictionary:
     """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/guide/interop.md).
 
     `hf:owner/name/folder@revision` opens one from the Hugging Face Hub, where a revision is a branch, tag or commit;
     files fetched before open without a network.
-    Raises `UserError` naming the file and what is missing or misshapen in it.
+    Raises `UserError` naming the file and what is missing, misshapen or unknown in it; of a folder that is no
+    dictionary, what is there and whose it looks like; of one in a run, the width that rows have there.
     """
-    folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else expand(path)
+    if address := hub_address(str(path)):
+        raise UserError(f"{path}: expected a folder, or hf:OWNER/NAME/FOLDER; for this page write {address}")
+    folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else as_path(path, "load_dictionary")
     contents = format_of(folder).read(folder)
     provenance = read_training(folder)
     _check_weights(folder, provenance)
     for name in (saelens.CONFIG, TRAINING):
         check_file(folder / name, said_of(folder / name), REMEDY)
+    hook = str(contents.metadata.get("hook_name") or "")
+    refuse_misplaced(folder, len(contents.tensors["b_dec"]), hook)
     return Dictionary(
         **contents.tensors,
         # SAELens' layout calls a batchtopk dictionary jumprelu; here it keeps its name
         architecture=section(folder / TRAINING, provenance, "settings").get("architecture", contents.architecture),
         k=contents.k,
         groups=contents.groups,
-        hook=str(contents.metadata.get("hook_name") or ""),
+        hook=hook,
         path=folder,
         provenance=provenance,
     )
-
-
-def format_of(folder: Path) -> Format:
-    """Tell from the name of the weights file which program wrote a folder; without such a file, assume SAELens."""
-    return next((known for known in FORMATS if (folder / known.weights).exists()), saelens.FORMAT)
 
 
 def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool = False) -> list[Dictionary]:
@@ -154,12 +192,13 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
     controls: with those that were trained to show what a metric gives for nothing (`train.dictionaries.control`).
     Raises `UserError` if there is no such run, or no finished dictionary at `hook`.
     """
-    run = expand(run)
+    run = as_path(run, "load_dictionaries")
+    refuse_no_run(run)
     folder = run / "dictionaries"
-    if not run.is_dir():
-        raise UserError(f"{run}: no such folder; give the folder of a run, for instance runs/demo")
     finished = [path for path in finished_dictionaries(run) if controls or control_of(path) is None]
     hooks = {path.parent.name for path in finished}
+    if hook is not None and not isinstance(hook, str):
+        raise UserError(f"{folder}: expected the name of a hook, found {type(hook).__name__}")
     if hook is not None and hook not in hooks:
         known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
         raise UserError(f"{folder}: no finished dictionary at hook {hook}{nearest(hook, hooks)}{known}")
@@ -232,7 +271,9 @@ def save_dictionary(
     metadata: the fields of SAELens' metadata (model_name, context_size, prepend_bos, …); the hook's name is added.
     provenance: the content of `training.json`; the hash of the weights is added. Raises `UserError` for groupmax.
     """
-    folder = expand(folder)
+    folder = as_path(folder, "save_dictionary")
+    if not isinstance(dictionary, Dictionary):
+        raise UserError(f"{folder}: expected a Dictionary to save, found {type(dictionary).__name__}")
     if dictionary.groups is not None:
         raise UserError(f"{folder}: dictionaries are saved in SAELens' layout, which has no groupmax")
     folder.mkdir(parents=True, exist_ok=True)

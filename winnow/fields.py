@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.errors import UserError
+from winnow.paths import refuse_special
 
 LARGEST = 2**63 - 1
 SHOWN = 60  # characters of a value that are shown
@@ -21,6 +22,7 @@ SHOWN = 60  # characters of a value that are shown
 
 def read_json(path: Path, remedy: str = "") -> Any:
     """Read any JSON value. Raises FileNotFoundError, and `UserError` where the file is not JSON or cannot be read."""
+    refuse_special(path, remedy)
     try:
         content = path.read_bytes()
     except NotADirectoryError as error:
@@ -171,6 +173,7 @@ class Fields:
 
 def read_lines(path: Path, check: Callable[[Fields], Any], remedy: str = "") -> Iterable[dict[str, Any]]:
     """Read a file of one JSON object a line, each checked; the number of a line that does not fit is named."""
+    refuse_special(path, remedy)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

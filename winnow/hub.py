@@ -58,7 +58,7 @@ def parse(address: str) -> Address:
     path, _, revision = address.removeprefix("hf:").partition("@")
     owner, _, rest = path.strip("/").partition("/")
     name, _, folder = rest.partition("/")
-    if not owner or not name:
+    if not owner or not name or ".." in folder.split("/"):
         raise UserError(f"{address}: expected hf:OWNER/NAME/FOLDER, or hf:OWNER/NAME/FOLDER@REVISION")
     return Address(f"{owner}/{name}", folder, revision or constants.DEFAULT_REVISION)
 
@@ -185,12 +185,16 @@ def _snapshot(name: str, revision: str, paths: list[str], but: str | None = None
 
 
 def _nearby(repository: str, commit: str, folder: str) -> str:
-    """Suggest folders of a repository that hold dictionaries."""
+    """Say whose layout the folder's files have, or suggest folders of a repository that hold dictionaries."""
+    from winnow.formats.layouts import whose  # it loads torch
+
     try:
         with quiet():
             files = HfApi().list_repo_files(repository, revision=commit)
     except FAILURES:
         return ""
+    if owner := whose([Path(f).name for f in files if Path(f).parent == Path(folder)]):
+        return f"; there is {owner}"
     found = sorted({str(Path(f).parent) for f in files if Path(f).name in ("cfg.json", "ae.pt")})
     listed = f"; there are {', '.join(found[:5])}{' …' if len(found) > 5 else ''}" if found else ""
     return nearest(folder, found) or listed

@@ -10,15 +10,18 @@ The model is a `LanguageModel`, an `MLP` of winnow.spline.mlp, or a plain networ
 gates, or a `Network` of winnow.spline.network. Rows are what the layer reads, `blocks.L.mlp.hook_in`; with
 `before_norm` they are the residual stream that its norm reads, `blocks.L.hook_resid_mid` (in models whose attention and
 MLP run in parallel `blocks.L.hook_resid_pre`). Of a network they are the network's inputs.
+numpy arrays are taken too; what is returned is torch's.
 """
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from winnow.errors import UserError
+from winnow.shapes import as_tensor
 from winnow.spline.lines import Crossings, layer_crossings, network_crossings
 from winnow.spline.maps import AffineMap, Kind, affine_map_of
 from winnow.spline.mlp import MLP
@@ -36,7 +39,7 @@ Model = LanguageModel | MLP | Network | nn.Sequential
 def spline_code(
     model: Model,
     layer: int | None,
-    rows: Float[Tensor, "*row d_in"],
+    rows: Float[Tensor, "*row d_in"] | Float[np.ndarray, "*row d_in"],
     *,
     sharpness: float = 1.0,
     before_norm: bool = False,
@@ -47,7 +50,9 @@ def spline_code(
     sharpness η: the code of ηh; `math.inf` gives on/off bits for every gate. Raises `UserError` for shapes that do not
     fit, and for gates without codes. Balestriero & Baraniuk 2018, arXiv 1810.09274.
     """
-    found = _find(model, layer)
+    found, rows = _find(model, layer), as_tensor("rows", rows)
+    if not isinstance(sharpness, int | float) or not sharpness > 0:
+        raise UserError(f"sharpness: expected a number above 0, found {sharpness!r}")
     if isinstance(found, MLP):
         return found.gate.code(found.pre(found.read(rows) if before_norm else rows), sharpness)
     network, number = found
@@ -57,7 +62,13 @@ def spline_code(
 
 
 @torch.no_grad()
-def affine_map(model: Model, layer: int | None, rows: Float[Tensor, "*row d_in"], *, kind: Kind = "value") -> AffineMap:
+def affine_map(
+    model: Model,
+    layer: int | None,
+    rows: Float[Tensor, "*row d_in"] | Float[np.ndarray, "*row d_in"],
+    *,
+    kind: Kind = "value",
+) -> AffineMap:
     """Give the affine map that applies at each row: A [..., d_in, d_out] and c [..., d_out].
 
     layer: as for `spline_code`; None is the whole network's map. kind: "value", the mean of the maps of all regions
@@ -65,7 +76,7 @@ def affine_map(model: Model, layer: int | None, rows: Float[Tensor, "*row d_in"]
     derivative. Raises `UserError` for shapes that do not fit, and, but for "tangent", for gated layers, which are
     quadratic given the code.
     """
-    found = _find(model, layer)
+    found, rows = _find(model, layer), as_tensor("rows", rows)
     if isinstance(found, MLP):
         return affine_map_of(found, rows, kind)
     network, number = found
@@ -77,8 +88,8 @@ def affine_map(model: Model, layer: int | None, rows: Float[Tensor, "*row d_in"]
 
 @torch.no_grad()
 def crossings(
-    a: Float[Tensor, "line d_in"],
-    b: Float[Tensor, "line d_in"],
+    a: Float[Tensor, "line d_in"] | Float[np.ndarray, "line d_in"],
+    b: Float[Tensor, "line d_in"] | Float[np.ndarray, "line d_in"],
     model: Model,
     layer: int | None = None,
     *,
@@ -90,7 +101,7 @@ def crossings(
     gates. A smooth gate's boundary is where its neuron is on with probability ½. Raises `UserError` for shapes that do
     not fit.
     """
-    found = _find(model, layer)
+    found, a, b = _find(model, layer), as_tensor("a", a), as_tensor("b", b)
     if isinstance(found, MLP):
         return layer_crossings(found, a, b, before_norm)
     network, number = found
@@ -104,6 +115,8 @@ def crossings(
 
 def _find(model: Model, layer: int | None) -> MLP | tuple[Network, int | None]:
     """Give the layer's MLP, or a network and which of its layers is meant."""
+    if layer is not None and type(layer) is not int:
+        raise UserError(f"layer: expected an integer or None, found {layer!r:.60}")
     if isinstance(model, MLP):
         if layer is not None:
             raise UserError(f"layer = {layer}: an MLP is one layer; leave it out, or pass None")

@@ -9,6 +9,7 @@ random start and is found nowhere.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -44,8 +45,10 @@ def pool_stable(dictionaries: Sequence[Dictionary], threshold: float = THRESHOLD
     fires on what it fired on in its own dictionary, but for the choice of the k largest. b_dec is the mean of theirs.
     Raises `UserError` as `stability` does, and where no latent is stable.
     """
-    first, found = dictionaries[0] if dictionaries else None, stability(dictionaries)
-    assert first is not None
+    if not isinstance(threshold, int | float) or threshold != threshold:
+        raise UserError(f"threshold: expected a cosine, found {threshold!r:.60}")
+    found = stability(dictionaries)
+    first = dictionaries[0]
     b_dec = torch.stack([d.b_dec for d in dictionaries]).mean(0)
     taken: list[tuple[Dictionary, Tensor]] = []
     kept = first.W_dec.new_zeros(0, first.d_model)
@@ -106,6 +109,8 @@ def _unit(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
 
 
 def _refuse_unlike(dictionaries: Sequence[Dictionary]) -> None:
+    if not isinstance(dictionaries, Sequence) or not all(isinstance(d, Dictionary) for d in dictionaries):
+        raise UserError(f"stability: expected a list of dictionaries, found {_kinds(dictionaries)}")
     if len(dictionaries) < FEWEST:
         raise UserError(f"stability needs {FEWEST} dictionaries that differ in their seed, found {len(dictionaries)}")
     first = dictionaries[0]
@@ -118,3 +123,9 @@ def _refuse_unlike(dictionaries: Sequence[Dictionary]) -> None:
                 )
     if first.groups is not None:
         raise UserError(f"{first.path}: the latents of groupmax depend on their groups and cannot be pooled")
+
+
+def _kinds(given: Any) -> str:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return type(given).__name__
+    return f"{type(given).__name__} of {', '.join(sorted({type(one).__name__ for one in given}))}"

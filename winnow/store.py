@@ -3,16 +3,17 @@
     store = winnow.ActivationStore("runs/demo/activations")
     store.hooks                                          # {"blocks.2.hook_resid_post": 128, …}
     store.read("blocks.2.hook_resid_post", 0, 1024)      # float32 [row, width]
+    store["blocks.2.hook_resid_post"][[5, 3, 3]]         # any rows; a Dataset for torch's DataLoader, too
 
 Rows are numbered across all shards, in the order of their sequences. Each process opens a file when it first
 reads it, so forked and spawned workers may share a store.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -21,31 +22,35 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from winnow.errors import UserError, nearest
-from winnow.paths import expand
-from winnow.runtime.hashes import Noted, check_file, check_size, said_of
-from winnow.shards.contiguous import ContiguousReader, rest_hash
-from winnow.shards.dtypes import ON_DISK, TORCH
-from winnow.shards.fingerprint import fingerprint
+from winnow.hook_rows import HookRows
+from winnow.paths import as_path, kind_of, refuse_special
+from winnow.row_numbers import check_runs, check_span, integer
+from winnow.runtime.hashes import check_file, check_size, said_of
+from winnow.shapes import check_out
+from winnow.shards.contiguous import ContiguousReader
+from winnow.shards.dtypes import TORCH
+from winnow.shards.finished import SIDECAR, check_sidecars, finished_shards, noted, open_shard, verify_shard
 from winnow.shards.layout import RowIndex
-from winnow.shards.manifest import MANIFEST, Manifest, read_manifest
+from winnow.shards.manifest import MANIFEST, read_manifest
 from winnow.shards.manifest import REMEDY as RESTORE
 from winnow.shards.norms import estimated_median, norms_are_kept
-from winnow.shards.sidecar import REPAIR, Sidecar, read_sidecar, shard_path
+from winnow.shards.sidecar import REPAIR
 from winnow.shards.statistics import STATISTICS, HookStatistics, read_hook
 
-SIDECAR = "its sidecar"
 BLOCK_ROWS = 2**14  # rows whose norms are computed at a time, of a store that has none
 
 
 class ActivationStore:
-    """The activations of one harvest, finished or not.
+    """The activations of one harvest, finished or not; `store[hook]` has the rows of a hook.
 
     `manifest`: the content of manifest.json (winnow/shards/manifest.py). `hooks`: name -> width.
     Raises `UserError` where `path` holds no harvest, or one of another format.
     """
 
+    __iter__: ClassVar[None] = None  # over rows or over hooks? `store.hooks` and `store[hook]` have an answer
+
     def __init__(self, path: str | Path) -> None:
-        self.path = expand(path)
+        self.path = _folder(as_path(path, "ActivationStore"))
         manifest = read_manifest(self.path)
         self.manifest = manifest.written
         self.hooks: dict[str, int] = dict(manifest.hooks)
@@ -63,6 +68,17 @@ class ActivationStore:
         """Rows in all finished shards."""
         return self._starts[-1]
 
+    def __len__(self) -> int:
+        return self.rows
+
+    def __contains__(self, hook: object) -> bool:
+        return hook in self.hooks
+
+    def __getitem__(self, hook: str) -> HookRows:
+        """Give the rows of a hook: [row, width], read as they are indexed. Raises `UserError` for an unknown hook."""
+        self._width(hook)
+        return HookRows(self, hook)
+
     @property
     def bytes(self) -> int:
         """Bytes of all finished shards."""
@@ -78,13 +94,19 @@ class ActivationStore:
 
         Raises `UserError` for an unknown hook, IndexError for rows that do not exist.
         """
-        out = torch.empty(stop - start, self._width(hook))
+        width = self._width(hook)
+        start, stop = check_span(self.path, start, stop, self.rows)
+        out = torch.empty(stop - start, width)
         self.read_into(out, hook, start)
         return out
 
     def read_into(self, out: Float[Tensor, "row width"], hook: str, start: int) -> None:
-        """Fill `out`, a CPU tensor, with the rows of a hook from `start` on, cast to the dtype of `out`."""
-        self._width(hook)
+        """Fill `out`, a CPU tensor, with the rows of a hook from `start` on, cast to the dtype of `out`.
+
+        Raises `UserError` where `out` has another width, and IndexError for rows that do not exist.
+        """
+        check_out(self.path, out, self._width(hook))
+        start = integer(self.path, "start", start)
         name = f"activations/{hook}"
         count = out.shape[0]
         for file, row, place in self._spans(start, start + count):
@@ -102,8 +124,11 @@ class ActivationStore:
         """Fill `out`, a CPU tensor of the stored dtype, with runs of rows one after the other.
 
         Run i is the `counts[i]` rows from `starts[i]` on. Many short runs cost little more than reading their bytes.
+        Raises `UserError` where `out` has not as many rows, or another width or dtype, and IndexError for rows that do
+        not exist.
         """
-        self._width(hook)
+        check_out(self.path, out, self._width(hook), TORCH[self.manifest["storage_dtype"]])
+        check_runs(self.path, starts, counts, len(out), self.rows)
         name = f"activations/{hook}"
         stored = (out.view(torch.uint16) if out.dtype == torch.bfloat16 else out).numpy()
         places = np.cumsum(counts) - counts
@@ -117,7 +142,11 @@ class ActivationStore:
                 self._file(shard).read_runs(stored, name, begin - first, ends[here] - begin, place)
 
     def tokens(self, start: int, stop: int) -> RowIndex:
-        """Read sequence, position and token of rows [start, stop): int32 [row] each."""
+        """Read sequence, position and token of rows [start, stop): int32 [row] each.
+
+        Raises IndexError for rows that do not exist.
+        """
+        start, stop = check_span(self.path, start, stop, self.rows)
         columns = [torch.empty(stop - start, dtype=torch.int32) for _ in RowIndex._fields]
         for file, row, place in self._spans(start, stop):
             for column, name in zip(columns, RowIndex._fields, strict=True):
@@ -158,11 +187,12 @@ class ActivationStore:
 
     def shard_statistics(self, hook: str) -> Iterator[HookStatistics]:
         """Read the statistics of a hook in each finished shard, in order."""
+        width = self._width(hook)
         for number, (path, sidecar) in enumerate(self._shards):
             self._file(number)  # checks its size and layout
             with h5py.File(path) as file:
                 group = file[f"statistics/{hook}"]
-                yield read_hook(path, group, self.hooks[hook], self.context, sidecar.rows, REPAIR)[0]
+                yield read_hook(path, group, width, self.context, sidecar.rows, REPAIR)[0]
 
     def check(self) -> None:
         """Look at the size of every shard, and read the statistics of every hook, whose hash is checked if it is known.
@@ -195,6 +225,7 @@ class ActivationStore:
         width, path = self._width(hook), self.path / STATISTICS
         if not path.exists():
             raise UserError(f"{self.path}: the harvest is not finished; run make harvest")
+        refuse_special(path, REPAIR)
         if not self._statistics_checked:
             check_file(path, said_of(path), REPAIR)
             self._statistics_checked = True
@@ -207,6 +238,11 @@ class ActivationStore:
             raise UserError(f"{path}: not an HDF5 file ({' '.join(str(error).split())}); {REPAIR}") from error
 
     def _width(self, hook: str) -> int:
+        if not isinstance(hook, str):
+            raise UserError(
+                f"{self.path}: expected the name of a hook, found {type(hook).__name__} {hook!r:.60}; rows are read by "
+                "store[hook][10:20] and store.read(hook, 10, 20)"
+            )
         if hook not in self.hooks:
             raise UserError(
                 f"{self.path}: no hook {hook}{nearest(hook, self.hooks)}; there are {', '.join(self.hooks)}"
@@ -215,14 +251,14 @@ class ActivationStore:
 
     def place(self, hook: str, row: int) -> tuple[Path, int]:
         """Return the file and the byte at which a row of a hook begins."""
+        self._width(hook)
         file, local, _ = next(self._spans(row, row + 1))
         stored = file[f"activations/{hook}"]
         return file.path, stored.offset + local * stored.shape[1] * stored.dtype.itemsize
 
     def _spans(self, start: int, stop: int) -> Iterator[tuple[ContiguousReader, int, slice]]:
         """Split rows [start, stop) by shard: the shard's file, the first row in it, the slice of the result."""
-        if not 0 <= start <= stop <= self.rows:
-            raise IndexError(f"{self.path}: rows {start} to {stop} of {self.rows}")
+        start, stop = check_span(self.path, start, stop, self.rows)
         at = start
         while at < stop:
             shard = bisect_right(self._starts, at) - 1
@@ -234,81 +270,20 @@ class ActivationStore:
     def _file(self, shard: int) -> ContiguousReader:
         path, sidecar = self._shards[shard]
         if path not in self._files:
-            self._files[path] = self._opened(path, sidecar)
+            norms = norms_are_kept(self.manifest)
+            self._files[path] = open_shard(path, sidecar, self.hooks, self.manifest["storage_dtype"], norms)
         return self._files[path]
-
-    def _opened(self, path: Path, sidecar: Sidecar) -> ContiguousReader:
-        """Open a shard whose data sets are those that sidecar and manifest say."""
-        check_size(path, noted(sidecar), REPAIR, SIDECAR)
-        if sidecar.layout and rest_hash(path, sidecar.layout.values) != sidecar.layout.sha256:
-            raise UserError(f"{path}: what it says of its data sets is not what {SIDECAR} says; {REPAIR}")
-        file = ContiguousReader(path)
-        rows, dtype = sidecar.rows, self.manifest["storage_dtype"]
-        for hook, width in self.hooks.items():
-            file.expect(f"activations/{hook}", (rows, width), ON_DISK[dtype], REPAIR, stored_as=dtype)
-            if norms_are_kept(self.manifest):
-                file.expect(f"norms/{hook}", (rows,), np.dtype("<f4"), REPAIR)
-        for name in RowIndex._fields:
-            file.expect(name, (rows,), np.dtype("<i4"), REPAIR)
-        if rows and sidecar.manifest:  # older ones need not tell
-            ends = np.empty(2, np.int32)
-            for place, row in enumerate((0, rows - 1)):
-                file.read_into(ends[place : place + 1], "sequence", row)
-            start, stop = sidecar.sequences
-            if not start <= ends[0] <= ends[1] < stop:
-                raise UserError(
-                    f"{path}: rows of sequences {ends[0]} to {ends[1]}, {SIDECAR} says [{start}, {stop}); {REPAIR}"
-                )
-        return file
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_files": {}}  # another process opens the files itself
 
 
-def finished_shards(folder: Path, count: int) -> Iterator[tuple[Path, Sidecar]]:
-    """Yield the shards that have a sidecar, in order."""
-    for number in range(count):
-        path = shard_path(folder, number)
-        sidecar = read_sidecar(path)
-        if sidecar is not None:
-            yield path, sidecar
-
-
-def noted(sidecar: Sidecar) -> Noted:
-    """Give size and hash of a shard, as its sidecar says."""
-    return Noted(sidecar.bytes, sidecar.sha256)
-
-
-def verify_shard(shard: Path, sidecar: Sidecar) -> None:
-    """Raise `UserError` if the size or hash of a shard differs from its sidecar."""
-    check_file(shard, noted(sidecar), REPAIR, SIDECAR)
-
-
-def check_sidecars(folder: Path, manifest: Manifest, shards: Sequence[tuple[Path, Sidecar]]) -> None:
-    """Raise `UserError` where sidecars and manifest do not agree, or a sidecar is not what was written."""
-    made_by = fingerprint(manifest.written)
-    before: tuple[int, int] | None = None  # number of the last shard, and the sequence behind it
-    for path, sidecar in shards:
-        own = path.with_suffix(".json")
-        check_file(own, said_of(own), REPAIR)
-        if sidecar.manifest not in ("", made_by):
-            raise UserError(
-                f"{own}: made by another manifest ({sidecar.manifest}) than {folder / MANIFEST} ({made_by}); "
-                f"restore that one, or delete {folder} and run make harvest"
-            )
-        number, (start, stop) = int(path.stem.removeprefix("shard-")), sidecar.sequences
-        expected = 0 if number == 0 else before[1] if before and before[0] == number - 1 else start
-        if start != expected:
-            raise UserError(f"{own}: sequences: expected them from {expected} on, found [{start}, {stop}); {REPAIR}")
-        if sidecar.rows > manifest.context * (stop - start):
-            raise UserError(
-                f"{own}: rows: expected at most {manifest.context} for each of {stop - start} sequences, "
-                f"found {sidecar.rows}; {REPAIR}"
-            )
-        before = number, stop
-    whole = None if manifest.tokens is None else manifest.tokens["sequences"]
-    if len(shards) == manifest.shards and before and whole not in (None, before[1]):
-        raise UserError(
-            f"{folder / MANIFEST}: tokens.sequences: expected {before[1]} as in the last shard, "
-            f"found {whole}; {RESTORE}"
-        )
+def _folder(path: Path) -> Path:
+    """Return the folder of a harvest. Raises `UserError` for a file, and for a run, which has its harvest below."""
+    if path.exists() and not path.is_dir():
+        hint = f"; give {path.parent}" if (path.parent / MANIFEST).exists() else ""
+        raise UserError(f"{path}: expected a folder of activations, found {kind_of(path) or 'a file'}{hint}")
+    below = path / "activations"
+    if not (path / MANIFEST).exists() and (below / MANIFEST).exists():
+        raise UserError(f"{path}: expected a folder of activations, found a run; give {below}")
+    return path

@@ -11,6 +11,7 @@ import numpy as np
 
 from winnow.errors import UserError
 from winnow.fields import Fields, parse_json
+from winnow.paths import refuse_special
 from winnow.runtime.hashes import check_size, said_of
 from winnow.shards.contiguous import ContiguousReader
 
@@ -63,6 +64,7 @@ def open_tokens(path: Path) -> TokenFile:
     """Open a token file. Raises `UserError` if it is missing, is not a token file, or is not what was written."""
     if not path.exists():
         raise UserError(f"{path}: no such file; run make tokens first")
+    refuse_special(path, REMEDY)
     check_size(path, said_of(path), REMEDY)
     try:
         with h5py.File(path) as file:

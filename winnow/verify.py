@@ -92,10 +92,11 @@ def verify(config: Experiment) -> None:
 def _activations(run: Run, record: dict[str, Noted], findings: Findings) -> str:
     """Check the store, and say what it holds."""
     # it loads torch, which --help and a wrong key need not wait for
+    from winnow.shards.finished import verify_shard
     from winnow.shards.manifest import MANIFEST, read_manifest
     from winnow.shards.sidecar import read_sidecar, shard_path
     from winnow.shards.statistics import STATISTICS
-    from winnow.store import ActivationStore, verify_shard
+    from winnow.store import ActivationStore
 
     folder = run.activations
     if not findings.attempt(lambda: read_manifest(folder)):

@@ -18,6 +18,7 @@ from torch import Tensor
 from analyze.evaluation.quality import ALIVE_ABOVE
 from winnow.errors import UserError
 from winnow.fields import Fields
+from winnow.paths import refuse_special
 from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.publish_hdf5 import publish_hdf5
 
@@ -42,6 +43,7 @@ def read_latents(path: Path) -> dict[str, Latents]:
     """Read the file as {dictionary's path: its latents}; {} if there is no file."""
     if not path.exists():
         return {}
+    refuse_special(path, AGAIN)
     check_file(path, said_of(path), AGAIN)
     try:
         with h5py.File(path) as file:

@@ -53,9 +53,12 @@ def test_no_damage_to_a_run_made_before_ends_in_a_traceback(fuzzer: Fuzzer, tmp_
 
 def test_the_fuzzer_sees_what_nobody_checks(fuzzer: Fuzzer, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every hash left unchecked, numbers change and cases fail: the fuzzer would see it."""
-    for module in ("winnow.verify", "winnow.store", "winnow.dictionary", "analyze.inputs", "train.checkpoint"):
+    for module in (
+        *("winnow.verify", "winnow.store", "winnow.shards.finished", "winnow.dictionary"),
+        *("analyze.inputs", "train.checkpoint"),
+    ):
         monkeypatch.setattr(f"{module}.check_file", lambda *_: None)
-    monkeypatch.setattr("winnow.store.rest_hash", lambda path, values: None)
+    monkeypatch.setattr("winnow.shards.finished.rest_hash", lambda path, values: None)
     faults = [case for case in fuzzer.cases(60, SEED) if case.fault]
     assert len(faults) > 3
 

@@ -3,12 +3,14 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 import winnow
+from tests.untyped import untyped
 from winnow.dictionary import Dictionary, load_dictionaries, load_dictionary, save_dictionary
 from winnow.errors import UserError
 from winnow.runtime.hashes import hash_file
@@ -176,8 +178,6 @@ def test_malformed_dictionary_is_named(change: dict[str, Any], message: str, tmp
 
 
 def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cfg\.json: no such file; is .* a finished dictionary\?"):
-        load_dictionary(tmp_path)
     write_saelens(tmp_path, tensors("b_enc"))
     weights = tmp_path / "sae_weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-7])
@@ -185,6 +185,10 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
         load_dictionary(tmp_path)
     weights.unlink()
     with pytest.raises(UserError, match=r"sae_weights\.safetensors: no such file; the dictionary is incomplete"):
+        load_dictionary(tmp_path)
+    (tmp_path / "cfg.json").unlink()
+    weights.touch()
+    with pytest.raises(UserError, match=r"cfg\.json: no such file; is .* a finished dictionary\?"):
         load_dictionary(tmp_path)
     (tmp_path / "cfg.json").write_text("[1]")
     with pytest.raises(UserError, match=r"cfg\.json: expected a JSON object, found list"):
@@ -226,3 +230,89 @@ def test_repr_says_what_it_is() -> None:
     assert repr(dictionary(architecture="topk", k=3)) == (
         "Dictionary(topk, d_model=6, n_latents=10, k=3, hook='blocks.0.hook_resid_post')"
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"architecture": "topk", "k": 3}, {"threshold": torch.linspace(0, 1, N)}, {"groups": 5}],
+    ids=lambda options: ", ".join(options),
+)
+def test_rows_of_another_width_are_refused_where_torch_would_broadcast(options: dict[str, Any]) -> None:
+    d = dictionary(**options)
+    for x in (rows(4)[:, :1], rows(4)[:, :5], torch.ones(D + 1)):
+        with pytest.raises(
+            UserError, match=rf"^Dictionary: encode: expected \[\.\.\., 6\], found {re.escape(str(list(x.shape)))}$"
+        ):
+            d.encode(x)
+        with pytest.raises(UserError, match="encode: expected"):
+            d(x)
+        with pytest.raises(UserError, match=r"^Dictionary: decode: expected \[\.\.\., 10\], found"):
+            d.decode(x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_numpy_arrays_and_other_dtypes_encode_as_tensors_do(dtype: str) -> None:
+    d, x = dictionary(architecture="topk", k=3), rows(3, 4).to(getattr(torch, dtype))
+    expected = d.encode(x.float())
+    for given in (x, x.numpy()):
+        assert torch.equal(d.encode(given), expected)
+        assert torch.equal(d(given), d(x.float()))
+    assert torch.equal(d.decode(expected.numpy()), d.decode(expected))
+    whole = d.double().encode(x)
+    assert whole.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"b_enc": torch.ones(N - 1)}, r"found W_enc float32 \[6, 10\], b_enc float32 \[9\]"),
+        ({"W_dec": torch.ones(D, N)}, r"W_dec Float \[n_latents, d_model\].* W_dec float32 \[6, 10\]"),
+        ({"b_dec": torch.ones(1)}, r"b_dec float32 \[1\]"),
+        ({"W_enc": torch.ones(D * N)}, r"found W_enc float32 \[60\]"),
+        ({"threshold": torch.ones(1)}, r"threshold float32 \[1\]"),
+        ({"W_enc": torch.ones(D, N, dtype=torch.int64)}, r"found W_enc int64 \[6, 10\]"),
+        ({"W_enc": np.ones((D, N), np.float32)}, r"found W_enc numpy's float32 \[6, 10\]"),
+        ({"W_enc": None}, "found b_enc"),
+        ({"k": 0}, "k: expected a positive integer, found 0"),
+        ({"groups": 3}, "expected groups that divide 10 latents, found 3"),
+        ({"k": 2, "threshold": torch.ones(N)}, "expected one of k, groups, threshold and r_mag, found k and threshold"),
+        ({"r_mag": torch.ones(N)}, "expected r_mag and b_mag together, found r_mag alone"),
+        ({"b_mag": torch.ones(N)}, "expected r_mag and b_mag together, found b_mag alone"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_tensors_that_do_not_fit_each_other_make_no_dictionary(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=f"^Dictionary: .*{said}") as refused:
+        Dictionary(**{**tensors("b_enc"), **change})
+    assert "\n" not in str(refused.value)
+
+
+def test_more_latents_than_there_are_cannot_be_kept() -> None:
+    with pytest.raises(UserError, match="k = 11 is more than its 10 latents"):
+        dictionary(architecture="topk", k=11).encode(rows(2))
+
+
+def test_untyped_calls_are_refused_in_one_line(tmp_path: Path) -> None:
+    """As users call, without the tests' own checks of types."""
+    (plain,) = untyped("winnow.dictionary")
+    d = plain.Dictionary(**tensors("b_enc"))
+    other = plain.Dictionary(**tensors("b_enc"), k=3)
+    folder = tmp_path / "dictionaries"
+    save_dictionary(dictionary(), folder / "h" / "d", {}, {})
+    whole, floats, encode = np.ones(D, np.int64), "floating-point numbers", "Dictionary: encode: expected"
+    calls = {
+        f"{encode} {floats}, found int64": lambda: d.encode(torch.from_numpy(whole)),
+        f"{encode} {floats}, found numpy's int64": lambda: d.encode(whole),
+        f"{encode} a tensor or a numpy array of {floats}, found list": lambda: d.encode([1.0] * D),
+        f"{encode} [..., 6], found []": lambda: d.encode(torch.ones(())),
+        f"Dictionary: decode: expected {floats}, found bool": lambda: other.decode(torch.ones(N) > 0),
+        "load_dictionary: expected a path, found NoneType": lambda: plain.load_dictionary(None),
+        "load_dictionary: expected a path, found list": lambda: plain.load_dictionary(["a"]),
+        "load_dictionaries: expected a path, found int": lambda: plain.load_dictionaries(3),
+        f"{folder}: expected the name of a hook, found int": lambda: plain.load_dictionaries(tmp_path, hook=3),
+        f"{folder}: expected a Dictionary to save, found str": lambda: plain.save_dictionary("d", folder, {}, {}),
+        "Dictionary: k: expected a positive integer, found 2.5": lambda: plain.Dictionary(**tensors("b_enc"), k=2.5),
+    }
+    for said, call in calls.items():
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            call()

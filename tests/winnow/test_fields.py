@@ -78,7 +78,7 @@ def test_a_missing_file_and_a_folder_are_told_apart(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_json(path / "below")
     path.mkdir()
-    with pytest.raises(UserError, match="Is a directory"):
+    with pytest.raises(UserError, match="expected a file, found a folder"):
         read_json(path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from harvest.make_shards import merge_statistics
 from harvest.write_shard import write_shard
+from tests.untyped import untyped
 from winnow.errors import UserError
 from winnow.shards.layout import RowIndex, read_sidecar, shard_path
 from winnow.shards.manifest import write_manifest
@@ -150,9 +152,107 @@ def test_unknown_hook_names_the_nearest(tmp_path: Path):
         store.read("blocks.0.hook_resid_pos", 0, 1)
 
 
-def test_rows_that_do_not_exist(tmp_path: Path):
-    with pytest.raises(IndexError, match="rows 20 to 29 of 28"):
-        make_store(tmp_path).read("blocks.0.hook_resid_post", 20, 29)
+@pytest.mark.parametrize(("start", "stop"), [(20, 29), (10, 5), (0, 10**12), (-3, 2), (29, 29)])
+def test_rows_that_do_not_exist_are_refused_before_room_is_made_for_them(tmp_path: Path, start: int, stop: int):
+    store, hook = make_store(tmp_path), "blocks.0.hook_resid_post"
+    said = rf"{tmp_path}: rows {start} to {stop} of 28: expected 0 <= start <= stop <= 28"
+    for read in (lambda: store.read(hook, start, stop), lambda: store.tokens(start, stop)):
+        with pytest.raises(IndexError, match=said):
+            read()
+    with pytest.raises(IndexError, match="of 28"):
+        store.place(hook, 28)
+    with pytest.raises(IndexError, match="rows 27 to 29 of 28"):
+        store.read_into(torch.empty(2, 5), hook, 27)
+
+
+@pytest.mark.parametrize("width", [1, 4, 7, 10])
+def test_rows_are_never_read_into_another_width(tmp_path: Path, width: int):
+    """A file knows rows by their bytes, so this would read without an error, and wrongly."""
+    store, hook = make_store(tmp_path), "blocks.0.hook_resid_post"
+    one = np.ones(1, np.int64)
+    for read in (
+        lambda out: store.read_into(out, hook, 0),
+        lambda out: store.read_runs_into(out, hook, one, one),
+    ):
+        with pytest.raises(UserError, match=rf"out: expected \[row, 5\] on the CPU, found \[1, {width}\]"):
+            read(torch.empty(1, width))
+
+
+def test_runs_that_do_not_exist_or_do_not_fill_are_refused(tmp_path: Path):
+    """Rows that no run reads would stay as memory was."""
+    store, hook = make_store(tmp_path), "blocks.0.hook_resid_post"
+
+    def read(starts: list[int], counts: list[int], total: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        out = torch.full((total, 5), torch.nan, dtype=dtype)
+        store.read_runs_into(out, hook, np.array(starts), np.array(counts))
+        return out
+
+    assert torch.equal(read([20, 0, 11], [2, 1, 3], 6), rows(0, 28, 5)[[20, 21, 0, 11, 12, 13]])
+    with pytest.raises(IndexError, match="3 rows from row 26 on: expected rows of 28"):
+        read([0, 26], [1, 3], 4)
+    with pytest.raises(UserError, match="out: expected 4 rows, as the runs have, found 5"):
+        read([0, 8], [1, 3], 5)
+    with pytest.raises(UserError, match=r"out: expected torch\.float32 as stored"):
+        read([0], [1], 1, torch.float16)
+
+
+def test_what_is_no_folder_of_activations_says_what_it_is(tmp_path: Path):
+    store = make_store(tmp_path / "activations")
+    with pytest.raises(
+        UserError, match=rf"^{tmp_path}: expected a folder of activations, found a run; give {store.path}$"
+    ):
+        ActivationStore(tmp_path)
+    shard = store.path / "shard-00000.h5"
+    with pytest.raises(
+        UserError, match=rf"^{shard}: expected a folder of activations, found a file; give {store.path}$"
+    ):
+        ActivationStore(shard)
+    (alone := tmp_path / "alone").touch()
+    with pytest.raises(UserError, match=r"alone: expected a folder of activations, found a file$"):
+        ActivationStore(alone)
+    os.mkfifo(fifo := tmp_path / "fifo")
+    with pytest.raises(UserError, match="fifo: expected a folder of activations, found a FIFO"):
+        ActivationStore(fifo)
+    with pytest.raises(UserError, match=r"manifest\.json: no such file; is .*none a folder of activations"):
+        ActivationStore(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "shard-00000.json", "shard-00000.h5", "statistics.h5"])
+def test_a_fifo_in_place_of_a_file_of_the_store_is_not_waited_for(tmp_path: Path, name: str):
+    make_store(tmp_path)
+    merge_statistics(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    def read() -> None:
+        store = ActivationStore(tmp_path)
+        store.read("blocks.0.hook_resid_post", 0, 1)
+        store.statistics("blocks.0.hook_resid_post")
+
+    with pytest.raises(UserError, match=rf"{name}: (expected a file, found a FIFO|missing)"):
+        read()
+
+
+def test_untyped_calls_are_refused_in_one_line(tmp_path: Path):
+    """As users call, without the tests' own checks of types."""
+    make_store(tmp_path)
+    (plain,) = untyped("winnow.store")
+    store, hook = plain.ActivationStore(str(tmp_path)), "blocks.0.hook_resid_post"
+    calls = {
+        "start: expected an integer, found float 1.5": lambda: store.read(hook, 1.5, 3),
+        "stop: expected an integer, found str '3'": lambda: store.tokens(0, "3"),
+        "start: expected an integer, found bool True": lambda: store.read_into(torch.empty(1, 5), hook, True),
+        r"out: expected a tensor \[row, 5\], found ndarray": lambda: store.read_into(np.empty((1, 5)), hook, 0),
+        "expected the name of a hook, found slice": lambda: store[0:10],
+        "expected the name of a hook, found list": lambda: store.read(["a"], 0, 1),
+        "expected the name of a hook, found int": lambda: store.statistics(3),
+        "starts: expected an array of integers": lambda: store.read_runs_into(torch.empty(1, 5), hook, [0], [1]),
+        "ActivationStore: expected a path, found NoneType": lambda: plain.ActivationStore(None),
+    }
+    for said, call in calls.items():
+        with pytest.raises(ValueError, match=said) as refused:
+            call()
+        assert "\n" not in str(refused.value)
 
 
 def _sum(store: ActivationStore) -> float:

@@ -27,7 +27,9 @@ from winnow.formats.contents import (
     in_float32,
     read_json,
     read_safetensors,
+    refuse_unknown,
     section,
+    shown,
     subtract_b_dec,
 )
 from winnow.formats.saelens_scaling import fold_scaling
@@ -67,13 +69,13 @@ def read(folder: Path) -> Contents:
     config = _current_form(config_path, read_json(config_path))
     theirs = config.get("architecture")
     if not isinstance(theirs, str) or theirs not in ARCHITECTURES:
-        raise UserError(f"{config_path}: architecture {theirs!r} is none of {', '.join(ARCHITECTURES)}")
+        raise UserError(f"{config_path}: architecture {shown(theirs)} is none of {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[theirs]
     metadata = section(config_path, config, "metadata")
     d_model, n_latents = (count(config_path, config, name) for name in ("d_in", "d_sae"))
     k = active(config_path, config, n_latents) if architecture == "topk" else None
     finetuned = flag(config_path, config, "finetuning_scaling_factor")
-    tensors = _read_weights(weights_path, architecture, d_model, n_latents, finetuned)
+    tensors = _read_weights(weights_path, theirs, architecture, d_model, n_latents, finetuned)
     by_norm = architecture in _RANKED and flag(config_path, config, "rescale_acts_by_decoder_norm")
     centred = flag(config_path, config, "apply_b_dec_to_input", default=True)
     fold_scaling(config_path, config, tensors, by_norm, centred)
@@ -81,7 +83,7 @@ def read(folder: Path) -> Contents:
         subtract_b_dec(tensors)
     if architecture == "jumprelu":
         architecture = _TRAINED_AS.get(str(metadata.get("training_architecture")), architecture)
-    return Contents(architecture, in_float32(tensors), k=k, metadata=metadata)
+    return Contents(architecture, in_float32(weights_path, tensors), k=k, metadata=metadata)
 
 
 FORMAT = Format("SAELens", CONFIG, WEIGHTS, read)
@@ -129,8 +131,11 @@ def rule_of(k: int | None, threshold: Tensor | None, r_mag: Tensor | None) -> st
 
 
 def write_weights(folder: Path, parameters: Mapping[str, Tensor]) -> str:
-    """Publish the weights (by our names) of a dictionary, and return the file's sha256."""
-    tensors = {name: value.detach().float().cpu().contiguous() for name, value in parameters.items()}
+    """Publish the weights (by our names) of a dictionary, and return the file's sha256.
+
+    Raises `UserError` where float32 cannot hold them: a file that cannot be read is not written.
+    """
+    tensors = in_float32(folder, {name: value.detach().cpu() for name, value in parameters.items()})
     if "r_mag" in tensors:
         tensors["b_gate"] = tensors.pop("b_enc")
     with publish_file(folder / WEIGHTS) as partial:
@@ -154,7 +159,7 @@ def _current_form(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     if activation == "topk":
         old |= {"architecture": "topk", "k": section(path, old, "activation_fn_kwargs").get("k")}
     elif activation != "relu":
-        raise UserError(f"{path}: activation function {activation!r} is not supported; expected relu or topk")
+        raise UserError(f"{path}: activation function {shown(activation)} is not supported; expected relu or topk")
     if isinstance(old.get("normalize_activations"), bool):
         old["normalize_activations"] = "expected_average_only_in" if old["normalize_activations"] else "none"
     kept = ("model_name", "hook_name", "context_size", "prepend_bos", "dataset_path")
@@ -164,8 +169,8 @@ def _current_form(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     return old
 
 
-def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool) -> dict[str, Tensor]:
-    """Load the tensors of an architecture by our names, in float64, with shapes checked.
+def _read_weights(path: Path, theirs: str, architecture: str, d: int, n: int, finetuned: bool) -> dict[str, Tensor]:
+    """Load the tensors of an architecture by our names, in float64, with shapes checked; theirs: its name in the file.
 
     finetuned: latents are multiplied by `scaling_factor` before they are decoded (SAELens before 6).
     """
@@ -174,9 +179,12 @@ def _read_weights(path: Path, architecture: str, d: int, n: int, finetuned: bool
     in_training = architecture in _TRAINED_AS.values()
     if in_training:
         shapes["topk_threshold"] = ()
-    if "log_threshold" in stored and "threshold" not in stored:  # a jumprelu checkpoint of earlier versions
-        stored["threshold"] = stored["log_threshold"].exp()
+    if architecture == "jumprelu" and "log_threshold" in stored and "threshold" not in stored:  # an older checkpoint
+        logarithm = checked(path, stored, {"log_threshold": (n,)}, CONFIG)["log_threshold"]
+        del stored["log_threshold"]
+        stored["threshold"] = logarithm.exp()
     tensors = checked(path, stored, shapes, CONFIG)
+    refuse_unknown(path, stored, {*shapes, "scaling_factor"}, f"a {theirs} dictionary of SAELens")
     if in_training:
         tensors["threshold"] = tensors.pop("topk_threshold").expand(n)
     if architecture == "gated":

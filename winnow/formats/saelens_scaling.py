@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from winnow.errors import UserError
-from winnow.formats.contents import checked, fold_decoder_norm, read_json, read_safetensors
+from winnow.formats.contents import checked, fold_decoder_norm, read_json, read_safetensors, refuse_unknown, shown
 
 SCALER = "activation_scaler.json"
 WHITENING = "activation_whitening.safetensors"
@@ -42,7 +42,7 @@ def fold_scaling(
     if normalisation == "covariance_whitening":
         _fold_whitening(path.with_name(WHITENING), tensors, centred)
     elif normalisation not in ("none", "expected_average_only_in"):
-        raise UserError(f"{path}: normalize_activations = {normalisation!r} is not known")
+        raise UserError(f"{path}: normalize_activations = {shown(normalisation)} is not known")
 
 
 def _scale(path: Path) -> float:
@@ -55,7 +55,7 @@ def _scale(path: Path) -> float:
         )
     scale = read_json(scaler).get("scaling_factor")
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale < float("inf"):
-        raise UserError(f"{scaler}: scaling_factor should be a positive number, found {scale!r}")
+        raise UserError(f"{scaler}: scaling_factor should be a positive number, found {shown(scale)}")
     return scale
 
 
@@ -80,7 +80,9 @@ def _fold_whitening(path: Path, tensors: dict[str, Tensor], centred: bool) -> No
         )
     d = len(tensors["b_dec"])
     shapes = {"mean": (d,), "matrix": (d, d), "inverse_matrix": (d, d)}
-    mean, matrix, inverse = checked(path, read_safetensors(path), shapes, "cfg.json").values()
+    stored = read_safetensors(path)
+    mean, matrix, inverse = checked(path, stored, shapes, "cfg.json").values()
+    refuse_unknown(path, stored, shapes, "a whitening of SAELens", harmless={})
     tensors["W_enc"] = matrix @ tensors["W_enc"]
     tensors["W_dec"] = tensors["W_dec"] @ inverse
     tensors["b_dec"] = tensors["b_dec"] @ inverse + mean

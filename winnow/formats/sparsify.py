@@ -17,6 +17,8 @@ from winnow.formats.contents import (
     in_float32,
     read_json,
     read_safetensors,
+    refuse_unknown,
+    shown,
 )
 
 CONFIG = "cfg.json"
@@ -39,7 +41,7 @@ def read(folder: Path) -> Contents:
             raise UserError(f"{config_path}: {name} = true is not supported: {why}")
     architecture = config.get("activation", "topk")
     if architecture not in ACTIVATIONS:
-        raise UserError(f"{config_path}: activation {architecture!r} is none of {', '.join(ACTIVATIONS)}")
+        raise UserError(f"{config_path}: activation {shown(architecture)} is none of {', '.join(ACTIVATIONS)}")
     d_model = count(config_path, config, "d_in")
     if config.get("num_latents"):
         n_latents = count(config_path, config, "num_latents")
@@ -54,7 +56,9 @@ def read(folder: Path) -> Contents:
         "W_dec": (n_latents, d_model),
         "b_dec": (d_model,),
     }
-    stored = checked(path, read_safetensors(path), shapes, CONFIG)
+    found = read_safetensors(path)
+    stored = checked(path, found, shapes, CONFIG)
+    refuse_unknown(path, found, shapes, f"a {architecture} dictionary of sparsify")
     tensors = {
         "W_enc": stored["encoder.weight"].T,
         "b_enc": stored["encoder.bias"],
@@ -62,7 +66,7 @@ def read(folder: Path) -> Contents:
         "b_dec": stored["b_dec"],
     }
     groups = architecture == "groupmax"
-    return Contents(architecture, in_float32(tensors), k=None if groups else k, groups=k if groups else None)
+    return Contents(architecture, in_float32(path, tensors), k=None if groups else k, groups=k if groups else None)
 
 
 FORMAT = Format("sparsify", CONFIG, WEIGHTS, read)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from winnow.errors import UserError
 from winnow.fields import read_fields
+from winnow.paths import refuse_special
 from winnow.runtime.lock import claim
 from winnow.runtime.publish import publish_text
 
@@ -37,6 +38,7 @@ Record = Mapping[str, Noted]
 
 def hash_file(path: Path) -> str:
     """Compute the sha256 of a file's bytes, in hexadecimal."""
+    refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

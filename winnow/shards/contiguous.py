@@ -20,6 +20,7 @@ import h5py
 import numpy as np
 
 from winnow.errors import UserError, nearest
+from winnow.paths import refuse_special
 from winnow.runtime.open_files import FileOnDisk
 
 LAYOUT_BYTES = 1 << 20  # more than the library's own part of a file needs
@@ -201,6 +202,7 @@ def find_sets(path: Path) -> dict[str, StoredSet | str]:
     Raises `UserError` where the file is no HDF5, or its structure is damaged.
     """
     found: dict[str, StoredSet | str] = {}
+    refuse_special(path)
     size = path.stat().st_size if path.exists() else 0
 
     def visit(name: str, thing: Any) -> None:

@@ -13,8 +13,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from winnow.errors import UserError
+from winnow.shapes import checks_shapes
 
 
+@checks_shapes
 def match_lengths(same: Float[Tensor, " same"], different: Float[Tensor, " different"]) -> Int64[Tensor, " same"]:
     """Give for each length in `same` the index of the closest one in `different`, which may serve several times."""
     if len(different) == 0:
@@ -26,6 +28,7 @@ def match_lengths(same: Float[Tensor, " same"], different: Float[Tensor, " diffe
     return order[torch.where(nearer, before, after)]
 
 
+@checks_shapes
 def soft_density(
     p: Float[Tensor, "line n"], q: Float[Tensor, "line n"], length: Float[Tensor, " line"]
 ) -> Float[Tensor, " line"]:
@@ -42,6 +45,7 @@ class DensityRatio(NamedTuple):
     length_ratio: float  # mean length of the matched lines / of the others: 1 where the match is good
 
 
+@checks_shapes
 def density_ratio(
     same: Float[Tensor, " same"],
     same_length: Float[Tensor, " same"],

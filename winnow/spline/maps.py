@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from winnow.errors import UserError
+from winnow.shapes import as_tensor, checks_shapes
 from winnow.spline.codes import UNDECIDED
 from winnow.spline.gates import Gate
 from winnow.spline.mlp import MLP
@@ -34,7 +35,15 @@ class AffineMap:
     c: Float[Tensor, "*row d_out"]
 
     def __call__(self, u: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_out"]:
-        """Apply each row's map to that row."""
+        """Apply each row's map to that row; a single map to every row, and every map to a single row.
+
+        Raises `UserError` for rows of another width, or as many as there are not maps.
+        """
+        u, (*rows, d_in, _) = as_tensor("rows", u), self.A.shape
+        if not u.ndim or u.shape[-1] != d_in or (rows and u.ndim > 1 and list(u.shape[:-1]) != rows):
+            raise UserError(
+                f"rows: expected {[*rows, d_in]}, as the maps are {list(self.A.shape)}, found {list(u.shape)}"
+            )
         return (u.to(self.A)[..., None, :] @ self.A).squeeze(-2) + self.c
 
 
@@ -62,6 +71,7 @@ def weights_of(gate: Gate, h: Float[Tensor, "*row n"], kind: Kind) -> Float[Tens
     raise UserError(f"kind = {kind!r}: there are the maps value, hard and tangent")
 
 
+@checks_shapes
 def map_of_weights(mlp: MLP, p: Float[Tensor, "*row n"]) -> AffineMap:
     """Give A_p and c_p for weights p of the neurons. Raises `UserError` where the layer has no affine maps."""
     mlp.refuse_quadratic_maps()
@@ -101,12 +111,14 @@ def kernel(mlp: MLP) -> Float[Tensor, "n n"]:
     return (mlp.W_in.T @ mlp.W_in) * (mlp.W_out @ mlp.W_out.T)
 
 
+@checks_shapes
 def map_norms(K: Float[Tensor, "n n"], p: Float[Tensor, "row n"]) -> Float[Tensor, " row"]:
     """Compute ‖A_p‖ of every row."""
     p = p.to(K)
     return ((p @ K) * p).sum(-1).clamp(min=0).sqrt()
 
 
+@checks_shapes
 def map_distances(
     K: Float[Tensor, "n n"], p: Float[Tensor, "row n"], q: Float[Tensor, "other n"] | None = None
 ) -> Float[Tensor, "row other"]:
@@ -123,6 +135,7 @@ def map_distances(
     return distances if q is not None else ((distances + distances.T) / 2).fill_diagonal_(0)
 
 
+@checks_shapes
 def paired_map_distances(
     K: Float[Tensor, "n n"], p: Float[Tensor, "row n"], q: Float[Tensor, "row n"]
 ) -> Float[Tensor, " row"]:
@@ -130,6 +143,7 @@ def paired_map_distances(
     return map_norms(K, p.to(K) - q.to(K))
 
 
+@checks_shapes
 def relative_jumps(K: Float[Tensor, "n n"], p: Float[Tensor, "row n"], off: float = 0.0) -> Float[Tensor, "row n"]:
     """Compute ρ_i = ‖A¹ − A⁰‖ / ½(‖A⁰‖ + ‖A¹‖), neuron i fully off and fully on, all others as in the row; in [0, 2].
 
@@ -150,6 +164,7 @@ def relative_jumps(K: Float[Tensor, "n n"], p: Float[Tensor, "row n"], off: floa
     return torch.where(mean > 0, jump / mean, 0.0)  # where both maps are 0, so is the jump
 
 
+@checks_shapes
 def crossing_rates(on: Bool[Tensor, "row n"]) -> Float[Tensor, " n"]:
     """Compute κ_i = 2 f_i (1 − f_i), how often neuron i differs between two random rows, f_i its on-rate."""
     rate = on.double().mean(0)
@@ -168,6 +183,7 @@ class Flips(NamedTuple):
         return self.observed / self.independent
 
 
+@checks_shapes
 def flips(K: Float[Tensor, "n n"], p: Float[Tensor, "row n"]) -> Flips:
     """Compare the true distance between two rows' maps with that of neurons which flip independently.
 
@@ -184,6 +200,7 @@ def flips(K: Float[Tensor, "n n"], p: Float[Tensor, "row n"]) -> Flips:
     return Flips(independent=(independent / norm).sqrt().item(), observed=(observed / norm).sqrt().item())
 
 
+@checks_shapes
 def full_share(p: Float[Tensor, "row n"], q: Float[Tensor, "row n"]) -> float:
     """Give the share of the neurons with p ≤ ½ < q, or the reverse, that go from below .1 to above .9; NaN for none.
 

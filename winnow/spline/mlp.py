@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from winnow.errors import UserError
+from winnow.shapes import as_tensor
 from winnow.spline.gates import Gate
 
 
@@ -53,6 +54,13 @@ class MLP:
     name: str = "this layer"
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name[:2] in ("W_", "b_") and value is not None and not _is_floating(value):
+                found = getattr(value, "dtype", type(value).__name__)
+                raise UserError(
+                    f"{self.name}: {field.name}: expected a tensor of floating-point numbers, found {found}"
+                )
         if self.W_in.ndim != 2 or self.W_out.ndim != 2:
             raise UserError(f"{self.name}: W_in and W_out must be matrices, found {self._shapes()}")
         (d_in, n), d_out = self.W_in.shape, self.W_out.shape[1]
@@ -123,7 +131,8 @@ class MLP:
         return self.norm(self.fitting(residual))
 
     def fitting(self, rows: Float[Tensor, "*row d_in"]) -> Float[Tensor, "*row d_in"]:
-        """Bring rows to the weights' dtype and device; raises `UserError` where they are not d_in wide."""
+        """Bring rows to the weights' dtype and device; raises `UserError` where they are not d_in wide, or integers."""
+        rows = as_tensor(f"{self.name}: rows", rows)
         if rows.ndim == 0 or rows.shape[-1] != self.d_in:
             raise UserError(f"{self.name}: rows must be {self.d_in} wide, found a tensor of shape {list(rows.shape)}")
         return rows.to(self.W_in)
@@ -137,3 +146,7 @@ class MLP:
 
         norm = None if self.norm is None else replace(self.norm, **moved(self.norm))
         return replace(self, norm=norm, **moved(self))
+
+
+def _is_floating(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()

@@ -68,7 +68,7 @@ class Network:
 
     def mlp(self, layer: int) -> MLP:
         """Give a hidden layer, whose output is what the next affine layer computes from it."""
-        if not 0 <= layer < self.hidden_layers:
+        if type(layer) is not int or not 0 <= layer < self.hidden_layers:
             raise UserError(f"layer = {layer}: the network has hidden layers 0 to {self.hidden_layers - 1}")
         W_in, W_out = self.weights[layer : layer + 2]
         b_in, b_out = self.biases[layer : layer + 2]

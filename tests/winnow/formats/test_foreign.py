@@ -141,11 +141,11 @@ def topk_state(**change: Any) -> dict[str, Any]:
         ({}, {}, "no tensor encoder.weight; there are none"),
         (topk_state(b_dec=torch.zeros(7)), {}, "b_dec has shape (7,), config.json says (6,)"),
         (topk_state(b_dec=torch.full((D,), torch.nan)), {}, "b_dec holds values that are not finite numbers"),
-        (topk_state(b_dec=torch.ones(D, dtype=torch.int64)), {}, "b_dec holds values that are not finite numbers"),
-        (topk_state(b_dec=torch.ones(D, device="meta")), {}, "b_dec holds values that are not finite numbers"),
-        (topk_state(b_dec=torch.ones(D).to_sparse()), {}, "b_dec holds values that are not finite numbers"),
+        (topk_state(b_dec=torch.ones(D, dtype=torch.int64)), {}, "b_dec: expected floating-point numbers, found int64"),
+        (topk_state(b_dec=torch.ones(D, device="meta")), {}, "found no dense tensor with its data"),
+        (topk_state(b_dec=torch.ones(D).to_sparse()), {}, "found no dense tensor with its data"),
         (topk_state(k=torch.tensor(4)), {}, "ae.pt: k is 4, config.json says 3"),
-        (topk_state(k="three"), {}, "ae.pt: k is three, config.json says 3"),
+        (topk_state(k="three"), {}, "ae.pt: k is 'three', config.json says 3"),
         (None, {"k": 13}, "config.json: k = 13 is more than its 12 latents"),
         (None, {"k": None}, "config.json: k should be a positive integer, found None"),
         (None, {"dict_size": 13}, "encoder.weight has shape (12, 6), config.json says (13, 6)"),
@@ -223,5 +223,5 @@ def test_sparsifys_missing_and_broken_tensors_are_named(tmp_path: Path) -> None:
         load_dictionary(tmp_path)
     weights.unlink()
     weights.mkdir()
-    with pytest.raises(UserError, match=r"sae\.safetensors: cannot be read as safetensors"):
+    with pytest.raises(UserError, match=r"sae\.safetensors: expected a file, found a folder"):
         load_dictionary(tmp_path)

@@ -106,7 +106,7 @@ def test_what_is_not_utf8_is_refused(tmp_path: Path):
 
 def test_a_folder_in_its_place_is_refused(tmp_path: Path):
     (tmp_path / MANIFEST).mkdir()
-    with pytest.raises(UserError, match=r"manifest.json: cannot be read \(Is a directory\)"):
+    with pytest.raises(UserError, match=r"manifest.json: expected a file, found a folder"):
         read_manifest(tmp_path)
 
 
