@@ -13,6 +13,7 @@ from analyze.polytopes import Polytopes, read_polytopes
 from winnow.config.experiment import Experiment
 from winnow.dictionary_files import identity
 from winnow.errors import UserError, refuse_changed
+from winnow.model.identity import named_as
 from winnow.positions import position_policy
 from winnow.runtime.hashes import Noted, check_file, read_record
 from winnow.runtime.run import Run, finished_dictionaries
@@ -48,8 +49,9 @@ class Inputs(NamedTuple):
         from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
-        manifest, record = read_manifest(run.activations).written, read_record(run.path)
-        refuse_changed(run.activations, made_with(manifest), _settings(config, tokens))
+        read, record = read_manifest(run.activations), read_record(run.path)
+        manifest = read.written
+        refuse_changed(run.activations, made_with(manifest), _settings(config, tokens) | named_as(config, read))
         check_file(run.activations / MANIFEST, record.get(f"{run.activations.name}/{MANIFEST}"), RESTORE)
         refuse_without_norms(run.activations, manifest, config.massive_norm)
         if not (run.activations / STATISTICS).exists():
@@ -78,7 +80,12 @@ class Inputs(NamedTuple):
 
 def run_tokens(config: Experiment) -> TokenFile | None:
     """Open the tokens of a run; None for toy data."""
-    return None if config.toy is not None else open_tokens(Run(Path(config.run)).tokens)
+    if config.toy is not None:
+        return None
+    run = Run(Path(config.run))
+    made_of = read_manifest(run.activations).tokens if (run.activations / MANIFEST).exists() else None
+    tokens = open_tokens(run.tokens)
+    return tokens if made_of is None else tokens.named_as(made_of["fingerprint"])
 
 
 def run_polytopes(config: Experiment) -> tuple[Polytopes, dict[str, str]]:
@@ -131,8 +138,6 @@ def _settings(config: Experiment, tokens: TokenFile | None) -> dict[str, Any]:
         return with_left_out({f"toy.{key}": value for key, value in config.toy.of_the_rows().items()})
     policy = position_policy(config)
     return {
-        "model.name": config.model.name,
-        "model.revision": config.model.revision,
         "model.dtype": config.model.dtype,
         "seed": config.seed if policy.random else None,
         "tokens.fingerprint": tokens.fingerprint,

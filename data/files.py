@@ -37,13 +37,17 @@ class Row(NamedTuple):
     value: Any
 
 
+def is_there(pattern: str) -> bool:
+    """Tell whether a pattern names anything."""
+    return bool(_matching(pattern))
+
+
 def find_files(pattern: str) -> list[Path]:
     """List the files that a pattern names, sorted; what is there by that very name is no pattern.
 
     Raises `UserError` for a folder, for files of several kinds, and where there is none.
     """
-    given = os.path.expanduser(pattern)  # noqa: PTH111  Path.expanduser raises where there is no such user
-    paths = [given] if os.path.lexists(given) else sorted(glob.glob(_escaped(given), recursive=True))  # noqa: PTH207
+    paths = _matching(pattern)
     found = [Path(path) for path in paths if not (Path(path).is_dir() and len(paths) > 1)]
     if not found:
         raise UserError(f"text.source = files:{pattern}: no such file")
@@ -74,6 +78,11 @@ def read_file(path: Path, column: str) -> Iterator[Row]:
                 yield Row(f"{path}, document {number:,}", value)
     except BROKEN as error:
         raise UserError(f"{path}: document {number + 1:,} cannot be read ({_why(error)})") from error
+
+
+def _matching(pattern: str) -> list[str]:
+    given = os.path.expanduser(pattern)  # noqa: PTH111  Path.expanduser raises where there is no such user
+    return [given] if os.path.lexists(given) else sorted(glob.glob(_escaped(given), recursive=True))  # noqa: PTH207
 
 
 def _escaped(pattern: str) -> str:

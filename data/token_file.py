@@ -1,6 +1,5 @@
 """Write `tokens.h5`: the one place that knows its data set and its attributes. `winnow.tokens` reads it."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from winnow.config.experiment import Experiment
 from winnow.shards.contiguous import DataSet, create_contiguous
-from winnow.tokens import ATTRIBUTES, attributes_hash
+from winnow.tokens import ATTRIBUTES, FORMAT_VERSION, attributes_hash, framing, hash_tokens
 
 
 class TokenOrigin(NamedTuple):
@@ -20,6 +19,9 @@ class TokenOrigin(NamedTuple):
     tokenizer_commit: str = ""  # of the repositories on the hub, "" where nothing came from there
     text_commit: str = ""
     dropped_sequences: int | None = None  # left out for what they share with the held-out ones; None: not looked for
+    tokenizer_sha256: str = ""  # of the tokenizer's files
+    text_sha256: str | None = None  # of the first documents (data/text_hash.py); None: not known
+    documents: int = 0  # so many
 
 
 def write_token_file(
@@ -29,18 +31,15 @@ def write_token_file(
     settings: Mapping[str, Any],
     origin: TokenOrigin,
 ) -> None:
-    """Join parts, each int32 [sequence, context], into one file at `path`; `parts` is called twice.
+    """Join parts, each int32 [sequence, context], into one file at `path`; `parts` is called three times.
 
-    The fingerprint is the sha256 of the settings, as sorted JSON, and of all tokens.
+    The fingerprint is that of the tokens and of what starts a sequence: how text and model are named does not matter.
     """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    sequences = 0
-    for tokens in parts():
-        digest.update(tokens.tobytes())
-        sequences += len(tokens)
+    sequences = sum(map(len, parts()))
     attributes: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
         "settings": json.dumps(settings),
-        "fingerprint": digest.hexdigest(),
+        "fingerprint": hash_tokens(framing(origin.bos, config.text.context), parts()),
         "tokenizer": config.model.name,
         "text": config.text.source,
         **{name: value for name, value in origin._asdict().items() if value is not None},

@@ -3,12 +3,14 @@
 runs/NAME/tokens.h5    /tokens int32 [sequence, context]
                        attrs: settings (JSON), fingerprint, tokenizer, text, bos; tokenizer_commit, text_commit:
                        commits of their repositories on the hub, "" for local files; dropped_sequences: with
-                       text.drop_shared_ngrams, how many sequences that setting left out
+                       text.drop_shared_ngrams, how many sequences that setting left out; format_version;
+                       tokenizer_sha256, documents and text_sha256: what a tokenizer or text that has moved is known by
 """
 
 from pathlib import Path
 from typing import Any
 
+from data.moved import NAMES, named_as
 from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
 from winnow.runtime.hashes import change_record, note
@@ -31,10 +33,12 @@ def make_tokens(config: Experiment) -> None:
     path = Run(Path(config.run)).tokens
     with run_lock(path.parent):
         if path.exists():
-            made = open_tokens(path).settings
+            tokens = open_tokens(path)
             dropping = f"text.{DROP}"
             wanted = {dropping: config.text.drop_shared_ngrams, **token_settings(config)}
-            refuse_changed(path, {dropping: 0, **made}, wanted)
+            made = {dropping: 0, **tokens.settings}
+            refuse_changed(path, made, {key: value for key, value in wanted.items() if key not in NAMES})
+            refuse_changed(path, made, named_as(config, tokens))
             print(f"{_describe(path)}; nothing to do")
             return
         # imported here, so that a stage with nothing to do does not wait for datasets and transformers

@@ -19,11 +19,14 @@ import numpy as np
 from data.drop_shared import divide, reach
 from data.pack import Packer
 from data.source import Document, documents, text_commit
+from data.text_hash import TextHash
 from data.token_file import TokenOrigin, write_token_file
 from data.tokenizer import Framing, TextTokenizer, framing
 from winnow.config.experiment import Experiment, TextSettings
 from winnow.errors import UserError
-from winnow.fields import read_fields
+from winnow.fields import Fields, read_fields
+from winnow.hub import model_folder
+from winnow.model.files import tokenizer_hash
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file, publish_text
 
@@ -41,6 +44,11 @@ class State(NamedTuple):
     held: tuple[int, ...] = ()
     tokenizer_commit: str = ""  # as in `TokenFile`
     text_commit: str = ""
+    text_hash: TextHash | None = TextHash()  # of the text so far; None: begun before it was kept
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the fields by name."""
+        return {**self._asdict(), "text_hash": self.text_hash and self.text_hash._asdict()}
 
 
 def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> None:
@@ -64,7 +72,7 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
             while reader.state.sequences < goal and not reader.ended:
                 sequences = reader.read(goal)
                 _write_part(_part(folder, reader.state.parts - 1), sequences)
-                publish_text(folder / "state.json", json.dumps(reader.state._asdict()))
+                publish_text(folder / "state.json", json.dumps(reader.state.to_json()))
                 bar.advance(sequences.size)
             _refuse_too_short(text, reader.state.sequences)
             state = reader.state
@@ -75,7 +83,14 @@ def write_tokens(path: Path, config: Experiment, settings: dict[str, Any]) -> No
                 break
             goal = state.sequences + division.missing + reach(text, bos)
     _say_if_short(text, state.sequences if division is None else division.sequences)
-    origin = TokenOrigin(bos, state.tokenizer_commit, state.text_commit, division and division.dropped)
+    origin = TokenOrigin(
+        bos,
+        state.tokenizer_commit,
+        state.text_commit,
+        division and division.dropped,
+        tokenizer_hash(model_folder(config.model.name, state.tokenizer_commit)),
+        *(state.text_hash or (None, 0))[:2],
+    )
     with publish_file(path) as partial:
         parts = division.parts if division else lambda: map(np.load, paths)
         write_token_file(partial, parts, config, state.settings, origin)
@@ -106,11 +121,16 @@ def _read_state(folder: Path, settings: dict[str, Any]) -> State:
             held=tuple(fields.integers("held", 0)),
             tokenizer_commit=fields.text("tokenizer_commit"),
             text_commit=fields.text("text_commit"),
+            text_hash=_read_hash(fields.object("text_hash")) if fields.has("text_hash") else None,
         )
         if state.settings == settings:
             _check_parts(folder, state, settings["text.context"])
             return state
     return State(settings)
+
+
+def _read_hash(fields: Fields) -> TextHash:
+    return TextHash(fields.digest("sha256"), fields.integer("documents", 0), fields.integer("tokens", 0))
 
 
 def _check_parts(folder: Path, state: State, context: int) -> None:
@@ -144,6 +164,7 @@ class _Reader:
         self._tokenizer = tokenizer
         self._frame = frame
         self._documents = documents(text, state.documents, state.text_commit)
+        self._text_hash = state.text_hash
         self._packer: Packer | None = None
 
     def read(self, goal: int) -> np.ndarray:
@@ -169,6 +190,7 @@ class _Reader:
             sequences=state.sequences + len(sequences),
             documents=read,
             held=self._packer.held if self._packer else state.held,
+            text_hash=self._text_hash,
         )
         return sequences
 
@@ -179,6 +201,11 @@ class _Reader:
             separator = [] if tokenised else self._frame.separator
             self._packer = Packer(self._text.context, separator, self._frame.bos, self.state.held)
         ids: Any = tokenised or self._tokenizer([self._as_text(document) for document in batch])
+        if self._text_hash is not None:
+            lengths = (len(one) + len(self._packer.separator) for one in ids)
+            # BOS takes its place in each sequence
+            enough = self._text.tokens // self._text.context * (self._text.context - (self._packer.bos is not None))
+            self._text_hash = self._text_hash.add(batch, lengths, enough)
         return self._packer.add(ids)
 
     def _as_text(self, document: Any) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
+from winnow.model.files import files_hash
 from winnow.model.forward import Forward, forward_passes
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
@@ -60,6 +61,7 @@ class ModelSource:
     def manifest(self) -> dict[str, Any]:
         """Return the model with the hash of its weights, the tokens with their fingerprint, and the position policy."""
         model, tokens = self._config.model, self._tokens
+        files = "" if self._model.commit else files_hash(Path(self._config.run), Path(model.name))
         return {
             "model": {
                 "name": model.name,
@@ -67,6 +69,8 @@ class ModelSource:
                 "commit": self._model.commit,
                 "dtype": model.dtype,
                 "weights_sha256": self._model.weight_hash,
+                "config_sha256": self._model.config_hash,
+                **({"files_sha256": files} if files else {}),
             },
             "tokenizer": tokens.tokenizer,
             "text": tokens.text,

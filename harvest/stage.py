@@ -1,16 +1,18 @@
 """Decide whether there is anything to harvest, without waiting for torch where there is not."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from harvest.plan import Plan, harvest_settings, plan_harvest, plan_toy, toy_settings
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
+from winnow.model.identity import named_as
 from winnow.runtime.hashes import Noted, change_record, check_file, check_size, read_record
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
-from winnow.shards.fingerprint import fingerprint, made_with, with_left_out
+from winnow.shards.fingerprint import fingerprints, made_with, with_left_out
 from winnow.shards.manifest import MANIFEST, read_manifest
 from winnow.shards.sidecar import REPAIR, read_sidecar, shard_path
 from winnow.shards.statistics import STATISTICS
@@ -25,8 +27,11 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
     """
     ranks = ranks or this_rank()
     run = Run(Path(config.run))
+    manifest = read_manifest(run.activations) if (run.activations / MANIFEST).exists() else None
     if config.toy is None:
         tokens = open_tokens(run.tokens)
+        if manifest is not None and manifest.tokens is not None:
+            tokens = tokens.named_as(manifest.tokens["fingerprint"])
         plan = plan_harvest(config, tokens)
         settings = harvest_settings(config, tokens, plan)
         besides = []
@@ -37,8 +42,8 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
         besides = [run.truth / "cfg.json"]
     folder = run.activations
     with run_lock(run.path, shared=ranks.total > 1):
-        if (folder / MANIFEST).exists():
-            refuse_changed(folder, made_with(read_manifest(folder).written), with_left_out(settings))
+        if manifest is not None:
+            refuse_changed(folder, made_with(manifest.written), with_left_out(settings) | named_as(config, manifest))
         if repair:
             _drop_damaged(folder, ranks)
         if _complete(folder, plan) and all(path.exists() for path in besides):
@@ -70,7 +75,7 @@ def _drop_damaged(folder: Path, ranks: Ranks) -> None:
     if not (folder / MANIFEST).exists():
         return
     manifest = read_manifest(folder)
-    made_by = fingerprint(manifest.written)
+    made_by = fingerprints(manifest.written)
     shards = [shard_path(folder, number) for number in range(manifest.shards)]
     shards = shards[ranks.rank :] + shards[: ranks.rank]
     there = 0
@@ -102,7 +107,7 @@ def _drop(*paths: Path) -> None:
     change_record(paths[0].parent.parent, forget=[f"{path.parent.name}/{path.name}" for path in paths])
 
 
-def _is_damaged(path: Path, made_by: str) -> bool:
+def _is_damaged(path: Path, made_by: Sequence[str]) -> bool:
     """Hash a shard and its sidecar; where they are not as they were written, say so."""
     from winnow.shards.finished import verify_shard
 
@@ -113,7 +118,7 @@ def _is_damaged(path: Path, made_by: str) -> bool:
         sidecar = read_sidecar(path)
         if sidecar is None:
             return False
-        if sidecar.manifest not in ("", made_by):
+        if sidecar.manifest not in ("", *made_by):
             raise UserError(f"{own}: made by another manifest; {REPAIR}")
         verify_shard(path, sidecar)
     except UserError as damage:
@@ -133,20 +138,20 @@ def _complete(folder: Path, plan: Plan) -> bool:
     """
     if not all((folder / name).exists() for name in (MANIFEST, STATISTICS)):
         return False
-    made_by = fingerprint(read_manifest(folder).written)
+    made_by = fingerprints(read_manifest(folder).written)
     there, others = 0, []
     for number in range(plan.shards):
         path = shard_path(folder, number)
         sidecar = read_sidecar(path)
         if sidecar is None:
             continue
-        if sidecar.manifest not in ("", made_by):
+        if sidecar.manifest not in ("", *made_by):
             others.append(f"{path.with_suffix('.json')}: made by another manifest ({sidecar.manifest})")
         check_size(path, Noted(sidecar.bytes, sidecar.sha256), REPAIR, "its sidecar")
         there += 1
     if there == plan.shards and others:
         raise UserError(
-            f"{others[0]} than {folder / MANIFEST} ({made_by}); "
+            f"{others[0]} than {folder / MANIFEST} ({made_by[0]}); "
             f"restore that one, or delete {folder} and run make harvest"
         )
     return there == plan.shards

@@ -6,6 +6,7 @@ from polytopes.keys import Keys
 from winnow.config.experiment import Experiment
 from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError, refuse_changed
+from winnow.model.identity import named_as
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved
 from winnow.shards.fingerprint import made_with
@@ -32,9 +33,10 @@ def polytopes(config: Experiment, if_configured: bool = False) -> None:
     run = Run(Path(config.run))
     tokens = open_tokens(run.tokens)
     manifest = read_manifest(run.activations)
+    if manifest.tokens is not None:
+        tokens = tokens.named_as(manifest.tokens["fingerprint"])
     asked = {
-        "model.name": config.model.name,
-        "model.revision": config.model.revision,
+        **named_as(config, manifest),
         "model.dtype": config.model.dtype,
         "tokens.fingerprint": tokens.fingerprint,
     }

@@ -46,6 +46,16 @@ def gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, gpt2: Path) -> Path:
+    """The configuration of a run that every stage has finished; beside it model and text. Tests that write copy it."""
+    from tests.finished import finish, write_settings
+
+    config = write_settings(tmp_path_factory.mktemp("finished"), gpt2)
+    finish(config)
+    return config
+
+
+@pytest.fixture(scope="session")
 def stages() -> Iterator[Client]:
     """Runs stages as their commands, in forks of one process that has imported what they need."""
     with connect({}, *LOADED) as client:

@@ -10,7 +10,7 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from train.settings import DictionarySettings
 from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE, Dictionaries, EncoderStart, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
 from winnow.fields import read_fields
-from winnow.shards.fingerprint import fingerprint
+from winnow.shards.fingerprint import fingerprints
 from winnow.shards.norms import bound_for
 
 FAILED = "failed.json"
@@ -99,13 +99,14 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
     shared = {name: getattr(config.train, name) for name in SHARED}
     if config.train.rows == CONVERGED:
         shared["max_rows"] = MAX_ROWS if config.train.max_rows is None else config.train.max_rows
-    shared |= {"order_seed": config.seed, "activations": fingerprint(manifest)}
+    shared |= {"order_seed": config.seed, "activations": fingerprints(manifest)[0]}
     shared |= {"massive_norm": bound_for(manifest, config.massive_norm)}
     planned: dict[Path, Planned] = {}
     for number, grid in enumerate(config.train.dictionaries):
         for hook in _matching(grid.hooks, list(manifest["hooks"]), f"train.dictionaries.{number}.hooks"):
             for asked in (*_combinations(grid, shared), *_controls(grid, shared)):
                 path, settings = _as_begun(folder / hook, asked, grid)
+                settings = dataclasses.replace(settings, activations=_named_before(path, fingerprints(manifest)))
                 if path in planned:
                     raise UserError(
                         f"train.dictionaries.{number}: {hook}/{path.name} is asked for twice; remove one of them"
@@ -154,6 +155,12 @@ def _begun_before(folder: Path) -> dict[str, Any] | None:
     """Return the settings in a dictionary's records where those are older than `gradient_norm`; None where not."""
     # once it has gone on, they say 0
     return next((found for found in map(_settings_in, _records(folder)) if not found.get("gradient_norm")), None)
+
+
+def _named_before(folder: Path, names: Sequence[str]) -> str:
+    """Choose among fingerprints of one store: the one by which a dictionary's records know it, or else the first."""
+    recorded = [_settings_in(path).get("activations") for path in _records(folder)]
+    return next((name for name in names if name in recorded), names[0])
 
 
 def _settings_in(path: Path) -> dict[str, Any]:

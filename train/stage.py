@@ -33,7 +33,8 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
         refuse_other_settings(planned)
         mine = planned if shares or ranks.total == 1 else share_of(planned, ranks)
         if ranks.total > 1 and not shares:
-            mine = [p for p in mine if held.enter_context(claim(p.folder))]  # skip those that another job trains
+            # skip those that another job trains
+            mine = [p for p in mine if p.finished or held.enter_context(claim(p.folder))]
         unfinished = [p for p in mine if not p.finished and not p.failed]
         refuse_other_sharing(unfinished, ranks.total if shares else 1)
         _record_killed([p for p in mine if p.finished], run)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from winnow.shards.contiguous import ContiguousReader
 
 REMEDY = "delete it, and run make tokens"
 ATTRIBUTES = "attributes_sha256"  # of all the others; files made before have none
+FORMAT_VERSION = 2  # since then the fingerprint does not depend on how text and model are named
 BLOCK = 2**14  # sequences hashed at a time
 
 
@@ -35,6 +36,10 @@ class TokenFile(NamedTuple):
     text_commit: str = ""  # commit of the data set on the hub; "" for other text
     dropped_sequences: int | None = None  # left out by text.drop_shared_ngrams; None where it is off
     settings: Mapping[str, Any] = {}  # that made them, by their names in the configuration
+    format_version: int = 1
+    tokenizer_sha256: str = ""  # of the tokenizer's files (winnow/model/files.py); "" where it is not known
+    documents: int = 0  # that were read, and
+    text_sha256: str = ""  # their hash (data/text_hash.py); "" where it is not known
 
     @property
     def model(self) -> dict[str, str]:
@@ -48,16 +53,29 @@ class TokenFile(NamedTuple):
         ContiguousReader(self.path).read_into(out, "tokens", start)
         return out
 
+    def named_as(self, fingerprint: str) -> "TokenFile":
+        """Give these tokens the fingerprint that a store made before has of them; as they are where it has another.
+
+        Up to format 1, settings were part of it.
+        """
+        if fingerprint == self.fingerprint or self.format_version == 1:
+            return self
+        before = self._replace(format_version=1, fingerprint=fingerprint)
+        return before if before._hash() == fingerprint else self
+
     def verify(self) -> None:
         """Compute the fingerprint again. Raises `UserError` where it is not the one that was stored."""
-        digest = hashlib.sha256(json.dumps(self.settings, sort_keys=True).encode())
-        for start in range(0, self.sequences, BLOCK):
-            digest.update(self.read(start, start + BLOCK).tobytes())
-        found = digest.hexdigest()
+        found = self._hash()
         if found != self.fingerprint:
             raise UserError(
                 f"{self.path}: fingerprint of its tokens is {found[:12]}…, it says {self.fingerprint[:12]}…; {REMEDY}"
             )
+
+    def _hash(self) -> str:
+        blocks = (self.read(start, start + BLOCK) for start in range(0, self.sequences, BLOCK))
+        if self.format_version == 1:
+            return hash_tokens(self.settings, blocks)
+        return hash_tokens(framing(self.bos, self.context), blocks)
 
 
 def open_tokens(path: Path) -> TokenFile:
@@ -102,7 +120,24 @@ def open_tokens(path: Path) -> TokenFile:
         fields.text("text_commit") if "text_commit" in fields.all else "",
         fields.integer("dropped_sequences", 0) if "dropped_sequences" in fields.all else None,
         settings.all,
+        fields.integer("format_version", 1, FORMAT_VERSION) if "format_version" in fields.all else 1,
+        fields.text("tokenizer_sha256") if "tokenizer_sha256" in fields.all else "",
+        fields.integer("documents", 0) if "documents" in fields.all else 0,
+        fields.text("text_sha256") if "text_sha256" in fields.all else "",
     )
+
+
+def framing(bos: int, context: int) -> dict[str, int]:
+    """Name what a fingerprint holds beside the tokens."""
+    return {"bos": bos, "context": context}
+
+
+def hash_tokens(beside: Mapping[str, Any], blocks: Iterable[np.ndarray]) -> str:
+    """Compute a fingerprint: the sha256 of what stands beside the tokens, as sorted JSON, and of the tokens."""
+    digest = hashlib.sha256(json.dumps(beside, sort_keys=True).encode())
+    for block in blocks:
+        digest.update(block.tobytes())
+    return digest.hexdigest()
 
 
 def attributes_hash(attributes: Mapping[str, Any]) -> str:

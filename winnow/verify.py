@@ -165,7 +165,7 @@ def _tokens(config: Experiment, run: Run, record: dict[str, Noted], findings: Fi
     def check() -> None:
         tokens = open_tokens(run.tokens)
         tokens.verify()
-        if made_of is not None and tokens.fingerprint != made_of:
+        if made_of is not None and tokens.named_as(made_of).fingerprint != made_of:
             raise UserError(
                 f"{run.tokens}: fingerprint {tokens.fingerprint[:12]}…, the activations are of {made_of[:12]}…; "
                 "restore it, or harvest into a new run"

@@ -53,7 +53,7 @@ def compare_runs(config: Experiment, others: Sequence[str]) -> None:
     with run_lock(Path(config.run)):
         inputs = {
             "analysis": ANALYSIS,
-            "runs": [run.name for run in runs],
+            "runs": [run.prefix for run in runs],  # not by name: a run may be spelt in many ways
             "harvest": runs[0].metrics["inputs"]["harvest"],
             "dictionaries": {path: digest for run in runs for path, digest in run.inputs().items()},
         }

@@ -70,7 +70,7 @@ class ComparisonHashes(Record):
     """Hashes of what a comparison of runs was measured from."""
 
     analysis: int
-    runs: list[str]
+    runs: list[str]  # from the configured run to each: "" or "../b/"
     harvest: str
     dictionaries: dict[str, str]
 

@@ -6,13 +6,14 @@ The template is card.md.jinja. The numbers come from `report/metrics.json`, with
 (`shown`, docs/guide/analyze.md). If a dictionary is not in it, the card says so.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from huggingface_hub import ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from train.hub.private import text_without_paths, without_paths
 from winnow.dictionary import TRAINING, read_training
 from winnow.formats.contents import read_json
 from winnow.massive.description import Massive
@@ -38,12 +39,15 @@ class Table(NamedTuple):
     rows: dict[Any, list[str]]
 
 
-def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository: str) -> str:
+def card(
+    folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository: str, paths: Collection[str] = ()
+) -> str:
     """Compose the card of the dictionaries in `folders`, each HOOK/NAME below `dictionaries/`.
 
-    metrics: the content of the run's `report/metrics.json`; None if the run is not analysed yet.
+    metrics: the content of the run's `report/metrics.json`; None if the run is not analysed yet. paths: of this
+    machine, which the card does not name.
     """
-    training = {path_of(folder): read_training(folder) for folder in folders}
+    training = {path_of(folder): without_paths(read_training(folder), paths) for folder in folders}
     made_from = next(iter(training.values())).get("activations", {})
     keys = ("model", "text", "text_commit", "context", "rows")
     environment = Environment(
@@ -53,7 +57,7 @@ def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(TEMPLATE.name).render(
+    text = environment.get_template(TEMPLATE.name).render(
         metadata=_metadata(made_from, training.values()),
         repository=repository,
         opening=_opening(made_from, len(folders)),
@@ -71,6 +75,7 @@ def card(folders: Sequence[Path], metrics: Mapping[str, Any] | None, repository:
         row=_row,
         rule=lambda columns: "| --- " * columns + "|",
     )
+    return text_without_paths(text, paths)
 
 
 def path_of(folder: Path) -> str:

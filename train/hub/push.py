@@ -4,7 +4,8 @@
     OWNER/NAME/README.md            the model card (train/hub/card.py)
 
 Nothing is trained, nothing on the hub is deleted, and unchanged files are not sent again. A repository that does not
-exist is created, public by the hub's default; one that exists stays as private as it is.
+exist is created, public by the hub's default; one that exists stays as private as it is. No path of this machine is
+sent: of a local model or text only the last part of its name is (train/hub/private.py).
 """
 
 from pathlib import Path
@@ -15,8 +16,9 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
 from train.hub.card import card, path_of
+from train.hub.private import file_without_paths, paths_of
 from winnow.config.experiment import Experiment
-from winnow.dictionary import TRAINING, control_of, load_dictionary, verify_dictionary
+from winnow.dictionary import TRAINING, control_of, load_dictionary, read_training, verify_dictionary
 from winnow.errors import UserError
 from winnow.formats import saelens
 from winnow.formats.contents import read_json
@@ -50,15 +52,17 @@ def push(config: Experiment, repository: str) -> None:
         raise UserError(f"--push {repository}: no token for {constants.ENDPOINT}; {LOG_IN}")
     report = run.report / "metrics.json"
     metrics = _metrics(report)
+    paths = paths_of(config, map(read_training, folders))
     try:
-        text = card(folders, metrics, repository)
+        text = card(folders, metrics, repository, paths)
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         if metrics is None:
             raise
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(f"{report}: not the report of these dictionaries ({what}); run make analyze again") from error
     files = {f"{path_of(folder)}/{name}": folder / name for folder in folders for name in FILES}
-    changed, done = _upload({name: path for name, path in files.items() if path.exists()}, text, repository)
+    contents = {name: file_without_paths(path, paths) for name, path in files.items() if path.exists()}
+    changed, done = _upload(contents, text, repository)
     said = f"{len(folders)} dictionaries, commit {done.oid}"
     print(f"{constants.ENDPOINT}/{repository}: {said}" + ("" if changed else " has them already; nothing to do"))
     if metrics is None:
@@ -82,10 +86,10 @@ def _by_size(folder: Path) -> tuple[str, str, int, str]:
     return folder.parent.name, folder.name.partition("-")[0], read_json(folder / saelens.CONFIG)["d_sae"], folder.name
 
 
-def _upload(files: dict[str, Path], card_text: str, repository: str) -> tuple[bool, CommitInfo]:
+def _upload(files: dict[str, Path | bytes], card_text: str, repository: str) -> tuple[bool, CommitInfo]:
     """Commit the files; return whether that changed anything, and the commit."""
     api = HfApi(library_name="winnow")
-    additions = [CommitOperationAdd(name, path) for name, path in files.items()]
+    additions = [CommitOperationAdd(name, content) for name, content in files.items()]
     additions.append(CommitOperationAdd("README.md", card_text.encode()))
     disable_progress_bars()
     try:

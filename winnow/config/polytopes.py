@@ -119,7 +119,8 @@ class PolytopesSettings(Section):
     def _rows_suffice(self) -> "PolytopesSettings":
         for name in ("clusters", "scaling", "adversaries"):
             section = getattr(self, name)
-            if "rows" in section.model_fields_set and section.rows > self.rows:
+            # a default, which means as many as there are, stands in the file that a stage writes into its run
+            if section.rows > self.rows and section.rows != type(section).model_fields["rows"].default:
                 raise ValueError(
                     f"{name}.rows = {section.rows:,} is more than polytopes.rows = {self.rows:,}, of which they are"
                 )

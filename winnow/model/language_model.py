@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError, refuse_changed
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
+from winnow.model.files import config_hash
 from winnow.runtime.device import ALONE, choose_device
 from winnow.runtime.hashing import hash_tensors
 from winnow.runtime.ranks import Ranks
@@ -48,11 +49,15 @@ class LanguageModel:
     """A model whose activations have TransformerLens' names.
 
     `hooks` lists the names of all hook points; `sites` maps those that a Hugging Face module serves directly to that
-    module. `commit` is the commit of its repository on the hub, "" for a local folder.
+    module. `commit` is the commit of its repository on the hub, "" for a local folder. `config_hash`: of config.json
+    (winnow/model/files.py), "" where there is none.
     """
 
-    def __init__(self, plain: nn.Module, bridge: Any, modules: Mapping[int, str], commit: str = "") -> None:
+    def __init__(
+        self, plain: nn.Module, bridge: Any, modules: Mapping[int, str], commit: str = "", config_hash: str = ""
+    ) -> None:
         self.commit = commit
+        self.config_hash = config_hash
         self.plain = plain
         self.bridge = bridge
         parameter = next(plain.parameters())
@@ -78,9 +83,14 @@ class LanguageModel:
         return hash_tensors(self.plain.state_dict().items())
 
     def refuse_other_weights(self, folder: Path, made_by: Mapping[str, Any]) -> None:
-        """Raise `UserError` if `folder` was made with other weights; `made_by`: `model` of its manifest."""
-        name = "weights_sha256 of the model"
+        """Raise `UserError` if `folder` was made with other weights or another configuration.
+
+        made_by: `model` of its manifest; older ones do not know the configuration.
+        """
+        name, config = "weights_sha256 of the model", "config_sha256 of the model"
         refuse_changed(folder, {name: made_by["weights_sha256"]}, {name: self.weight_hash})
+        if made_by.get("config_sha256") and self.config_hash:
+            refuse_changed(folder, {config: made_by["config_sha256"]}, {config: self.config_hash})
 
     @torch.no_grad()
     def activations(
@@ -179,7 +189,15 @@ def name_hooks(settings: ModelSettings, plain: nn.Module, tokenizer: Any, commit
     bridge = TransformerBridge.boot_transformers(
         settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
     )
-    return LanguageModel(plain, bridge, modules, commit)
+    return LanguageModel(plain, bridge, modules, commit, config_hash(model_folder(settings.name, commit)))
+
+
+def weight_hash(settings: ModelSettings) -> str:
+    """Open a model on the CPU for nothing but its `LanguageModel.weight_hash`. Raises `UserError` as `open_model`."""
+    with warnings.catch_warnings(), quiet():
+        warnings.simplefilter("ignore")
+        plain, _, _ = _load(settings, torch.device("cpu"), {})
+    return hash_tensors(plain.state_dict().items())
 
 
 def with_sdpa(make: Callable[..., Any]) -> Any:

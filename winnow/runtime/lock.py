@@ -4,6 +4,7 @@ The locks are the kernel's (`flock`): they end with the process that holds them,
 in a lock file only says who holds it.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -15,19 +16,31 @@ from pathlib import Path
 from winnow.errors import UserError
 from winnow.fields import Fields, parse_json
 
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 @contextmanager
 def run_lock(run: Path, shared: bool = False) -> Iterator[None]:
     """Lock the run directory for this process, creating it if it is missing.
 
-    `shared`: the other ranks of one job may hold it too. Raises `UserError` with the holder's process id and host
-    if another process holds it.
+    `shared`: the other ranks of one job may hold it too. A run on a read-only disk needs no lock, and whoever finds
+    nothing to do there need not write. Raises `UserError` with the holder's process id and host if another process
+    holds it, and where something is to be written and cannot be.
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(run / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UserError(f"{run}: cannot write here ({error.strerror}); choose another run directory") from error
+        if error.errno not in READ_ONLY or not run.is_dir():
+            raise _no_writing(run, error) from error
+        try:
+            yield
+        except OSError as refused:
+            elsewhere = refused.filename is not None and not Path(os.fsdecode(refused.filename)).is_relative_to(run)
+            if refused.errno not in READ_ONLY or elsewhere:
+                raise
+            raise _no_writing(run, refused) from refused
+        return
     try:
         try:
             _lock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB, run)
@@ -70,6 +83,10 @@ def _lock(descriptor: int, how: int, path: Path) -> None:
             f"{path}: the file system has no locks ({error.strerror}); have it mounted with locks (Lustre: flock, "
             "NFS: not nolock), or choose another run directory"
         ) from error
+
+
+def _no_writing(run: Path, error: OSError) -> UserError:
+    return UserError(f"{run}: cannot write here ({error.strerror}); choose another run directory")
 
 
 def _holder(descriptor: int) -> str:

@@ -24,6 +24,7 @@ from winnow.paths import refuse_special
 from winnow.runtime.open_files import FileOnDisk
 
 LAYOUT_BYTES = 1 << 20  # more than the library's own part of a file needs
+META_BLOCK = 2048  # bytes in which the library lays out a file, where it is not told otherwise
 
 
 class DataSet(NamedTuple):
@@ -101,7 +102,9 @@ def _lay_out(path: Path, sets: Mapping[str, DataSet], attributes: Mapping[str, A
     early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     early.set_obj_track_times(False)  # equal contents, equal bytes
     offsets = {}
-    with h5py.File(path, "w") as file:
+    # attributes have room in front of the values, which end the file
+    room = META_BLOCK + 2 * sum(len(name) + len(str(value)) for name, value in attributes.items())
+    with h5py.File(path, "w", meta_block_size=room) as file:
         file.attrs.update(attributes)
         for name, spec in sets.items():
             parent, _, leaf = name.rpartition("/")

@@ -2,6 +2,9 @@
 
 Manifests of older versions stay usable. A setting that they name otherwise is in `LEGACY_NAMES`. The fingerprint hashes
 named fields, under the names of commit e1e5eee, so a field that is added to manifests later does not change it.
+
+It says what the activations are, not how their model and text were named: where these lie does not enter it. The
+fingerprint of a manifest that does not know the model's configuration has the names in it, as it was then.
 """
 
 import hashlib
@@ -50,6 +53,12 @@ FINGERPRINTED: dict[str, Any] = {
     },
 }
 
+_NAMES = ("name", "revision", "commit", "model.name", "model.revision")  # of a model, and in settings
+CONTENT = {name: fields for name, fields in FINGERPRINTED.items() if name not in ("tokenizer", "text", "text_commit")}
+for _table in ("model", "settings"):
+    CONTENT[_table] = {name: inner for name, inner in FINGERPRINTED[_table].items() if name not in _NAMES}
+CONTENT["model"]["config_sha256"] = _WHOLE
+
 
 def made_with(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """Give the settings that a store was made with, by their names today, with those that it leaves out."""
@@ -66,9 +75,18 @@ def with_left_out(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def fingerprint(manifest: Mapping[str, Any]) -> str:
     """Hash what the activations are, as their manifest says: 16 hexadecimal digits."""
+    return _hash(manifest, CONTENT if "config_sha256" in (manifest.get("model") or {}) else FINGERPRINTED)
+
+
+def fingerprints(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the fingerprint, and the one that an older version gave the same activations."""
+    return tuple(dict.fromkeys((fingerprint(manifest), _hash(manifest, FINGERPRINTED))))
+
+
+def _hash(manifest: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
     legacy = {today: old for old, today in LEGACY_NAMES.items()}
     settings = {legacy.get(name, name): value for name, value in manifest.get("settings", {}).items()}
-    named = _named({**manifest, "settings": settings} if "settings" in manifest else manifest, FINGERPRINTED)
+    named = _named({**manifest, "settings": settings} if "settings" in manifest else manifest, fields)
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16]
 
 

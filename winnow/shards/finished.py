@@ -9,7 +9,7 @@ from winnow.errors import UserError
 from winnow.runtime.hashes import Noted, check_file, check_size, said_of
 from winnow.shards.contiguous import ContiguousReader, rest_hash
 from winnow.shards.dtypes import ON_DISK
-from winnow.shards.fingerprint import fingerprint
+from winnow.shards.fingerprint import fingerprints
 from winnow.shards.layout import RowIndex
 from winnow.shards.manifest import MANIFEST, Manifest
 from winnow.shards.manifest import REMEDY as RESTORE
@@ -39,14 +39,14 @@ def verify_shard(shard: Path, sidecar: Sidecar) -> None:
 
 def check_sidecars(folder: Path, manifest: Manifest, shards: Sequence[tuple[Path, Sidecar]]) -> None:
     """Raise `UserError` where sidecars and manifest do not agree, or a sidecar is not what was written."""
-    made_by = fingerprint(manifest.written)
+    made_by = fingerprints(manifest.written)
     before: tuple[int, int] | None = None  # number of the last shard, and the sequence behind it
     for path, sidecar in shards:
         own = path.with_suffix(".json")
         check_file(own, said_of(own), REPAIR)
-        if sidecar.manifest not in ("", made_by):
+        if sidecar.manifest not in ("", *made_by):
             raise UserError(
-                f"{own}: made by another manifest ({sidecar.manifest}) than {folder / MANIFEST} ({made_by}); "
+                f"{own}: made by another manifest ({sidecar.manifest}) than {folder / MANIFEST} ({made_by[0]}); "
                 f"restore that one, or delete {folder} and run make harvest"
             )
         number, (start, stop) = int(path.stem.removeprefix("shard-")), sidecar.sequences

@@ -36,7 +36,7 @@ class Manifest:
     rows_per_shard: int  # at most
     shards: int  # of the finished harvest
     settings: Mapping[str, Any]  # the settings that the shards depend on
-    model: Mapping[str, Any] | None  # name, revision, commit (older files: none), dtype, weights_sha256
+    model: Mapping[str, Any] | None  # name, revision, commit, dtype, and hashes; see `_check_model`
     tokens: Mapping[str, Any] | None  # fingerprint, sequences (harvested), bos (-1: none)
     positions: Mapping[str, Any] | None  # the fields of `PositionPolicy`
     tokenizer: str | None
@@ -130,11 +130,19 @@ def _check(path: Path, written: Any) -> Manifest:
 
 
 def _check_model(model: Fields) -> dict[str, Any]:
+    """Check what is said of the model.
+
+    weights_sha256: of the weights in dtype. config_sha256: of config.json. files_sha256: of a local model's files.
+    Older files have neither of the last two, and may lack the commit.
+    """
     for name in ("name", "revision", "weights_sha256"):
         model.text(name)
     model.one_of("dtype", DTYPES)
     if "commit" in model.all:
         model.text("commit")
+    for name in ("config_sha256", "files_sha256"):
+        if name in model.all:
+            model.digest(name)
     return model.all
 
 

@@ -120,6 +120,42 @@ def test_what_is_pushed_is_read_back_bit_equal_and_then_without_a_network(client
         assert loaded.returncode == 0, loaded.stderr
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_what_is_pushed_names_no_path_of_the_machine(
+    client: Client, hub: Hub, tmp_path: Path, finished: Path, relative: bool
+):
+    """Of a run whose model and text are local: every file is searched, and what can be loaded is loaded."""
+    folder = finished.parent
+    run, config = tmp_path / "run", tmp_path / "experiment.toml"
+    shutil.copytree(folder / "run", run)
+    config.write_text(finished.read_text())
+    if relative:  # as the configuration may spell them
+        spelt = {str(folder / name): os.path.relpath(folder / name, ROOT) for name in ("model", "text")}
+        for path in (config, *run.rglob("*.json")):
+            text = path.read_text()
+            for absolute, other in spelt.items():
+                text = text.replace(absolute, other)
+            path.write_text(text)
+        (run / "hashes.json").unlink()
+    done = client.run("train", "--config", str(config), "--run", str(run), "--push", REPOSITORY, HF_TOKEN=TOKEN)
+    assert done.status == 0, done.err
+    files = hub.model(REPOSITORY).at("main").files  # type: ignore[union-attr]
+    assert len(files) == 2 + 2 * 4  # .gitattributes, README.md and those of both dictionaries
+    places = {tmp_path, run, run.parent, folder, folder / "model", folder / "text", ROOT, Path.home()}
+    spellings = [str(place) for place in places] + [os.path.relpath(place, ROOT) for place in places - {ROOT}]
+    for name, content in files.items():
+        assert not [place for place in spellings if place != "/" and place.encode() in content], name
+    own = f"{HOOK}/topk-8-k2-seed0"
+    training, written = (json.loads(source) for source in (files[f"{own}/training.json"], files[f"{own}/cfg.json"]))
+    assert training["activations"]["text"] == "files:*.txt"
+    assert training["activations"]["settings"]["model.name"] == written["metadata"]["model_name"] == "model"
+    assert "- model: `model`, computed in float32\n- text: `files:*.txt`\n" in files["README.md"].decode()
+    code = f"import winnow; assert winnow.load_dictionary('hf:{REPOSITORY}/{own}').n_latents == 8"
+    assert client.python(code).status == 0
+    again = client.run("train", "--config", str(config), "--run", str(run), "--push", REPOSITORY, HF_TOKEN=TOKEN)
+    assert "has them already; nothing to do" in again.out
+
+
 def test_pushing_again_sends_only_what_changed(client: Client, hub: Hub, tmp_path: Path):
     local = write_run(tmp_path)
     assert push(client, tmp_path).status == 0

@@ -86,6 +86,30 @@ def test_a_harvest_notes_the_commit_and_goes_on_at_it_when_main_moves(hub: Hub, 
     assert f"{MODEL}: main has moved from {before[:12]} to {after[:12]} since this run began" in done.err
 
 
+def test_a_local_copy_of_a_model_is_the_same_model_and_another_revision_is_not(
+    hub: Hub, client: Client, tmp_path: Path
+):
+    config = str(write_config(tmp_path, Path(MODEL)))
+    assert [client.run(stage, "--config", config).status for stage in ("data", "harvest")] == [0, 0]
+    files = hub.model(MODEL).at("main").files  # type: ignore[union-attr]
+    copy = tmp_path / "copy"
+    for name, content in files.items():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_bytes(content)
+    hub.requests.clear()
+    shutil.rmtree(hub.environment["HF_HOME"])
+    for stage in ("data", "harvest", "harvest"):
+        done = client.run(stage, "--config", config, "--model.name", str(copy))
+        assert done.out.endswith("nothing to do\n"), done.err
+    assert hub.requests == []
+    assert (tmp_path / "run" / ".remembered.json").exists()  # it was opened, to compare its weights
+    said = client.run("harvest", "--config", config, "--model.revision", "v1").refusal
+    assert "made with model.revision = 'main', now model.revision = 'v1' is asked for" in said
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x01\x02\x03\x04")
+    assert "weights_sha256 of the model" in client.run("harvest", "--config", config, "--model.name", str(copy)).refusal
+
+
 def test_a_revision_chooses_the_weights(hub: Hub, client: Client):
     repository = hub.model(MODEL)
     repository.refs["v1"] = repository.refs["main"]

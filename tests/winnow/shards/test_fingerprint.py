@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.experiments import ROOT
-from winnow.shards.fingerprint import LEGACY_NAMES, fingerprint, made_with
+from winnow.shards.fingerprint import LEGACY_NAMES, fingerprint, fingerprints, made_with
 
 RUN = ROOT / "tests" / "made_before" / "run"
 FINGERPRINT = "f4ef057f296c6f99"  # in the training.json that commit e1e5eee wrote
@@ -56,3 +56,26 @@ def test_other_activations_have_another_fingerprint(
 ) -> None:
     manifest[table][key] = value
     assert fingerprint(manifest) != FINGERPRINT
+
+
+def test_how_model_and_text_are_named_does_not_enter_the_fingerprint(manifest: dict[str, Any]) -> None:
+    """Since the model's configuration is known; a store made before is known by its older fingerprint too."""
+    manifest["model"]["config_sha256"] = "0" * 64
+    new, older = fingerprints(manifest)
+    assert older == FINGERPRINT
+    assert fingerprint(manifest) == new
+    for table, key in (("model", "name"), ("model", "revision"), ("model", "commit"), ("settings", "model.name")):
+        manifest[table][key] = "another"
+    manifest |= {"tokenizer": "another", "text": "another", "text_commit": "another"}
+    assert fingerprint(manifest) == new
+    assert fingerprints(manifest)[1] != older
+    for key in ("config_sha256", "weights_sha256", "dtype"):
+        changed = {**manifest, "model": {**manifest["model"], key: "1"}}
+        assert fingerprint(changed) != new
+    assert fingerprint({**manifest, "tokens": {**manifest["tokens"], "fingerprint": "1"}}) != new
+
+
+def test_toy_data_and_older_manifests_have_one_fingerprint(manifest: dict[str, Any]) -> None:
+    assert fingerprints(manifest) == (FINGERPRINT,)
+    toy = {"toy": {"rows": 3, "directions_sha256": "0"}, "hooks": {"toy": 4}, "settings": {}}
+    assert fingerprints(toy) == (fingerprint(toy),)
