@@ -455,7 +455,7 @@ def harvested(folder, model, hooks, tokens, context, batch, device, dtype="float
         ),
     )
     opened = open_model(config.model)
-    names = resolve_hooks(hooks, opened.hooks)
+    names = resolve_hooks(hooks, opened.hooks, opened.refused)
     plan = Plan(len(ids), len(ids) // 2, position_policy(config))
     with forward_passes(opened, names) as passes:
         source = ModelSource(config, open_tokens(folder / "tokens.h5"), opened, passes, opened.widths(names))

@@ -96,7 +96,7 @@ def measure(model: LanguageModel, case: Case, tokens_per_shard: int, folder: Pat
         ),
     )
     tokens = write_random_tokens(folder, config, SHARDS * tokens_per_shard // case.context)
-    names = resolve_hooks(case.patterns, model.hooks)
+    names = resolve_hooks(case.patterns, model.hooks, model.refused)
     width = model.widths(names)
     plan = Plan(tokens.sequences, tokens.sequences // SHARDS, PositionPolicy())
     sequences = torch.from_numpy(tokens.read(0, tokens.sequences))

@@ -1,5 +1,6 @@
 """Rows from a language model: its activations at the kept positions, one forward pass for all hooks."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.model.files import files_hash
 from winnow.model.forward import Forward, forward_passes
-from winnow.model.hooks import resolve_hooks
+from winnow.model.hooks import left_out, resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.positions import kept_positions, most_per_sequence, position_policy
 from winnow.runtime.ranks import Ranks
@@ -27,7 +28,11 @@ SEQUENCES_AT_ONCE = 16_384
 def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> Iterator["ModelSource"]:
     """Open the model, and yield the source of its activations for `tokens` at the configured hooks."""
     model = open_model(config.model, ranks, tokens.model)
-    hooks = resolve_hooks(config.harvest.hooks, model.hooks)
+    model.refuse_reading_ahead(config.model.name)
+    hooks = resolve_hooks(config.harvest.hooks, model.hooks, model.refused)
+    if ranks.rank == 0:
+        for line in left_out(config.harvest.hooks, model.refused):
+            print(line, file=sys.stderr)
     if tokens.context > model.context:
         raise UserError(
             f"text.context = {tokens.context}: {config.model.name} reads {model.context} tokens at most; "

@@ -1,7 +1,8 @@
 """What a plan must know of a model, from the model's configuration: no weight is fetched, and none allocated.
 
 The model and TransformerLens' bridge are built of fake tensors, which have a shape and no memory, so hook names, widths
-and products are the real ones. (On the meta device the bridge refuses to split the query-key-value weights.)
+and products are the real ones. (On the meta device the bridge refuses to split the query-key-value weights.) The
+experts of a mixture are multiplied token by token: the usual way sorts tokens by values, which are not there.
 """
 
 import warnings
@@ -14,6 +15,7 @@ import torch
 from huggingface_hub.errors import HFValidationError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from plan.polytopes import LayerShape
@@ -46,16 +48,15 @@ def model_shape(settings: ModelSettings, patterns: Sequence[str], context: int) 
 
     assert transformer_lens.model_bridge
     config = _config(settings)
-    with warnings.catch_warnings(), FakeTensorMode():
+    with warnings.catch_warnings(), FakeTensorMode(), _AllEqual():
         warnings.simplefilter("ignore")  # libraries warn about themselves
         model = _fake_model(settings, config)
-        hooks = resolve_hooks(patterns, model.hooks)
+        hooks = resolve_hooks(patterns, model.hooks, model.refused)
         if context > model.context:
             raise UserError(
                 f"text.context = {context}: {settings.name} reads {model.context} tokens at most; lower text.context"
             )
         flops = count_flops(model, hooks, context)
-        model.sites.clear()  # from here on the bridge answers, to which a real model's sites are compared
         return ModelShape(
             hooks=model.widths(hooks),
             flops_per_token=flops / context,
@@ -88,6 +89,13 @@ def _cpu_attention_flops(query: Any, key: Any, value: Any, *rest: Any, out_shape
 _ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _cpu_attention_flops}
 
 
+class _AllEqual(TorchFunctionMode):
+    """Takes fake tensors for equal: a bridge's router compares weights before and behind a hook."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return True if func is torch.equal else func(*args, **kwargs or {})
+
+
 def _config(settings: ModelSettings) -> Any:
     from transformers import AutoConfig  # here and below: it takes seconds to load, and toy data have no model
 
@@ -100,8 +108,12 @@ def _config(settings: ModelSettings) -> Any:
 def _fake_model(settings: ModelSettings, config: Any) -> LanguageModel:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    plain = with_sdpa(partial(AutoModelForCausalLM.from_config, config, dtype=TORCH[settings.dtype]))
-    return name_hooks(settings, plain, AutoTokenizer.from_pretrained(TOKENIZER))
+    try:
+        make = partial(AutoModelForCausalLM.from_config, config, experts_implementation="batched_mm")
+        plain = with_sdpa(partial(make, dtype=TORCH[settings.dtype]))
+    except ValueError as error:
+        raise UserError(not_found(settings, error)) from error
+    return name_hooks(settings, plain, AutoTokenizer.from_pretrained(TOKENIZER), compare=False)
 
 
 def _widest(model: nn.Module) -> int:

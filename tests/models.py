@@ -5,16 +5,23 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     PreTrainedModel,
 )
 
 FAMILIES = ("gpt2", "neox", "llama")
+ODD = ("opt", "mixtral")  # rows of one matrix at the MLP; experts in its place. And "bert", which is no causal model
 EMBEDDED = Path(__file__).parents[1] / "data" / "tiny_gpt2"
 
 
@@ -48,6 +55,42 @@ def random_model(family: str) -> PreTrainedModel:
                         num_hidden_layers=3,
                         num_attention_heads=4,
                         num_key_value_heads=2,
+                        intermediate_size=96,
+                    )
+                ).eval()
+            case "opt":
+                return OPTForCausalLM(
+                    OPTConfig(
+                        vocab_size=4096,
+                        max_position_embeddings=64,
+                        hidden_size=32,
+                        word_embed_proj_dim=32,
+                        num_hidden_layers=3,
+                        num_attention_heads=4,
+                        ffn_dim=96,
+                    )
+                ).eval()
+            case "mixtral":
+                return MixtralForCausalLM(
+                    MixtralConfig(
+                        vocab_size=4096,
+                        max_position_embeddings=64,
+                        hidden_size=32,
+                        num_hidden_layers=3,
+                        num_attention_heads=4,
+                        num_key_value_heads=2,
+                        intermediate_size=48,
+                        num_local_experts=4,
+                    )
+                ).eval()
+            case "bert":
+                return BertForMaskedLM(
+                    BertConfig(
+                        vocab_size=4096,
+                        max_position_embeddings=64,
+                        hidden_size=32,
+                        num_hidden_layers=3,
+                        num_attention_heads=4,
                         intermediate_size=96,
                     )
                 ).eval()

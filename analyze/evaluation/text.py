@@ -4,6 +4,7 @@ The last `text.held_out_sequences` of the tokens were never harvested. The model
 asks for it, and once.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -66,6 +67,12 @@ class HeldOutText(EvaluationRows):
         made = self.store.manifest["model"]
         model = open_model(self.config.model, begun_with=made)
         model.refuse_other_weights(self.store.path, made)
+        if model.reads_ahead:  # a run of an older version; a harvest now refuses
+            print(
+                f"{self.config.model.name}: what it computes at a token depends on later ones, so its loss, and how "
+                "much of it a dictionary recovers, say nothing",
+                file=sys.stderr,
+            )
         return model
 
     def _sample(self, hook: str) -> Float[Tensor, "row width"]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from winnow.errors import UserError
-from winnow.model.language_model import LanguageModel, watch
+from winnow.model.language_model import LanguageModel, rows_of
+from winnow.model.sites import watch
 
 
 class CompiledModel:
@@ -62,7 +63,7 @@ def _traceable(model: LanguageModel, hooks: Sequence[str]) -> Callable[[Tensor],
 
     def keep(name: str) -> Callable[[Tensor], None]:
         def hook(value: Tensor) -> None:
-            seen[name] = value.flatten(2)
+            seen[name] = value
 
         return hook
 
@@ -72,6 +73,6 @@ def _traceable(model: LanguageModel, hooks: Sequence[str]) -> Callable[[Tensor],
     def forward(tokens: Tensor) -> dict[str, Tensor]:
         seen.clear()
         plain(tokens, use_cache=False)
-        return dict(seen)
+        return {name: rows_of(name, value, tokens) for name, value in seen.items()}
 
     return forward

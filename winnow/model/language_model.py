@@ -4,18 +4,20 @@ TransformerLens' `TransformerBridge` names the hook points. It also attends eage
 query-key-value product, which costs up to half the speed. Nearly every hook point of [batch, position, width]
 is the input or the output of one module of the Hugging Face model. For those, winnow hooks the module itself, in
 a twin that shares the weights, with `sdpa` attention. Points inside attention or a normalisation have no such
-module; if one is asked for, the bridge runs. `open_model` compares both ways, and drops a point where they differ.
+module; if one is asked for, the bridge runs. `open_model` compares both ways, and drops a site where they differ
+(`winnow.model.probe`).
 
     model = open_model(config.model)
     model.activations(tokens, ["blocks.2.hook_resid_post"])    # {name: [sequence, context, width]}
 """
 
 import copy
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -26,19 +28,14 @@ from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError, refuse_changed
 from winnow.hub import FAILURES, keep_commit, model_folder, quiet, why
 from winnow.model.files import config_hash
+from winnow.model.probe import Probe, per_position, probe, shape_refusal
+from winnow.model.sites import Site, find_sites, watch
 from winnow.runtime.device import ALONE, choose_device
 from winnow.runtime.hashing import hash_tensors
 from winnow.runtime.ranks import Ranks
 from winnow.shards.dtypes import TORCH
 
 Replacement = tuple[str, Callable[[Tensor], Tensor]]
-
-
-class Site(NamedTuple):
-    """A hook point as a place in the Hugging Face model: a module's first input, or its output."""
-
-    module: str  # its path, as `nn.Module.get_submodule` takes it
-    side: Literal["in", "out"]
 
 
 class _Enough(Exception):
@@ -48,14 +45,13 @@ class _Enough(Exception):
 class LanguageModel:
     """A model whose activations have TransformerLens' names.
 
-    `hooks` lists the names of all hook points; `sites` maps those that a Hugging Face module serves directly to that
-    module. `commit` is the commit of its repository on the hub, "" for a local folder. `config_hash`: of config.json
-    (winnow/model/files.py), "" where there is none.
+    `hooks` lists the names of all that can be harvested, `refused` why the others cannot, by name; `sites` maps those
+    that a Hugging Face module serves directly to that module. `reads_ahead`: what it computes at a token depends on
+    later ones, as in an encoder. `commit` is the commit of its repository on the hub, "" for a local folder.
+    `config_hash`: of config.json (winnow/model/files.py), "" where there is none.
     """
 
-    def __init__(
-        self, plain: nn.Module, bridge: Any, modules: Mapping[int, str], commit: str = "", config_hash: str = ""
-    ) -> None:
+    def __init__(self, plain: nn.Module, bridge: Any, found: Probe, commit: str = "", config_hash: str = "") -> None:
         self.commit = commit
         self.config_hash = config_hash
         self.plain = plain
@@ -64,8 +60,11 @@ class LanguageModel:
         self.device = parameter.device
         self.d_vocab = int(plain.config.vocab_size)  # type: ignore[union-attr]
         self.context = int(bridge.cfg.n_ctx)
-        self.sites = _sites(bridge, modules)
-        self.hooks = list(bridge.hook_dict)
+        self.sites: dict[str, Site] = found.sites
+        self.hooks = [name for name in found.widths if name not in found.refused]
+        self.refused = found.refused
+        self.reads_ahead = found.reads_ahead
+        self._widths = found.widths
 
     def replica(self) -> "LanguageModel":
         """Make a model that shares the weights, for another thread; it serves only the hooks in `sites`."""
@@ -92,6 +91,14 @@ class LanguageModel:
         if made_by.get("config_sha256") and self.config_hash:
             refuse_changed(folder, {config: made_by["config_sha256"]}, {config: self.config_hash})
 
+    def refuse_reading_ahead(self, name: str) -> None:
+        """Raise `UserError` where the model predicts no token from those before it alone; `name`: its own."""
+        if self.reads_ahead:
+            raise UserError(
+                f"model.name = {name}: what {type(self.plain).__name__} computes at a token depends on the tokens "
+                "after it, as in an encoder; choose a causal language model"
+            )
+
     @torch.no_grad()
     def activations(
         self, tokens: Int[Tensor, "sequence context"], hooks: Sequence[str]
@@ -100,11 +107,12 @@ class LanguageModel:
 
         Raises `UserError` for a hook point that has no value per position.
         """
+        self._refuse_without_value(hooks)
         seen: dict[str, Tensor] = {}
 
         def keep(name: str) -> Callable[[Tensor], None]:
             def hook(value: Tensor) -> None:
-                seen[name] = _per_position(name, value, tokens)
+                seen[name] = rows_of(name, value, tokens)
                 if len(seen) == len(hooks):
                     raise _Enough
 
@@ -120,9 +128,14 @@ class LanguageModel:
         return seen
 
     def widths(self, hooks: Sequence[str]) -> dict[str, int]:
-        """Measure the width of each hook by running two tokens."""
-        seen = self.activations(torch.zeros(1, 2, dtype=torch.int64), hooks)
-        return {name: seen[name].shape[-1] for name in hooks}
+        """Return the width of each hook. Raises `UserError` for a hook point that has no value per position."""
+        self._refuse_without_value(hooks)
+        return {name: self._widths[name] for name in hooks}
+
+    def _refuse_without_value(self, hooks: Sequence[str]) -> None:
+        for name in hooks:
+            if name not in self._widths:
+                raise UserError(f"{name}: {self.refused.get(name, 'the model has no such hook')}")
 
     @torch.no_grad()
     def logits(
@@ -134,7 +147,7 @@ class LanguageModel:
             name, change = replace
 
             def hook(value: Tensor) -> Tensor:
-                flat = _per_position(name, value, tokens)
+                flat = rows_of(name, value, tokens)
                 return change(flat).to(value.dtype).reshape(value.shape)
 
             watched[name] = hook
@@ -173,23 +186,35 @@ def open_model(
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")  # libraries warn about themselves
         plain, tokenizer, commit = _load(settings, device, begun_with or {})
-        model = name_hooks(settings, plain, tokenizer, commit)
-    _drop_unequal_sites(model)
-    return model
+        return name_hooks(settings, plain, tokenizer, commit)
 
 
-def name_hooks(settings: ModelSettings, plain: nn.Module, tokenizer: Any, commit: str = "") -> LanguageModel:
-    """Give a Hugging Face model TransformerLens' hook names, by a bridge over a twin that shares its weights."""
+def name_hooks(
+    settings: ModelSettings, plain: nn.Module, tokenizer: Any, commit: str = "", compare: bool = True
+) -> LanguageModel:
+    """Give a Hugging Face model TransformerLens' hook names, by a bridge over a twin that shares its weights.
+
+    compare: also compare values, which fake tensors do not have. Raises `UserError` where TransformerLens has no names
+    for the architecture.
+    """
     # This takes seconds to load, and most that import this file open no model: toy data have none.
     from transformer_lens.model_bridge import TransformerBridge
 
     twin = _share_weights(plain)  # the bridge takes it apart
     modules = {id(module): path for path, module in twin.named_modules()}
     device = next(plain.parameters()).device
-    bridge = TransformerBridge.boot_transformers(
-        settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
-    )
-    return LanguageModel(plain, bridge, modules, commit, config_hash(model_folder(settings.name, commit)))
+    try:
+        bridge = TransformerBridge.boot_transformers(
+            settings.name, hf_model=twin, tokenizer=tokenizer, device=device, dtype=TORCH[settings.dtype]
+        )
+        found = probe(plain, bridge, find_sites(bridge, modules), compare)
+    except (ValueError, AttributeError, KeyError, TypeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split()).partition(". ")[0][:200] or type(error).__name__
+        raise UserError(
+            f"model.name = {settings.name}: TransformerLens cannot open a {type(plain).__name__} ({reason}); "
+            "choose a model of an architecture that it supports"
+        ) from error
+    return LanguageModel(plain, bridge, found, commit, config_hash(model_folder(settings.name, commit)))
 
 
 def weight_hash(settings: ModelSettings) -> str:
@@ -201,13 +226,13 @@ def weight_hash(settings: ModelSettings) -> str:
 
 
 def with_sdpa(make: Callable[..., Any]) -> Any:
-    """Make a model with `sdpa` attention, or with its own where it has no such form; without gradients."""
+    """Make a model with `sdpa` attention, or an eager one where it has no such form; without gradients."""
     try:
         model = make(attn_implementation="sdpa")
     except ValueError as error:
         if "scaled_dot_product_attention" not in str(error):
             raise
-        model = make()
+        model = make(attn_implementation="eager")  # by name: the configuration remembers `sdpa`
     return model.eval().requires_grad_(False)
 
 
@@ -236,6 +261,8 @@ def _load(settings: ModelSettings, device: torch.device, begun_with: Mapping[str
 
 def not_found(settings: ModelSettings, error: Exception) -> str:
     """Explain in one line why a model could not be loaded, and what else works."""
+    if other := re.search(r"Unrecognized configuration class .*?(\w+)'>", str(error)):
+        return f"model.name = {settings.name}: {other[1]} is that of no causal language model; choose one"
     reason = why(error, settings.name, settings.revision)
     if Path(settings.name).exists():
         return f"model.name = {settings.name}: the folder cannot be read as a Hugging Face model ({reason})"
@@ -245,72 +272,9 @@ def not_found(settings: ModelSettings, error: Exception) -> str:
     )
 
 
-def _sites(bridge: Any, modules: Mapping[int, str]) -> dict[str, Site]:
-    """Find the hook points, aliases included, that are an input or output of a Hugging Face module."""
-    by_point: dict[int, Site] = {}
-    for component in bridge.modules():
-        path = modules.get(id(getattr(component, "original_component", None)))
-        if path is not None:
-            for side in ("in", "out"):
-                point = getattr(component, f"hook_{side}", None)
-                if point is not None:
-                    by_point[id(point)] = Site(path, side)
-    return {name: by_point[id(point)] for name, point in bridge.hook_dict.items() if id(point) in by_point}
-
-
-def _drop_unequal_sites(model: LanguageModel) -> None:
-    """Keep the sites where module and bridge give the same value; some bridges hook inside a module, not around it."""
-    tokens = torch.arange(8, device=model.device)[None] % model.d_vocab
-    expected: dict[str, Tensor] = {}
-    found: dict[str, Tensor] = {}
-
-    def store(into: dict[str, Tensor], name: str) -> Callable[[Tensor], None]:
-        def hook(value: Tensor) -> None:
-            into.setdefault(name, value.detach().flatten().float())
-
-        return hook
-
-    sites = dict(model.sites)
-    with torch.no_grad():
-        model.run(tokens, {name: store(found, name) for name in sites})
-        model.sites.clear()
-        model.run(tokens, {name: store(expected, name) for name in sites})
-    tolerance = 1e-4 if next(model.plain.parameters()).dtype == torch.float32 else 5e-2
-    for name, site in sites.items():
-        if name in found and name in expected and found[name].shape == expected[name].shape:
-            error = (found[name] - expected[name]).norm()
-            if error <= tolerance * expected[name].norm():
-                model.sites[name] = site
-
-
-def watch(model: nn.Module, site: Site, hook: Callable[[Tensor], Tensor | None]) -> Any:
-    """Call `hook` with the value at a site in every pass; if it returns a tensor, that replaces the value.
-
-    Returns the handle that removes the hook.
-    """
-    watched = model.get_submodule(site.module)
-    if site.side == "in":
-
-        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if args:
-                changed = hook(args[0])
-                return None if changed is None else ((changed, *args[1:]), kwargs)
-            changed = hook(kwargs["hidden_states"])
-            return None if changed is None else (args, {**kwargs, "hidden_states": changed})
-
-        return watched.register_forward_pre_hook(before, with_kwargs=True)
-
-    def after(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        if isinstance(output, tuple):
-            changed = hook(output[0])
-            return None if changed is None else (changed, *output[1:])
-        return hook(output)
-
-    return watched.register_forward_hook(after)
-
-
-def _per_position(name: str, value: Any, tokens: Tensor) -> Tensor:
-    if not isinstance(value, Tensor) or value.ndim < 3 or value.shape[:2] != tokens.shape:
-        shape = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise UserError(f"{name}: its value is {shape}, not one vector per sequence and position")
-    return value.flatten(2)
+def rows_of(name: str, value: Any, tokens: Tensor) -> Float[Tensor, "sequence context width"]:
+    """Give the value at a hook as one vector per sequence and position. Raises `UserError` if it is none."""
+    rows = per_position(value, tokens)
+    if rows is None:
+        raise UserError(f"{name}: {shape_refusal(value)}")
+    return rows

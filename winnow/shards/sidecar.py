@@ -22,7 +22,7 @@ class Sidecar(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """Give the fields by name, but for those that are not known."""
         written = {**self._asdict(), "layout": self.layout and self.layout._asdict()}
-        return {name: value for name, value in written.items() if value}
+        return {name: value for name, value in written.items() if value not in (None, "")}
 
 
 def shard_path(folder: Path, number: int) -> Path:
