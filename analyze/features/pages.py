@@ -51,7 +51,9 @@ def write_features(config: Experiment, tokens: TokenFile, inputs: Inputs, metric
         data.mkdir(parents=True, exist_ok=True)
         missing = [entry for entry in chosen if not (data / names[entry["path"]]).is_dir()]
         make_data(config, tokens, metrics, data, text, {entry["path"]: names[entry["path"]] for entry in missing})
-    page, content = folder / "index.html", render_page(metrics["run"]["path"], text, chosen, names)
+    measured = metrics["run"]  # as it was named then: a run that has moved keeps its page
+    name = measured["path"] if measured else config.run
+    page, content = folder / "index.html", render_page(name, text, chosen, names)
     changed = not page.exists() or page.read_text(encoding="utf-8") != content
     if changed:
         publish_text(page, content)
