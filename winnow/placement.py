@@ -9,7 +9,7 @@ from winnow.errors import UserError
 from winnow.paths import kind_of
 from winnow.shards.manifest import MANIFEST, Manifest, read_manifest
 
-RUN_FILES = ("dictionaries", "activations", "config.toml", "tokens.h5")  # any of which makes a folder a run
+RUN_FILES = ("dictionaries", "activations", "config.toml", "tokens.h5", "truth")  # any of which makes a folder a run
 LEVELS = 4  # a snapshot lies two folders below its dictionary
 
 

@@ -82,7 +82,7 @@ def test_without_activations_or_outside_of_a_run_anything_opens(run: Path, tmp_p
 @pytest.mark.parametrize(
     ("what", "found"),
     [
-        ("empty", "found none of dictionaries, activations, config.toml, tokens.h5"),
+        ("empty", "found none of dictionaries, activations, config.toml, tokens.h5, truth"),
         ("file", "found a file"),
         ("dictionary", "found one dictionary; winnow.load_dictionary opens it"),
         ("run/dictionaries", "found a part of one; give {run}"),

@@ -29,8 +29,10 @@ def config(tmp_path: Path) -> Path:
     make_store(run / "activations")
     merge_statistics(run / "activations")
     torch.manual_seed(0)
-    dictionary = Dictionary(torch.randn(5, 8), torch.zeros(8), torch.randn(8, 5), torch.zeros(5), hook="h")
-    save_dictionary(dictionary, run / "dictionaries" / "h" / "relu-8", {}, {})
+    dictionary = Dictionary(
+        torch.randn(5, 8), torch.zeros(8), torch.randn(8, 5), torch.zeros(5), hook="blocks.0.hook_resid_post"
+    )
+    save_dictionary(dictionary, run / "dictionaries" / "blocks.0.hook_resid_post" / "relu-8", {}, {})
     return write_config(tmp_path, tmp_path)
 
 
@@ -71,7 +73,10 @@ def test_a_run_of_the_stages_leaves_nothing_unchecked(finished: Experiment, caps
     ("name", "message"),
     [
         ("activations/shard-00001.h5", r"shard-00001\.h5: sha256 is .*; python -m harvest --repair"),
-        ("dictionaries/h/relu-8/sae_weights.safetensors", r"sae_weights\.safetensors: sha256 is .*, and train again"),
+        (
+            "dictionaries/blocks.0.hook_resid_post/relu-8/sae_weights.safetensors",
+            r"sae_weights\.safetensors: sha256 is .*, and train again",
+        ),
     ],
 )
 def test_one_flipped_bit_is_found_and_named(config: Path, tmp_path: Path, name: str, message: str):
