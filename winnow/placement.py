@@ -35,21 +35,19 @@ def refuse_no_run(run: Path) -> None:
 def refuse_misplaced(folder: Path, d_model: int, hook: str) -> None:
     """Raise `UserError` where a dictionary lies in a run at another hook than its own, or where rows have other widths.
 
-    A dictionary that lies elsewhere, or in a run without activations, may be of anything.
+    A dictionary that lies elsewhere, or at a hook of which the run has no activations, may be of anything.
     """
     path = folder.absolute()
     for below in path.parents[:LEVELS]:
         if below.parent.name == "dictionaries":
             manifest = _manifest(below.parents[1] / "activations")
-            if manifest is not None:
+            if manifest is not None and below.name in manifest.hooks:
                 _refuse(folder, d_model, hook, below.name, manifest, below.parents[1])
             return
 
 
 def _refuse(folder: Path, d_model: int, hook: str, at: str, manifest: Manifest, run: Path) -> None:
     move = f"move it out of {run}"
-    if at not in manifest.hooks:
-        raise UserError(f"{folder}: expected a dictionary at one of {', '.join(manifest.hooks)}, found {at}; {move}")
     if d_model != manifest.hooks[at]:
         raise UserError(
             f"{folder}: expected d_model = {manifest.hooks[at]}, the width of {at} in this run, found {d_model}; {move}"
