@@ -89,7 +89,7 @@ def test_an_empty_store_has_no_row() -> None:
         (slice(0, 9, 0), "expected a slice of integers, its step not zero"),
         (object(), "row: expected an integer, found object"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_is_no_row_number_is_named(key: Any, found: str) -> None:
     with pytest.raises(UserError, match=f"^store: .*{found}") as refused:

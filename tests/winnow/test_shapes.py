@@ -107,14 +107,14 @@ def test_a_name_stands_for_all_axes_that_it_stood_for_before() -> None:
 @pytest.mark.parametrize(
     ("out", "said"),
     [
-        (torch.empty(4, 10), r"expected \[row, 5\] on the CPU, found \[4, 10\] on cpu"),
-        (torch.empty(20), r"expected \[row, 5\] on the CPU, found \[20\]"),
-        (torch.empty(4, 5, device="meta"), r"expected \[row, 5\] on the CPU, found \[4, 5\] on meta"),
-        (torch.empty(4, 5, dtype=torch.int32), "expected floating-point numbers, found int32"),
-        (np.empty((4, 5)), r"expected a tensor \[row, 5\], found ndarray"),
-        (torch.empty(4, 5).to_sparse(), r"expected a tensor \[row, 5\], found a sparse one"),
+        (torch.zeros(4, 10), r"expected \[row, 5\] on the CPU, found \[4, 10\] on cpu"),
+        (torch.zeros(20), r"expected \[row, 5\] on the CPU, found \[20\]"),
+        (torch.zeros(4, 5, device="meta"), r"expected \[row, 5\] on the CPU, found \[4, 5\] on meta"),
+        (torch.zeros(4, 5, dtype=torch.int32), "expected floating-point numbers, found int32"),
+        (np.zeros((4, 5)), r"expected a tensor \[row, 5\], found ndarray"),
+        (torch.zeros(4, 5).to_sparse(), r"expected a tensor \[row, 5\], found a sparse one"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_rows_are_read_into_nothing_else_than_rows(out: Any, said: str) -> None:
     with pytest.raises(UserError, match=f"^store: out: {said}"):
