@@ -79,6 +79,12 @@ def test_the_same_of_a_grid(key: str, value: Any, bound: str, tmp_path: Path) ->
     assert f"train.dictionaries.0.{bound}" in refusal(tmp_path, tomli_w.dumps(config))
 
 
+def test_a_grid_of_too_many_dictionaries_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    table = {"n_latents": [16, 32], "k": [2, 3], "architecture": "topk", "seed": list(range(30_000))}
+    said = refusal(tmp_path, tomli_w.dumps({"run": "r", "train": {"dictionaries": [table]}}))
+    assert "train.dictionaries.0: 120,000 dictionaries at each hook, at most 10,000; seed has the most values" in said
+
+
 def test_features_in_so_many_dimensions_are_refused_together(tmp_path: Path) -> None:
     said = refusal(tmp_path, "[toy]\nn_features = 1000000\nd_model = 1000000\n")
     assert (

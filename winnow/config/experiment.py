@@ -4,6 +4,7 @@ Strict: an unknown key, a wrong type or an impossible combination is refused by 
 starts. Each setting is described where it is defined; `--help` prints these descriptions.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -35,6 +36,7 @@ EncoderStart = Literal["transpose", "least_squares"] | Positive
 TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 Control = Literal["frozen_decoder", "frozen_encoder", "gaussian_rows"]
 SHORTEST_NGRAM = 8
+MOST_DICTIONARIES = 10_000  # of one table [[train.dictionaries]], at each hook
 
 
 def _transpose_for_one(values: list[Any]) -> list[Any]:
@@ -205,6 +207,16 @@ class Dictionaries(Section):
         "and the first seed: frozen_decoder (its random directions stay as they are), frozen_encoder (the encoder's "
         "do), gaussian_rows (trained on Gaussian rows of the activations' mean and covariance)",
     )
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> "Dictionaries":
+        lists = {name: value for name, value in self if isinstance(value, list) and name not in ("hooks", "control")}
+        if (count := math.prod(map(len, lists.values()))) > MOST_DICTIONARIES:
+            longest = max(lists, key=lambda name: len(lists[name]))
+            raise ValueError(
+                f"{count:,} dictionaries at each hook, at most {MOST_DICTIONARIES:,}; {longest} has the most values"
+            )
+        return self
 
     @model_validator(mode="after")
     def _options_fit(self) -> "Dictionaries":
