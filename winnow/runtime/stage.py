@@ -1,7 +1,7 @@
 """Start a stage from the command line, and turn errors into one line and an exit status.
 
 Exit status 0: done, or nothing to do. 2: the user must change something; one line says what.
-3: a signal or a full disk stopped it; finished work is kept, and the same command resumes.
+3: a signal or a full disk stopped it; a stage that resumes keeps finished work, and the same command continues.
 """
 
 import errno
@@ -29,10 +29,12 @@ def run_stage(
     main: Callable[[Experiment], None],
     flags: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
+    resumes: bool = True,
 ) -> NoReturn:
     """Read the configuration from the command line, run `main` with it, and exit.
 
-    `flags` and `lists`: options that only this stage has; see `load_experiment`.
+    `flags` and `lists`: options that only this stage has; see `load_experiment`. resumes: whether it keeps what it has
+    done when it is stopped, so that the same command goes on from there.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -52,12 +54,14 @@ def run_stage(
     except Interrupted as stop:
         _leave(f"{name}: {stop}; the same command continues from there", INTERRUPTED)
     except KeyboardInterrupt:
-        _leave(f"{name}: interrupted; what was complete is kept, the same command continues", INTERRUPTED)
+        kept = "; what was complete is kept, the same command continues" if resumes else ""
+        _leave(f"{name}: interrupted{kept}", INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" ({error.filename})" if error.filename else ""
-        _leave(f"{name}: the disk is full{where}; free some space, the same command continues", INTERRUPTED)
+        then = "the same command continues" if resumes else "and run it again"
+        _leave(f"{name}: the disk is full{where}; free some space, {then}", INTERRUPTED)
     sys.exit(0)
 
 
