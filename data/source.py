@@ -11,7 +11,7 @@ from data.files import Row, find_files, read_file
 from data.python_docs import load_python_docs
 from winnow.config.experiment import TextSettings
 from winnow.errors import UserError, nearest
-from winnow.hub import FAILURES, keep_commit, quiet, why
+from winnow.hub import FAILURES, is_lasting, keep_commit, quiet, why
 
 Message = dict[str, Any]  # role and content
 Document = str | list[int] | list[Message]
@@ -135,10 +135,10 @@ def _readable(settings: TextSettings, rows: Iterator[Any]) -> Iterator[Any]:
                 yield row
                 read += 1
     except FAILURES as error:
+        again = "if the connection broke, the same command resumes after the last finished part; "
         raise UserError(
             f"text.source = {settings.source}: reading failed after {read:,} documents "
-            f"({_why(settings, error)}); the same command resumes after the last finished part; "
-            f"{_LOCAL_WORKS_TOO}"
+            f"({_why(settings, error)}); {'' if is_lasting(error) else again}{_LOCAL_WORKS_TOO}"
         ) from error
 
 

@@ -53,7 +53,10 @@ class Accumulator:
         if not len(x):
             return torch.empty(0)
         if self._centre is None:
-            self._centre = x.float().mean(0).double().numpy()
+            centre = x.float().mean(0).double()
+            if not bool(centre.isfinite().all()):  # float32 holds the values, and not their sum
+                centre = x.double().mean(0)
+            self._centre = centre.numpy()
         norms = torch.empty(len(x))
         ready = x.dtype == torch.float32 and x.is_contiguous()
         size = block_rows(self.width)

@@ -51,11 +51,11 @@ def make_shards(
     dtype = config.harvest.storage_dtype
     change_record(folder.parent, forget=[f"{folder.name}/{STATISTICS}"])
     with open_source(config, tokens, ranks) as source:
+        stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
+        refuse_without_space(folder, stored, left * source.most_rows)  # before a manifest binds to the settings
         with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
         made_by = fingerprint(read_manifest(folder).written)
-        stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
-        refuse_without_space(folder, stored, left * source.most_rows)
         units = source.context
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
             make_missing(source, plan, missing, dtype, folder, bar.advance, made_by)
@@ -196,7 +196,8 @@ def make_shard(
     """
     index = source.index(*span)
     path = shard_path(folder, number)
-    opened = write_shard(path, source.width, index, span, storage_dtype, source.context, made_by)
+    context, why = source.context, source.why_not_finite
+    opened = write_shard(path, source.width, index, span, storage_dtype, context, made_by, why)
     with BackgroundShard(pool, opened, held, source.device) as shard:
         yield shard
         for units, rows in source.rows(*span, index):

@@ -92,6 +92,23 @@ class ModelSource:
         """Raise `UserError` if the shards in `folder` were made with other weights."""
         self._model.refuse_other_weights(folder, manifest["model"])
 
+    def why_not_finite(self) -> str:
+        """Say which weight or compute dtype makes values that are no finite numbers, and what helps."""
+        dtype, model = self._config.model.dtype, self._config.model.name
+        wider = "bfloat16 or float32" if dtype == "float16" else "float32"
+        for name, weight in self._model.plain.state_dict().items():
+            if not weight.is_floating_point() or bool(weight.isfinite().all()):
+                continue
+            if dtype == "float32" or bool(weight.isnan().any()):
+                return f"{name} of {model} holds numbers that are not finite; get its files again"
+            return f"{name} of {model} is too large for model.dtype = {dtype}; set that to {wider} in a new run"
+        if dtype != "float32":
+            return f"{model} overflows in model.dtype = {dtype}; set that to {wider} in a new run"
+        return (
+            f"{model} overflows there in float32, though its weights are finite; harvest hooks before that one in a "
+            "new run, or another model"
+        )
+
     def index(self, start: int, stop: int) -> RowIndex:
         """Return the kept positions of sequences [start, stop), and the tokens there."""
         sequences = self._tokens.read(start, stop)

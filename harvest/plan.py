@@ -10,8 +10,10 @@ from winnow.config.experiment import Experiment
 from winnow.config.positions import PositionPolicy
 from winnow.config.toy import ToySettings
 from winnow.errors import UserError
-from winnow.positions import most_per_sequence, position_policy
+from winnow.positions import kept_positions, most_per_sequence, position_policy
 from winnow.tokens import TokenFile
+
+SEQUENCES_AT_ONCE = 16_384
 
 
 class Plan(NamedTuple):
@@ -45,6 +47,22 @@ def plan_harvest(config: Experiment, tokens: TokenFile) -> Plan:
             f"{config.text.held_out_sequences} of them are held out; ask for more text.tokens in a new run"
         )
     return Plan(sequences, max(1, config.harvest.rows_per_shard // per_sequence), policy)
+
+
+def refuse_without_positions(config: Experiment, tokens: TokenFile, plan: Plan) -> None:
+    """Raise `UserError` where `drop_tokens` leaves no position of the harvested sequences, or of the held-out ones."""
+    if not plan.policy.drop_tokens:  # all else keeps at least one of each sequence
+        return
+    for what, first, stop in (("harvested", 0, plan.sequences), ("held-out", plan.sequences, tokens.sequences)):
+        for start in range(first, stop, SEQUENCES_AT_ONCE):
+            block = tokens.read(start, min(start + SEQUENCES_AT_ONCE, stop))
+            if kept_positions(plan.policy, block, start, config.seed).any():
+                break
+        else:
+            raise UserError(
+                f"harvest.positions: drop_tokens and skip_first leave no position of the {stop - first} {what} "
+                f"sequences in {tokens.path}; drop fewer tokens"
+            )
 
 
 def harvest_settings(config: Experiment, tokens: TokenFile, plan: Plan) -> dict[str, Any]:

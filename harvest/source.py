@@ -37,6 +37,10 @@ class RowSource(Protocol):
         """Raise `UserError` if the shards in `folder`, according to their manifest, come from another source."""
         ...
 
+    def why_not_finite(self) -> str:
+        """Say where a value that is no finite number comes from, and what helps."""
+        ...
+
     def index(self, start: int, stop: int) -> RowIndex:
         """Return sequence, position and token of the rows of sequences [start, stop)."""
         ...

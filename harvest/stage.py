@@ -4,7 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harvest.plan import Plan, harvest_settings, plan_harvest, plan_toy, toy_settings
+from harvest.plan import (
+    Plan,
+    harvest_settings,
+    plan_harvest,
+    plan_toy,
+    refuse_without_positions,
+    toy_settings,
+)
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.model.identity import named_as
@@ -54,6 +61,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
 
         if tokens is not None:
             tokens.verify()
+            refuse_without_positions(config, tokens, plan)
         folder.mkdir(exist_ok=True)
         with claim(run.path / "config.toml", wait=True):
             write_resolved(config)

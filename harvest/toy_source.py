@@ -58,6 +58,12 @@ class ToySource:
         made = manifest["toy"]["directions_sha256"]
         refuse_changed(folder, {DIRECTIONS: made}, {DIRECTIONS: directions_hash(self._toy.directions)})
 
+    def why_not_finite(self) -> str:
+        """Say what helps against magnitudes beyond float32."""
+        return (
+            "magnitudes go beyond float32; lower toy.magnitude_spread, or toy.depth with scale_by_parent, in a new run"
+        )
+
     def index(self, start: int, stop: int) -> RowIndex:
         """Number the rows; each is a sequence of its own."""
         position = torch.zeros(stop - start, dtype=torch.int32)

@@ -7,7 +7,8 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +28,13 @@ class ShardFile:
     """An open shard that takes rows batch by batch, in order."""
 
     def __init__(
-        self, file: ContiguousFile, statistics: Mapping[str, Accumulator], index: RowIndex, dtype: str, context: int
+        self,
+        file: ContiguousFile,
+        statistics: Mapping[str, Accumulator],
+        index: RowIndex,
+        dtype: str,
+        context: int,
+        why_not_finite: Callable[[], str],
     ) -> None:
         self.index = index
         self.dtype = dtype
@@ -35,6 +42,7 @@ class ShardFile:
         self.written = 0
         self._statistics = statistics
         self._file = file
+        self._why_not_finite = why_not_finite
         widest = max(accumulator.width for accumulator in statistics.values())
         self._scratch = new_scratch(widest, TORCH[dtype])
 
@@ -70,12 +78,15 @@ class ShardFile:
         if extremes.isfinite().all():
             return
         row, dimension = (int(i[0]) for i in torch.where(~values.to(TORCH[self.dtype]).isfinite()))
-        at = self.written + row
-        raise UserError(
-            f"{hook}: {values[row, dimension].item():g} at sequence {self.index.sequence[at]}, position "
-            f"{self.index.position[at]}, dimension {dimension} does not fit {self.dtype}; "
-            "set harvest.storage_dtype to bfloat16 or float32"
+        at, value = self.written + row, values[row, dimension].item()
+        where = (
+            f"{hook}: {value:g} at sequence {self.index.sequence[at]}, position {self.index.position[at]}, "
+            f"dimension {dimension}"
         )
+        if not math.isfinite(value):
+            raise UserError(f"{where}, before it is stored: {self._why_not_finite()}")
+        wider = "bfloat16 or float32" if self.dtype == "float16" else "float32"
+        raise UserError(f"{where} does not fit {self.dtype}; set harvest.storage_dtype to {wider} in a new run")
 
 
 @contextmanager
@@ -87,16 +98,18 @@ def write_shard(
     dtype: str,
     context: int,
     manifest: str = "",
+    why_not_finite: Callable[[], str] = lambda: "its source gives no number there",
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds.
 
-    manifest: the fingerprint of the manifest that it belongs to.
+    manifest: the fingerprint of the manifest that it belongs to. why_not_finite: says where a value that is no finite
+    number comes from, and what helps.
     """
     scratch = new_scratch(max(hooks.values()))
     statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
     with publish_file(path) as partial:
         with create_contiguous(partial, shard_layout(hooks, len(index.token), dtype, context)) as file:
-            shard = ShardFile(file, statistics, index, dtype, context)
+            shard = ShardFile(file, statistics, index, dtype, context, why_not_finite)
             yield shard
             shard.finish()
         sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest)

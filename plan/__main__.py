@@ -12,4 +12,4 @@ def main(config: Experiment) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("plan", main)
+    run_stage("plan", main, resumes=False)

@@ -65,6 +65,11 @@ def first_held_out(store: ActivationStore | KeptRows, asked: int | Literal["auto
         sequences = store.tokens(max(0, start - store.context), start + 1).sequence
         start -= int((sequences[:-1] == sequences[-1]).count_nonzero())
     if start <= 0:
+        if count == 1 or store.rows < 2:
+            raise UserError(
+                f"{store.path}: all {store.rows} rows are of one sequence; one is held out, and none is left to train "
+                "on; harvest more in a new run"
+            )
         raise UserError(
             f"train.held_out_rows: {count} rows, in whole sequences, are all of the {store.rows} in {store.path}, and "
             "none is left to train on; hold out fewer, or harvest more"

@@ -4,6 +4,7 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
+from train.left_out import without_left_out
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
 from train.share import refuse_other_sharing, share_of
 from winnow.config.experiment import Experiment
@@ -31,6 +32,7 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
     shares = config.train.shard_latents and ranks.total > 1
     with run_lock(run.path, shared=ranks.total > 1), ExitStack() as held:
         refuse_other_settings(planned)
+        planned = without_left_out(planned, run.activations)
         mine = planned if shares or ranks.total == 1 else share_of(planned, ranks)
         if ranks.total > 1 and not shares:
             # skip those that another job trains
@@ -68,10 +70,12 @@ def _report(folder: Path, planned: list[Planned], ranks: Ranks, already: bool) -
     failed = [p for p in planned if p.failed]
     for p in failed:
         why = read_fields(p.folder / FAILED, f"delete {p.folder} to try again")
+        kept = sorted((p.folder / "checkpoints").glob("rows-*[0-9]"))
+        state = f"its last good state is in {kept[-1]}; " if kept else ""
+        remedy = "a lower learning_rate" if p.settings.scale_activations else "train.scale_activations = true"
         print(
-            f"{p.hook}/{p.name}: stopped at row {why.integer('rows', 0):,}, its loss was {why.text('loss')}; its last "
-            f"good state is in {p.folder / 'checkpoints'}; choose a lower learning_rate, or delete the folder to try "
-            "again"
+            f"{p.hook}/{p.name}: stopped at row {why.integer('rows', 0):,}, its loss was {why.text('loss')}; {state}"
+            f"with the same settings it stops there again: choose {remedy}, and delete the folder"
         )
     done = len(planned) - len(failed)
     if not done and failed:

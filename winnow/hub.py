@@ -42,6 +42,7 @@ DICTIONARY_FILES = (
     *("activation_whitening.safetensors", "sae.safetensors", "config.json", "ae.pt"),
 )
 TIMEOUT = 10.0  # seconds to wait for an answer
+PASSING = (408, 425, 429)  # statuses of requests that succeed later
 SHORT = 12  # characters of a commit's hash to show
 
 
@@ -153,6 +154,20 @@ def why(error: BaseException, name: str, revision: str, kind: Kind = "model") ->
     if failed := find(HfHubHTTPError.__bases__[0]) or find(ConnectionError):
         return f"{where} could not be read ({_line(failed)})"
     return _line(error)
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Tell whether the same request would fail again: the hub has refused it, or is not to be asked."""
+    lasting = (EntryNotFoundError, HFValidationError, OfflineModeIsEnabled)
+    for found in _causes(error):
+        if isinstance(found, HfHubHTTPError):
+            status = getattr(getattr(found, "response", None), "status_code", 500)
+            return 400 <= status < 500 and status not in PASSING
+        if isinstance(found, LocalEntryNotFoundError):  # nothing in the cache, since the connection failed
+            return constants.HF_HUB_OFFLINE
+        if isinstance(found, lasting):
+            return True
+    return False
 
 
 @contextmanager

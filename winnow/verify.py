@@ -255,4 +255,4 @@ def _measured(run: Run, path: Path, remedy: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage("winnow.verify", verify)
+    run_stage("winnow.verify", verify, resumes=False)

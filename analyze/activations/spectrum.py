@@ -19,9 +19,12 @@ def spectrum(matrix: Float[Tensor, "d d"]) -> dict[str, Any]:
 
     The ratio is an effective number of dimensions: d for a sphere, 1 for a line. One dimension of large variance brings
     it near 1 whatever the others do, so it is given of the correlation matrix too (`participation_ratio_standardised`).
+    Where no row differs from another, there are no shares and no ratios.
     """
     values = torch.linalg.eigvalsh(matrix.double()).clamp_min(0).flip(0)
     total = values.sum()
+    if not total > 0:
+        return {"shares": [], "participation_ratio": None, "participation_ratio_standardised": None}
     return {
         "shares": values / total,
         "participation_ratio": float(total.square() / values.square().sum()),

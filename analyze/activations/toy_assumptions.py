@@ -86,7 +86,10 @@ def magnitudes(codes: Float[Tensor, "row unit"], random: np.random.Generator) ->
     the mean log-likelihood of the other half.
     """
     fires = codes > 0
-    scaled = codes / (codes.sum(0) / fires.sum(0).clamp_min(1)).clamp_min(torch.finfo(torch.float32).tiny)
+    total = codes.sum(0)
+    if not bool(total.isfinite().all()):  # values near the largest float32
+        total = codes.sum(0, dtype=torch.float64)
+    scaled = codes / (total / fires.sum(0).clamp_min(1)).clamp_min(torch.finfo(torch.float32).tiny)
     values = scaled[fires].double().numpy()
     if len(values) < 100:
         return {"variation": float("nan"), "best": None, "log_likelihood": {}}

@@ -16,6 +16,7 @@ from analyze.evaluation.loss import Clean, Sums, loss_metrics, substitute
 from analyze.evaluation.massive import is_massive, without_massive
 from analyze.evaluation.quality import Quality
 from winnow.dictionary import Dictionary
+from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel
 from winnow.model.prefix import clean_pass, skip_prefix
 
@@ -79,6 +80,7 @@ def evaluate(
         clean += reference.sums
 
         rows = {hook: seen[hook][keep].float() for hook in hooks}  # (row, d_model)
+        refuse_not_finite(rows)
         massive = {hook: is_massive(rows[hook], limits.get(hook, inf)) for hook in hooks}
 
         def patch(hook: str, values: Tensor, keep=keep, reference=reference, again=again, massive=massive) -> Sums:
@@ -118,6 +120,16 @@ def evaluate_rows(
             f = dictionary.encode(x)
             quality.update(x, f, dictionary.decode(f))
     return [Evaluation(quality, None) for quality in qualities]
+
+
+def refuse_not_finite(rows: Mapping[str, Float[Tensor, "row width"]]) -> None:
+    """Raise `UserError` naming the hook whose rows are not all finite: every figure of quality would be none."""
+    for hook, x in rows.items():
+        if not bool(x.isfinite().all()):
+            raise UserError(
+                f"{hook}: the model gives values that are not finite at held-out positions, where quality is measured; "
+                "compute in a wider model.dtype, or leave this hook out, in a new run"
+            )
 
 
 def _clean(

@@ -11,7 +11,8 @@ def is_massive(x: Float[Tensor, "row d_model"], limit: float) -> Bool[Tensor, " 
     """Mark the rows whose norm is above `limit` (`winnow.massive.rows.norm_limit`); None where there are none."""
     if math.isinf(limit):
         return None
-    massive = torch.linalg.vector_norm(x, dim=1, dtype=torch.float32) > limit
+    # in float64, as the harvest sums squares: those of values beyond 1e19 are no float32
+    massive = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64).float() > limit
     return massive if bool(massive.any()) else None
 
 

@@ -20,6 +20,7 @@ from analyze.evaluation.rows import SAMPLE, EvaluationRows
 from winnow.config.command_line import load_experiment
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
+from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.paths import expand
 from winnow.positions import kept_positions, position_policy
@@ -39,6 +40,11 @@ class HeldOutText(EvaluationRows):
         self.kept: Bool[Tensor, "sequence context"] = torch.from_numpy(
             kept_positions(position_policy(config), stored, first, config.seed)
         )
+        if not self.kept.any():
+            raise UserError(
+                f"harvest.positions: drop_tokens and skip_first leave no position of the {len(stored)} held-out "
+                f"sequences in {tokens.path}; drop fewer tokens in a new run"
+            )
 
     @classmethod
     def open(cls, run: str | Path) -> "HeldOutText":

@@ -20,6 +20,7 @@ from analyze.features.best import AFTER, BEFORE, Events
 from analyze.features.examples import FeatureExamples
 from analyze.features.logits import Promoted
 from analyze.features.neighbours import Nearest, Relative
+from winnow.runtime.to_json import to_json
 
 CHUNK = 128
 PEAKS = 5  # peak tokens per latent in the list and the search
@@ -67,8 +68,9 @@ def peak_tokens(top: Events, text: NDArray[np.int32], count: int = PEAKS) -> lis
 
 
 def significant_digits(values: NDArray[Any], digits: int = DIGITS) -> NDArray[np.float64]:
-    """Round each number to `digits` significant digits, to shorten its text."""
+    """Round each number to `digits` significant digits, to shorten its text; what is not finite becomes NaN."""
     values = np.asarray(values, dtype=np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
     with np.errstate(divide="ignore"):
         size = np.where(values == 0, 0, np.floor(np.log10(np.abs(values))))
     # positive powers of ten are exact, negative ones are not: 0.3 must not become 0.30000000000000004
@@ -163,5 +165,9 @@ def _relatives(found: Sequence[Relative], others: Mapping[str, int]) -> list[lis
 
 
 def _write(folder: Path, name: str, value: Any) -> None:
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: no Unicode line separators in a script
+    # ASCII: no Unicode line separators in a script
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # weights so large that a product of theirs is no float32
+        text = json.dumps(to_json(value), separators=(",", ":"), allow_nan=False)
     (folder / f"{name}.js").write_text(f"winnowData({text});\n", encoding="ascii")

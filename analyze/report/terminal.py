@@ -20,6 +20,7 @@ from analyze.ladders import (
     without_controls,
 )
 from analyze.report.sections.massive import massive_words
+from analyze.report.sections.untrainable import untrainable_words
 from analyze.schema.metric import texts, titles
 from analyze.schema.metrics import CHANCE, CORRECTED, DEAD, FVU, L0, LOSS_RECOVERED, MMCS, N_LATENTS
 from analyze.schema.record import measured
@@ -31,6 +32,8 @@ DICTIONARY, PAIR = (N_LATENTS, L0, FVU, LOSS_RECOVERED, DEAD), (MMCS, CHANCE, CO
 def print_summary(metrics: Metrics, report: Path) -> None:
     """Print the tables to standard output, the report's path as the last line."""
     console, metrics = Console(), with_telling_options(without_controls(metrics))
+    for line in untrainable_words(metrics.get("activations") or []):
+        console.print(Text(line))
     for hook in metrics.get("activations") or []:
         if measured(hook, "massive"):
             console.print(Text(f"{hook['hook']}: {massive_words(hook)}"))

@@ -95,3 +95,13 @@ def test_more_rows_than_recent_counts_can_hold_are_all_counted():
     for found in (whole, accumulator.result()):
         assert found.histogram.max() == found.histogram.sum() == rows
         assert found.norm_histogram.sum() == rows
+
+
+@pytest.mark.parametrize("size", [1e-36, 1e20, 1e36])
+def test_statistics_of_values_far_from_one_are_theirs(size: float):
+    x = (1 + torch.rand(600, 5, generator=torch.Generator().manual_seed(0))) * size
+    found = statistics_of(x, torch.zeros(600, dtype=torch.int64), 1)
+    exact = x.double().numpy()
+    np.testing.assert_allclose(found.mean, exact.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(found.variance, exact.var(0), rtol=1e-6)
+    np.testing.assert_allclose(found.mean_norm, np.linalg.norm(exact, axis=1).mean(), rtol=1e-6)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import winnow
 from tests.stores import planted, write_store
-from tests.train.experiments import load, write_run
+from tests.train.experiments import HOOK, load, write_run
 from train.evaluation import evaluated_rows, first_held_out
 from train.loader import Loader
 from train.settings import DictionarySettings
@@ -87,3 +87,9 @@ def test_evaluation_is_that_of_the_finished_dictionary(tmp_path: Path) -> None:
             "eval_l0": float((f > 0).double().sum(1).mean()),
         }
         assert {name: last[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+
+
+def test_one_sequence_alone_cannot_be_split(tmp_path: Path) -> None:
+    store = write_store(tmp_path, {HOOK: torch.randn(16, 4)}, context=16)
+    with pytest.raises(UserError, match="all 16 rows are of one sequence; one is held out, and none is left"):
+        first_held_out(store, "auto")

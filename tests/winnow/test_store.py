@@ -88,20 +88,31 @@ def test_an_unfinished_harvest_reads_as_far_as_it_has_come(tmp_path: Path):
     assert torch.equal(store.read("blocks.0.hook_resid_post", 12, 16), rows(24, 28, 5))
 
 
-@pytest.mark.parametrize("bad", [float("inf"), float("nan"), 70000.0])
-def test_a_value_that_does_not_fit_is_named_and_no_shard_appears(tmp_path: Path, bad: float):
+WIDER = "does not fit {}; set harvest.storage_dtype to {} in a new run"
+
+
+@pytest.mark.parametrize(
+    ("bad", "dtype", "said"),
+    [
+        (70000.0, "float16", " " + WIDER.format("float16", "bfloat16 or float32")),
+        (3.4e38, "bfloat16", " " + WIDER.format("bfloat16", "float32")),
+        # no storage dtype mends these
+        (float("inf"), "float16", ", before it is stored: its weights are too large"),
+        (float("nan"), "bfloat16", ", before it is stored: its weights are too large"),
+        (float("-inf"), "float32", ", before it is stored: its weights are too large"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named_and_no_shard_appears(tmp_path: Path, bad: float, dtype: str, said: str):
     path = shard_path(tmp_path, 0)
     values = rows(0, 8, 5)
     values[6, 3] = bad
+    why = lambda: "its weights are too large"  # noqa: E731
     with (
         pytest.raises(UserError) as refused,
-        write_shard(path, {"hook": 5}, index(0, 8), (0, 2), "float16", CONTEXT) as shard,
+        write_shard(path, {"hook": 5}, index(0, 8), (0, 2), dtype, CONTEXT, why_not_finite=why) as shard,
     ):
         shard.append({"hook": values})
-    assert str(refused.value) == (
-        f"hook: {bad:g} at sequence 1, position 2, dimension 3 does not fit float16; "
-        "set harvest.storage_dtype to bfloat16 or float32"
-    )
+    assert str(refused.value) == f"hook: {bad:g} at sequence 1, position 2, dimension 3{said}"
     assert not path.exists()
     assert read_sidecar(path) is None
 

@@ -22,7 +22,7 @@ from winnow.dictionary import TRAINING, control_of, load_dictionary, read_traini
 from winnow.errors import UserError
 from winnow.formats import saelens
 from winnow.formats.contents import read_json
-from winnow.hub import FAILURES, quiet, why
+from winnow.hub import FAILURES, is_lasting, quiet, why
 from winnow.runtime.hashes import check_file, said_of
 from winnow.runtime.run import Run, finished_dictionaries
 
@@ -109,4 +109,5 @@ def _refusal(error: BaseException, repository: str) -> str:
         return f"{constants.ENDPOINT} does not accept the token; {LOG_IN}"
     if isinstance(error, HfHubHTTPError) and status == 403:
         return f"the token may not write there ({error.server_message or 'status 403'}); {LOG_IN}"
-    return f"{why(error, repository, 'main')}; run the same command again"
+    again = "" if is_lasting(error) else "; if the connection broke, run the same command again"
+    return f"{why(error, repository, 'main')}{again}"

@@ -66,4 +66,4 @@ def _refuse(pattern: str, names: Sequence[str], refused: Mapping[str, str]) -> N
 
 
 if __name__ == "__main__":
-    run_stage("winnow.model.hooks", list_hooks)
+    run_stage("winnow.model.hooks", list_hooks, resumes=False)

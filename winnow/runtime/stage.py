@@ -1,7 +1,7 @@
 """Start a stage from the command line, and turn errors into one line and an exit status.
 
 Exit status 0: done, or nothing to do. 2: the user must change something; one line says what.
-3: a signal, a full disk or a limit stopped it; finished work is kept, and the same command resumes.
+3: a signal, a full disk or a limit stopped it; a stage that resumes keeps finished work, and the same command continues.
 """
 
 import os
@@ -33,10 +33,12 @@ def run_stage(
     main: Callable[[Experiment], None],
     flags: Mapping[str, str] | None = None,
     lists: Mapping[str, str] | None = None,
+    resumes: bool = True,
 ) -> NoReturn:
     """Read the configuration from the command line, run `main` with it, and exit.
 
-    `flags` and `lists`: options that only this stage has; see `load_experiment`.
+    `flags` and `lists`: options that only this stage has; see `load_experiment`. resumes: whether it keeps what it has
+    done when it is stopped, so that the same command goes on from there.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -46,7 +48,7 @@ def run_stage(
         main(load_experiment(f"python -m {name}", sys.argv[1:], flags, lists))
         flush_output()
     except UserError as error:
-        _leave_exhausted(name, error)
+        _leave_exhausted(name, error, resumes)
         _leave(f"{name}: {error}", REFUSED)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
@@ -60,9 +62,10 @@ def run_stage(
     except Interrupted as stop:
         _leave(f"{name}: {stop}; the same command continues from there", INTERRUPTED)
     except KeyboardInterrupt:
-        _leave(f"{name}: interrupted; what was complete is kept, the same command continues", INTERRUPTED)
+        kept = "; what was complete is kept, the same command continues" if resumes else ""
+        _leave(f"{name}: interrupted{kept}", INTERRUPTED)
     except Exception as error:
-        _leave_exhausted(name, error)
+        _leave_exhausted(name, error, resumes)
         raise
     finally:
         threading.excepthook = before
@@ -71,11 +74,12 @@ def run_stage(
     sys.exit(0)
 
 
-def _leave_exhausted(name: str, error: Exception) -> None:
+def _leave_exhausted(name: str, error: Exception, resumes: bool) -> None:
     """Leave if disk space or open files ran out."""
     found = exhausted(error)
     if found is not None:
-        _leave(f"{name}: {found}, the same command continues", INTERRUPTED)
+        then = "the same command continues" if resumes else "and run it again"
+        _leave(f"{name}: {found}, {then}", INTERRUPTED)
 
 
 def _say_unless_exhausted(found: threading.ExceptHookArgs) -> None:

@@ -24,6 +24,8 @@ PER_OCTAVE = 4
 MAGNITUDES = (HIGHEST - LOWEST) * PER_OCTAVE
 BINS = 2 * MAGNITUDES + 1  # negative magnitudes, largest first; zero; positive magnitudes
 STATISTICS = "statistics.h5"
+EQUAL = 1e-13  # variance over squared mean, of rows that differ by no more than float32 rounds
+SMALLEST_NORM, LARGEST_NORM = 1e-30, 1e30  # of rows that can be scaled to a norm near 1 and back in float32
 MEDIAN = "median_norm"  # data set of a hook in statistics.h5
 
 
@@ -143,6 +145,18 @@ def read_hook(
         raise UserError(f"{path}: {group.name}/rows: expected {rows}, found {read['rows'][0]}; {remedy}")
     median = float(read[MEDIAN][0]) if MEDIAN in read else None
     return HookStatistics.read(group), median
+
+
+def why_untrainable(mean: np.ndarray, variance: np.ndarray, mean_norm: float) -> str:
+    """Say why no dictionary can be trained on the rows of these statistics; "" where one can."""
+    if mean_norm == 0:
+        return "its activations are all zero"
+    if not SMALLEST_NORM <= mean_norm <= LARGEST_NORM:
+        size = "small" if mean_norm < SMALLEST_NORM else "large"
+        return f"its activations are too {size} for products in float32 (mean norm {mean_norm:.2g})"
+    if variance.sum() <= EQUAL * np.square(mean).sum():
+        return "its rows are all equal"
+    return ""
 
 
 def merge_all(parts: Iterable[HookStatistics], width: int, context: int) -> HookStatistics:

@@ -151,7 +151,7 @@ function sizes(dictionary, o, found) {
     make("tbody", {}, others.map((other, i) => make("tr", {},
       make("td", {}, size(other)),
       make("td", {}, found.nearest[i].length
-        ? found.nearest[i].map(([latent, cosine]) => make("span", { class: cosine > other.chance ? "pair" : "pair faint" }, link(other, latent), ` ${cosine.toFixed(2)}`))
+        ? found.nearest[i].map(([latent, cosine]) => make("span", { class: cosine > other.chance ? "pair" : "pair faint" }, link(other, latent), ` ${cosine === null ? "–" : cosine.toFixed(2)}`))
         : "no alive latents"),
       make("td", {}, other.chance === null ? "–" : other.chance.toFixed(2))))));
   const family = (title, relatives) => make("div", {}, make("h4", {}, title), relatives.length

@@ -12,6 +12,7 @@ from analyze.report.sections.laws import basis_chart, law_charts, laws_table, sp
 from analyze.report.sections.massive import massive_table, massive_words
 from analyze.report.sections.toy import toy_tables
 from analyze.report.sections.toy_real import toy_real_tables, toy_real_words
+from analyze.report.sections.untrainable import untrainable_words
 from analyze.schema.metric import texts, titles
 from analyze.schema.metrics import LARGEST, LARGEST_KEPT, MEAN_NORM, ROWS, SMALL, WIDTH, ZEROS
 from analyze.schema.record import measured
@@ -36,6 +37,7 @@ def activations_section(metrics: Mapping[str, Any]) -> Section:
         paragraphs=[
             "What the dictionaries were trained on: statistics over all harvested rows, the residual stream beside "
             "the MLP.",
+            *untrainable_words(hooks),
             *(f"{hook['hook']}: {massive_words(hook)}" for hook in hooks if measured(hook, "massive")),
             *toy_real_words(metrics),
         ],

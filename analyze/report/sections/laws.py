@@ -62,7 +62,7 @@ def laws_table(kinds: Mapping[str, Sequence[Hook]]) -> list[Table]:
                     decimal(_gain(hook, measured(hook, "fits.best"))),
                     _shape(hook),
                     *texts(hook, (WIDTH, DIMENSIONS_FILLED, FILLED_STANDARDISED)),
-                    count(_needed(measured(hook, "spectrum.shares") or [], 0.9)),
+                    count(_needed(_shares(hook), 0.9)),
                     *texts(hook, TAILS),
                 )
                 for hook in hooks
@@ -99,7 +99,7 @@ def spectrum_chart(kinds: Mapping[str, Sequence[Hook]]) -> Chart:
         series = tuple(
             Series(name=hook["hook"], x=range(1, len(shares) + 1), y=[100 * s for s in accumulate(shares)])
             for hook in hooks
-            if (shares := measured(hook, "spectrum.shares"))
+            if (shares := _shares(hook))
         )
         if series:
             widest = max(len(s.y) for s in series)
@@ -178,6 +178,11 @@ def _shape(hook: Hook) -> str:
         value = significant(measured(hook, "fits.laws")[best]["parameters"][0])
         return f"{value} degrees of freedom" if best == "student_t" else f"exponent {value}"
     return "–"
+
+
+def _shares(hook: Hook) -> list[Number]:
+    """Give the shares of the variance; none where nothing varies, of which earlier reports have a list of nulls."""
+    return [share for share in measured(hook, "spectrum.shares") or [] if share is not None]
 
 
 def _needed(shares: Sequence[Number], share: float) -> int | None:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from analyze.evaluation.evaluate import evaluate
+from analyze.evaluation.evaluate import evaluate, refuse_not_finite
 from winnow.dictionary import Dictionary
+from winnow.errors import UserError
 
 WIDTH, VOCAB = 6, 9
 
@@ -86,3 +87,12 @@ def test_results_do_not_depend_on_the_batch(tokens, kept):
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
         assert a.quality.fvu == pytest.approx(b.quality.fvu, rel=1e-9)
     assert whole[0].quality.fvu > whole[1].quality.fvu
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_held_out_values_that_are_no_numbers_are_named_with_their_hook(bad: float):
+    rows = {"good": torch.ones(3, 4), "bad": torch.ones(3, 4)}
+    refuse_not_finite(rows)
+    rows["bad"][1, 2] = bad
+    with pytest.raises(UserError, match="bad: the model gives values that are not finite at held-out positions"):
+        refuse_not_finite(rows)

@@ -9,6 +9,7 @@ from analyze.activations.massive import largest_dimension, massive_rows
 from analyze.activations.spectrum import covariance, privileged_basis, spectrum
 from analyze.dictionary.baselines import Simpler
 from analyze.evaluation.evaluate import evaluate
+from analyze.evaluation.massive import is_massive
 from analyze.evaluation.quality import Quality
 from analyze.evaluation.sample import store_sample
 from tests.analyze.evaluation.test_evaluate import VOCAB, WIDTH, Bigram, identity
@@ -103,3 +104,12 @@ def test_massive_rows_and_the_largest_dimension_are_described(tmp_path: Path):
         named = massive_rows(taken_in, taken_in.bound)
         assert named is not None
         assert (named["rows"], named["left_out"]) == (len(MASSIVE), False)
+
+
+def test_values_whose_squares_are_no_float32_are_told_by_their_norm():
+    x = torch.full((3, 4), 1e20)
+    x[1] *= 100
+    massive = is_massive(x, 1e21)
+    assert massive is not None
+    assert massive.tolist() == [False, True, False]
+    assert is_massive(x, 1e24) is None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analyze.features.data import CHUNK, significant_digits
+from analyze.features.data import CHUNK, _write, significant_digits
 from tests.analyze.features.site import CONTEXT, HOSTILE, LARGE, SMALL, TEXTS, write_site
 
 
@@ -82,3 +82,11 @@ def test_three_digits_are_the_nearest_and_short():
     rounded = significant_digits(values)
     np.testing.assert_allclose(rounded, [float(f"{v:.3g}") for v in values], rtol=1e-15)
     assert all(len(repr(v)) <= 9 for v in rounded.tolist() if abs(v) > 1e-20)
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path):
+    values = significant_digits(np.array([np.inf, 1.23456, -np.inf, np.nan, 3e38]))
+    assert np.isnan(values[[0, 2, 3]]).all()
+    assert values[[1, 4]].tolist() == [1.23, 3e38]
+    _write(tmp_path, "one", {"effects": values.tolist()})
+    assert read(tmp_path / "one.js") == {"effects": [None, 1.23, None, None, 3e38]}
