@@ -1,7 +1,7 @@
 """Start a stage from the command line, and turn errors into one line and an exit status.
 
 Exit status 0: done, or nothing to do. 2: the user must change something; one line says what.
-3: a signal, a full disk or a limit stopped it; a stage that resumes keeps finished work, and the same command continues.
+3: a signal, a full disk or a limit stopped it; a stage that resumes keeps what is done, and the same command continues.
 """
 
 import os
