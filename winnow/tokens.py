@@ -14,6 +14,7 @@ from winnow.fields import Fields, parse_json
 from winnow.paths import refuse_special
 from winnow.runtime.hashes import check_size, said_of
 from winnow.shards.contiguous import ContiguousReader
+from winnow.shards.heaps import check_heaps
 
 REMEDY = "delete it, and run make tokens"
 ATTRIBUTES = "attributes_sha256"  # of all the others; files made before have none
@@ -85,8 +86,11 @@ def open_tokens(path: Path) -> TokenFile:
     refuse_special(path, REMEDY)
     check_size(path, said_of(path), REMEDY)
     try:
+        check_heaps(path)
         with h5py.File(path) as file:
             attributes = {str(name): _plain(value) for name, value in file.attrs.items()}
+    except UserError as error:
+        raise UserError(f"{error}; {REMEDY}") from error
     except Exception as error:  # on damaged files the library raises whatever its parts raise
         raise UserError(f"{path}: not a token file of winnow ({' '.join(str(error).split())}); {REMEDY}") from error
     said = attributes.get(ATTRIBUTES)

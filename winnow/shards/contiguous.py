@@ -22,6 +22,7 @@ import numpy as np
 from winnow.errors import UserError, nearest
 from winnow.paths import refuse_special
 from winnow.runtime.open_files import FileOnDisk
+from winnow.shards.heaps import check_heaps
 
 LAYOUT_BYTES = 1 << 20  # more than the library's own part of a file needs
 META_BLOCK = 2048  # bytes in which the library lays out a file, where it is not told otherwise
@@ -212,6 +213,7 @@ def find_sets(path: Path) -> dict[str, StoredSet | str]:
         if isinstance(thing, h5py.Dataset):
             found[name] = _stored(thing, size)
 
+    check_heaps(path)
     try:
         with h5py.File(path) as file:
             file.visititems(visit)
