@@ -226,3 +226,10 @@ def test_repr_says_what_it_is() -> None:
     assert repr(dictionary(architecture="topk", k=3)) == (
         "Dictionary(topk, d_model=6, n_latents=10, k=3, hook='blocks.0.hook_resid_post')"
     )
+
+
+def test_a_dictionary_of_one_dimension_is_saved(tmp_path: Path) -> None:
+    W = torch.ones(1, 1)
+    made = Dictionary(W_enc=W.T, b_enc=torch.zeros(1), W_dec=W, b_dec=torch.zeros(1), architecture="relu", hook="h")
+    save_dictionary(made, tmp_path, {}, {})  # both views of one tensor, which safetensors refuses
+    assert torch.equal(winnow.load_dictionary(tmp_path).W_enc, W)

@@ -131,6 +131,9 @@ def rule_of(k: int | None, threshold: Tensor | None, r_mag: Tensor | None) -> st
 def write_weights(folder: Path, parameters: Mapping[str, Tensor]) -> str:
     """Publish the weights (by our names) of a dictionary, and return the file's sha256."""
     tensors = {name: value.detach().float().cpu().contiguous() for name, value in parameters.items()}
+    if len({value.data_ptr() for value in tensors.values()}) < len(tensors):
+        # the transpose of a matrix with one row shares its memory, which the format refuses
+        tensors = {name: value.clone() for name, value in tensors.items()}
     if "r_mag" in tensors:
         tensors["b_gate"] = tensors.pop("b_enc")
     with publish_file(folder / WEIGHTS) as partial:
