@@ -11,7 +11,7 @@ ROTATED = 256  # directions of the random rotation whose kurtosis is measured
 
 def covariance(rows: Float[Tensor, "row d"]) -> Float[Tensor, "d d"]:
     """Compute the covariance in float64."""
-    return torch.cov(rows.double().T, correction=0)
+    return torch.atleast_2d(torch.cov(rows.double().T, correction=0))  # a hook may be one number wide
 
 
 def spectrum(matrix: Float[Tensor, "d d"]) -> dict[str, Any]:

@@ -36,8 +36,11 @@ class Chance(NamedTuple):
         return _mean(self)
 
     def corrected(self, mmcs: float) -> float:
-        """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mu_0) / (1 - mu_0)."""
-        return (mmcs - self.mean) / (1 - self.mean)
+        """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mu_0) / (1 - mu_0).
+
+        NaN where chance is 1, as in one dimension: nothing can be above it.
+        """
+        return (mmcs - self.mean) / (1 - self.mean) if self.mean != 1 else float("nan")
 
     def expected_counts(self, edges: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """Compute how many of `count` random max-cosines to expect in each bin."""

@@ -53,8 +53,11 @@ class DecoderNull(NamedTuple):
         return float(self.maxima.mean()) if len(self.maxima) else float("nan")
 
     def corrected(self, mmcs: float) -> float:
-        """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mean) / (1 - mean)."""
-        return (mmcs - self.mean) / (1 - self.mean)
+        """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mean) / (1 - mean).
+
+        NaN where chance is 1, as in one dimension: nothing can be above it.
+        """
+        return (mmcs - self.mean) / (1 - self.mean) if self.mean != 1 else float("nan")
 
     def p_value(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the probability of a cosine of at least `m`, with `m` itself as one more draw: (k + 1) / (n + 1)."""

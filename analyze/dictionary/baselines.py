@@ -113,7 +113,7 @@ def fvu(x: Float[Tensor, "row d"], y: Float[Tensor, "row d"]) -> float:
 
 def components(rows: Float[Tensor, "row d"], count: int) -> Float[Tensor, "count d"]:
     """Find the `count` first principal components (all, if the width has fewer)."""
-    vectors = torch.linalg.eigh(torch.cov(rows.double().T)).eigenvectors  # ascending
+    vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(rows.double().T))).eigenvectors  # ascending
     return vectors.T.flip(0)[:count].float()
 
 

@@ -69,8 +69,11 @@ class Quality:
         self.ratio += float((error / spread).sum())
         fired = f > 0
         self.firings += fired.sum(0).cpu()
-        self.values += f.sum(0, dtype=torch.float32).double().cpu()
-        self.squares += f.square().sum(0, dtype=torch.float32).double().cpu()
+        values, squares = f.sum(0, dtype=torch.float32), f.square().sum(0, dtype=torch.float32)
+        if not bool(squares.isfinite().all()):  # of activations beyond 1e19
+            values, squares = f.double().sum(0), f.double().square().sum(0)
+        self.values += values.double().cpu()
+        self.squares += squares.double().cpu()
         self.active += torch.bincount(fired.sum(1), minlength=len(self.active)).cpu()
 
     @property

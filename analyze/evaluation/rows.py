@@ -16,6 +16,7 @@ from analyze.evaluation.evaluate import Evaluation
 from analyze.evaluation.massive import is_massive
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
+from winnow.errors import UserError
 from winnow.massive.kept import KeptRows, kept_rows
 from winnow.runtime.run import Run
 from winnow.store import ActivationStore
@@ -50,6 +51,11 @@ class EvaluationRows(ABC):
         if hook not in self._samples:
             rows = self._sample(hook)
             massive = is_massive(rows, self.harvested(hook).limit)
+            if massive is not None and bool(massive.all()):
+                raise UserError(
+                    f"massive_norm = {self.config.massive_norm:g}: all {len(rows)} held-out rows at {hook} are "
+                    f"massive, so there is none to measure on; raise it, or {self.config.held_out_key}, in a new run"
+                )
             self._samples[hook] = rows if massive is None else rows[~massive]
         return self._samples[hook]
 

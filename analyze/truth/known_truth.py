@@ -104,7 +104,10 @@ def looks_like(found: Regime, features: int, d_model: int) -> str | None:
     """
     if found.antipodal_share >= IN_PAIRS:
         return "antipodal"
-    ratio = found.mean_max_cosine / Chance(d_model, features - 1).mean
+    by_chance = Chance(d_model, features - 1).mean
+    if by_chance <= 0:  # of a single other direction
+        return None
+    ratio = found.mean_max_cosine / by_chance
     return "learned" if ratio < APART else "sphere" if 1 / ALIKE <= ratio <= ALIKE else None
 
 

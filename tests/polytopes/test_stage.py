@@ -217,6 +217,7 @@ def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(tmp_path: P
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout.splitlines()[-1])
     assert said["files"] == ["codes.json", "maps.json", "radius.json", "rows.h5", "rows.json"]
-    assert said["steps"] == 3 * (2 + 5)  # the configuration and its hash too: two syncs and a rename each
+    # the configuration and its hash, five files, and the hashes after each record: two syncs and a rename each
+    assert said["steps"] == 3 * (2 + 5 + 4)
     assert said["killed"] == said["steps"] + 6
     assert said["different"] == []

@@ -316,3 +316,10 @@ def test_untyped_calls_are_refused_in_one_line(tmp_path: Path) -> None:
     for said, call in calls.items():
         with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             call()
+
+
+def test_a_dictionary_of_one_dimension_is_saved(tmp_path: Path) -> None:
+    W = torch.ones(1, 1)
+    made = Dictionary(W_enc=W.T, b_enc=torch.zeros(1), W_dec=W, b_dec=torch.zeros(1), architecture="relu", hook="h")
+    save_dictionary(made, tmp_path, {}, {})  # both views of one tensor, which safetensors refuses
+    assert torch.equal(winnow.load_dictionary(tmp_path).W_enc, W)

@@ -64,7 +64,7 @@ def test_every_path_of_an_experiment_expands(tmp_path: Path, gpt2: Path, monkeyp
     assert HeldOutText.open("~/run").sequences == 4
     weights = (torch.ones(32, 8), torch.zeros(8), torch.ones(8, 32), torch.zeros(32))
     folder = "~/run/dictionaries/blocks.1.hook_resid_post/relu-8"
-    save_dictionary(Dictionary(*weights, architecture="relu", hook="h"), folder, {}, {})
+    save_dictionary(Dictionary(*weights, architecture="relu", hook="blocks.1.hook_resid_post"), folder, {}, {})
     assert winnow.load_dictionary(folder).n_latents == 8
     assert len(winnow.load_dictionaries("~/run")) == 1
     assert not Path("~").exists()

@@ -110,7 +110,7 @@ class ToySettings(Section):
         description="how strongly an active feature fires: uniform on [0, 1], as published, |normal|, 1, or, normal: "
         "1 with a normal spread; real magnitudes vary, and a threshold confuses small ones with interference",
     )
-    magnitude_spread: Positive = Field(default=0.1, description="normal: standard deviation of the magnitudes")
+    magnitude_spread: Positive = Field(default=0.1, le=1e30, description="normal: standard deviation of the magnitudes")
     seed: Seed = Field(
         default=0, description="seed of directions, correlations and rows, each from its own random stream"
     )

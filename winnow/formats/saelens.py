@@ -136,6 +136,9 @@ def write_weights(folder: Path, parameters: Mapping[str, Tensor]) -> str:
     Raises `UserError` where float32 cannot hold them: a file that cannot be read is not written.
     """
     tensors = in_float32(folder, {name: value.detach().cpu() for name, value in parameters.items()})
+    if len({value.data_ptr() for value in tensors.values()}) < len(tensors):
+        # the transpose of a matrix with one row shares its memory, which the format refuses
+        tensors = {name: value.clone() for name, value in tensors.items()}
     if "r_mag" in tensors:
         tensors["b_gate"] = tensors.pop("b_enc")
     with publish_file(folder / WEIGHTS) as partial:

@@ -168,7 +168,8 @@ def _has_shape(hook: Hook) -> bool:
 
 def _gain(hook: Hook, law: str | None) -> Number | None:
     laws = measured(hook, "fits.laws") or {}
-    return laws[law]["log_likelihood"] - laws["normal"]["log_likelihood"] if law in laws else None
+    own, normal = (laws[name]["log_likelihood"] if name in laws else None for name in (law, "normal"))
+    return None if own is None or normal is None else own - normal
 
 
 def _shape(hook: Hook) -> str:
@@ -190,6 +191,16 @@ def _needed(shares: Sequence[Number], share: float) -> int | None:
     return next((i + 1 for i, held in enumerate(accumulate(shares)) if held >= share), None)
 
 
+def _density(law: str, grid: np.ndarray, parameters: Sequence[Number]) -> list[float]:
+    with np.errstate(over="ignore"):  # of a power, in tails that are none
+        return LAWS[law].pdf(grid, *parameters).tolist()
+
+
+def _named(hook: Hook, law: str) -> str:
+    gain = None if law == "normal" else _gain(hook, law)
+    return NAMES[law] if gain is None else f"{NAMES[law]} ({gain:+.3f} nats)"
+
+
 def _law_panel(hook: Hook) -> Panel:
     histogram = hook["fits"]["histogram"]
     edges = histogram["edges"]
@@ -197,9 +208,9 @@ def _law_panel(hook: Hook) -> Panel:
     lowest = min((value for value in histogram["density"] if value), default=1e-6) / 3
     laws = [
         Series(
-            name=f"{NAMES[name]} ({_gain(hook, name):+.3f} nats)" if name != "normal" else "normal",
+            name=_named(hook, name),
             x=grid.tolist(),
-            y=[value if value >= lowest else None for value in LAWS[name].pdf(grid, *fit["parameters"]).tolist()],
+            y=[value if value >= lowest else None for value in _density(name, grid, fit["parameters"])],
             reference=name == "normal",
         )
         for name, fit in hook["fits"]["laws"].items()

@@ -83,3 +83,9 @@ def test_standardised_participation_ratio_does_not_see_one_dimension_of_large_va
 def test_kurtosis_of_a_uniform_law():
     rows = torch.rand(200_000, 1, generator=generator(), dtype=torch.float64)
     assert excess_kurtosis(rows).item() == pytest.approx(-1.2, abs=0.02)
+
+
+def test_a_hook_one_number_wide_fills_its_one_dimension():
+    found = spectrum(covariance(torch.randn(50, 1, generator=generator())))
+    assert found["shares"].tolist() == [1.0]
+    assert found["participation_ratio"] == pytest.approx(1)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from analyze.compare.chance import Chance
+from analyze.compare.decoder_null import DecoderNull
 
 
 @pytest.mark.parametrize(
@@ -55,3 +56,8 @@ def test_expected_counts_sum_to_the_number_of_features():
 def test_among_no_directions_there_is_no_chance():
     none = Chance(16, 0)
     assert np.isnan([none.mean, none.corrected(0.5), *none.p_value(np.array([0.5])), *none.cdf(np.array([1.0]))]).all()
+
+
+def test_where_chance_is_identity_nothing_is_above_it():
+    assert np.isnan(DecoderNull(np.ones(7)).corrected(1.0))
+    assert DecoderNull(np.full(7, 0.5)).corrected(1.0) == 1

@@ -99,3 +99,11 @@ def test_the_two_terms_of_a_loss_equal_naive_references(rows: Rows):
     assert quality.mse == pytest.approx(float((x - y).double().square().sum(1).mean()), rel=1e-12)
     expected = (f.double() * decoder.double().norm(dim=1)).sum(1).mean()
     assert quality.l1(decoder) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_squares_of_latents_beyond_1e19_are_summed():
+    f = torch.tensor([[1e25, 0.0], [2e25, 0.0]])
+    quality = Quality(2, torch.zeros(3))
+    quality.update(torch.ones(2, 3), f, torch.zeros(2, 3))
+    assert quality.values.tolist() == pytest.approx([3e25, 0.0])
+    assert quality.squares.tolist() == pytest.approx([5e50, 0.0])

@@ -25,3 +25,4 @@ def test_what_none_of_them_makes_is_called_so() -> None:
     close = sphere_directions(64, 32, np.random.default_rng(1)) + 0.2  # all lean to one side
     assert looks_like(regime(close), 64, 32) is None
     assert looks_like(regime(torch.eye(32)), 32, 32) == "learned"  # nothing is nearer than it must be
+    assert looks_like(regime(torch.eye(2)), 2, 2) is None  # a single other one is as often opposite

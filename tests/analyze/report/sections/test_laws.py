@@ -46,3 +46,10 @@ def test_a_density_below_a_third_of_the_lowest_bar_is_not_drawn() -> None:
     drawn = [y for y in panel.series[1].y if y is not None]
     assert len(drawn) < len(panel.series[1].y)
     assert 0.1 <= min(drawn) < 0.15
+
+
+def test_a_law_whose_likelihood_is_none_is_drawn_without_a_gain() -> None:
+    laws = {name: {"log_likelihood": None, "parameters": list(fit)} for name, fit in FITS.items()}
+    fits = {"best": "laplace", "laws": laws, "histogram": {"edges": EDGES, "density": [0.2, 0.3]}}
+    (chart,) = law_charts({"residual": [{"hook": "h", "fits": fits}]})
+    assert [series.name for series in chart.panels[0].series] == ["values", *DENSITIES]
