@@ -7,6 +7,7 @@ import numpy as np
 import pandas
 import pytest
 
+from data import write_tokens
 from data.drop_shared import divide
 from data.tokens import make_tokens
 from tests.experiments import load, write_config
@@ -95,15 +96,15 @@ def test_a_text_that_shares_everything_is_refused(config: Path, tmp_path: Path) 
 def test_the_tokens_are_the_same_bytes_however_often_reading_stops(config: Path, tmp_path: Path, monkeypatch) -> None:
     tokens_of(config, tmp_path / "a", *DROP)
     expected = (tmp_path / "a" / "tokens.h5").read_bytes()
-    monkeypatch.setattr("data.write_tokens.TOKENS_PER_PART", 40)
-    monkeypatch.setattr("data.write_tokens.DOCUMENTS_PER_BATCH", 1)
-    save, left = np.save, iter(())
+    monkeypatch.setattr(write_tokens, "TOKENS_PER_PART", 40)
+    monkeypatch.setattr(write_tokens, "DOCUMENTS_PER_BATCH", 1)
+    write_part, left = write_tokens._write_part, iter(())
 
     def dying(*arguments):
         next(left)  # StopIteration ends the process in the middle of a part
-        save(*arguments)
+        write_part(*arguments)
 
-    monkeypatch.setattr("numpy.save", dying)
+    monkeypatch.setattr(write_tokens, "_write_part", dying)
     stops = 0
     while not (tmp_path / "b" / "tokens.h5").exists():
         left = iter("four")

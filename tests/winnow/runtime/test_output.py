@@ -68,4 +68,4 @@ def test_progress_bars_and_help_are_written_in_any_encoding(config: Path, tmp_pa
 def test_a_full_disk_behind_a_redirection_is_one_line(config: Path, stages: Client) -> None:
     done = run(stages, "plan", config, FULL)
     assert done.status == 3, done
-    assert done.err == "plan: the disk is full (standard output); free some space, the same command continues\n"
+    assert done.err == "plan: the disk is full (standard output); free some space, and run it again\n"

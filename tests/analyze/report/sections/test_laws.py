@@ -52,4 +52,6 @@ def test_a_law_whose_likelihood_is_none_is_drawn_without_a_gain() -> None:
     laws = {name: {"log_likelihood": None, "parameters": list(fit)} for name, fit in FITS.items()}
     fits = {"best": "laplace", "laws": laws, "histogram": {"edges": EDGES, "density": [0.2, 0.3]}}
     (chart,) = law_charts({"residual": [{"hook": "h", "fits": fits}]})
-    assert [series.name for series in chart.panels[0].series] == ["values", *DENSITIES]
+    (panel,) = chart.panels
+    assert isinstance(panel, Panel)
+    assert [series.name for series in panel.series] == ["values", *DENSITIES]
