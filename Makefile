@@ -92,7 +92,7 @@ WORKERS ?= 2
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: $(READY)
-	$(PYTEST) -m "not (kills or torchrun or hub or browser or experiments or slow)"
+	$(PYTEST) -m "not (kills or torchrun or hub or browser or experiments or bench or slow)"
 
 test-all: $(READY)
 	$(PYTEST) --durations=20
@@ -105,7 +105,7 @@ fuzz: $(READY)
 
 # Which lines the quick tests run, in coverage/index.html
 coverage: $(READY)
-	$(BIN)/pytest -m "not (kills or torchrun or hub or browser or experiments or slow)" --cov --cov-report=html --cov-report=term:skip-covered
+	$(BIN)/pytest -m "not (kills or torchrun or hub or browser or experiments or bench or slow)" --cov --cov-report=html --cov-report=term:skip-covered
 
 # Triton's kernels, interpreted and compiled without a GPU; in a folder of its own, for it takes a gigabyte
 kernels: $(READY)

@@ -169,6 +169,7 @@ def test_the_dictionary_that_the_readme_opens_is_in_the_demo() -> None:
     assert float(rate) in {float(found) for found in re.findall(r"learning_rate = (\S+)", demo)}
 
 
+@pytest.mark.slow
 def test_every_file_of_a_run_is_on_the_page(tmp_path: Path, gpt2: Path) -> None:
     """A run of all four stages, with snapshots and feature pages, leaves nothing that the page does not name."""
     topk = {"architecture": "topk", "n_latents": [16, 32], "k": 4, "hooks": ["blocks.1.hook_resid_post"]}

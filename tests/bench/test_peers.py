@@ -5,6 +5,8 @@ import pytest
 from bench.peers import MATCHES, Trainer
 from winnow.errors import UserError
 
+pytestmark = pytest.mark.bench
+
 SIZES = (32, 8, 64, 4)
 
 

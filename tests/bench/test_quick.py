@@ -12,6 +12,8 @@ import bench.table
 from bench.peers import Match, measure
 from tests.experiments import ROOT
 
+pytestmark = pytest.mark.bench
+
 IN_PROCESS = ("read", "toy", "train", "analyze", "features", "mixing", "digits")
 OWN_PROCESS = ("harvest", "gpt2_size")  # one compiles without the tests' checks of types, one starts stages anyway
 ELSEWHERE = ("peers", "gpu_check")  # below and in tests/interop; test_gpu_check.py

@@ -13,6 +13,8 @@ from tests.forked import Client, connect
 from tests.hub import Hub, serve
 from tests.hub.content import MODEL, SENTENCES, SUBSETS, TEXT, TOKENS, fill, write_parquet
 
+pytestmark = pytest.mark.hub
+
 LOCAL_WORKS_TOO = "files:PATTERN reads local txt, jsonl, csv and parquet files"
 
 

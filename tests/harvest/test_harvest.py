@@ -214,7 +214,7 @@ def test_killed_at_any_instant_the_same_command_gives_the_same_bytes(config: Pat
     assert said["different"] == []
 
 
-@pytest.mark.parametrize("damage", ["truncated", "bit", "missing", "no sidecar"])
+@pytest.mark.parametrize("damage", [pytest.param("truncated", marks=pytest.mark.slow), "bit", "missing", "no sidecar"])
 def test_repair_makes_exactly_what_is_damaged_again(config: Path, tmp_path: Path, stages: Client, damage: str):
     harvest(load(config))
     expected = contents(tmp_path / "run")

@@ -146,6 +146,7 @@ def test_time_grows_with_latents_and_falls_with_the_machine():
     assert stack_seconds(halves, grid[1], 1, H100) < large / 3
 
 
+@pytest.mark.slow
 def test_nothing_is_written_and_no_weights_are_read(tmp_path: Path, gpt2: Path):
     model = save_configuration(tmp_path / "model", gpt2)
     config = write_config(tmp_path, model, train={"dictionaries": [TOPK]})

@@ -42,7 +42,7 @@ def curve(d: winnow.Dictionary) -> list[dict[str, float]]:
     return [point | {"rows_per_second": 0} for point in points]
 
 
-@pytest.mark.parametrize("window_bytes", [2**22, 5000])
+@pytest.mark.parametrize("window_bytes", [2**22, pytest.param(5000, marks=pytest.mark.slow)])
 def test_stream_is_that_of_a_store_without_them(window_bytes: int, tmp_path: Path) -> None:
     whole, less = stores(tmp_path)
     kept = kept_rows(whole, HOOK, 10)
@@ -130,6 +130,7 @@ def test_stopped_training_goes_on_to_equal_bits(tmp_path: Path, monkeypatch: pyt
     assert weights(runs[0]) == weights(runs[1])
 
 
+@pytest.mark.slow
 def test_without_massive_rows_not_a_byte_changes(tmp_path: Path) -> None:
     """Whether they would be left out or not, and as a store from before norms were kept."""
     for part in ("usual", "zero", "older"):

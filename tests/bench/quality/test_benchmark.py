@@ -16,6 +16,8 @@ from tests.train.experiments import HOOK
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 
+pytestmark = pytest.mark.bench
+
 SCOPE = Scope(trainers=("winnow",), architectures=("relu", "topk"), seeds=(0,), few=True)
 
 

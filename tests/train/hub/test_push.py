@@ -21,6 +21,8 @@ from train.hub.card import card
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.runtime.to_json import to_json
 
+pytestmark = pytest.mark.hub
+
 HOOK = "blocks.1.hook_resid_post"
 NAMES = ("topk-8-k2-seed0", "topk-16-k2-seed0")
 REPOSITORY = "someone/some-saes"
