@@ -1,7 +1,7 @@
 """Write `tokens.h5`: the one place that knows its data set and its attributes. `winnow.tokens` reads it."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,21 +31,27 @@ def write_token_file(
     settings: Mapping[str, Any],
     origin: TokenOrigin,
 ) -> None:
-    """Join parts, each int32 [sequence, context], into one file at `path`; `parts` is called three times.
+    """Join parts, each int32 [sequence, context], into one file at `path`; `parts` is called twice.
 
     The fingerprint is that of the tokens and of what starts a sequence: how text and model are named does not matter.
     """
-    sequences = sum(map(len, parts()))
+    lengths: list[int] = []
+
+    def counted() -> Iterator[np.ndarray]:
+        for tokens in parts():
+            lengths.append(len(tokens))
+            yield tokens
+
     attributes: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "settings": json.dumps(settings),
-        "fingerprint": hash_tokens(framing(origin.bos, config.text.context), parts()),
+        "fingerprint": hash_tokens(framing(origin.bos, config.text.context), counted()),
         "tokenizer": config.model.name,
         "text": config.text.source,
         **{name: value for name, value in origin._asdict().items() if value is not None},
     }
     attributes[ATTRIBUTES] = attributes_hash(attributes)
-    layout = {"tokens": DataSet((sequences, config.text.context), np.dtype("<i4"), {})}
+    layout = {"tokens": DataSet((sum(lengths), config.text.context), np.dtype("<i4"), {})}
     with create_contiguous(path, layout, attributes) as file:
         start = 0
         for tokens in parts():
