@@ -1,5 +1,6 @@
 """Open the model, choose the rows, and make the experiments that are due, one file each."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.mlp import read_mlp
-from winnow.runtime.hashes import change_record, hash_file, note_all
+from winnow.runtime.hashes import Noted, change_record, note
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.record import write_record
 from winnow.shards.manifest import Manifest
@@ -104,19 +105,22 @@ def _make_rows(
     )
     held_out = int((places.sequence >= first).sum())
     path = keys.run.polytopes / ROWS_FILE
-    change_record(keys.run.path, forget=[f"{path.parent.name}/{ROWS_FILE}"])
+    listed = f"{path.parent.name}/{ROWS_FILE}"
+    change_record(keys.run.path, forget=[listed])
     write_rows(path, rows)
-    _publish(keys, ROWS, _description(rows, held_out, mlps) | {"files": {ROWS_FILE: hash_file(path)}}, ROWS_FILE)
+    written = note(path)
+    results = _description(rows, held_out, mlps) | {"files": {ROWS_FILE: written.sha256}}
+    _publish(keys, ROWS, results, {listed: written})
     return rows, values
 
 
-def _publish(keys: Keys, name: str, results: dict[str, Any], *files: str) -> None:
-    """Write a record, and list it in the run's hashes with the files that it names."""
+def _publish(keys: Keys, name: str, results: dict[str, Any], besides: Mapping[str, Noted] | None = None) -> None:
+    """Write a record, and list it in the run's hashes; `besides`: what is to be listed with it."""
     path, run = keys.path(name), keys.run.path
-    listed = [f"{path.parent.name}/{file}" for file in (path.name, *files)]
-    change_record(run, forget=listed[:1])
+    listed = f"{path.parent.name}/{path.name}"
+    change_record(run, forget=[listed])
     write_record(path, keys.key(name), results)
-    change_record(run, note_all(run, listed))
+    change_record(run, {listed: note(path), **(besides or {})})
 
 
 def _description(rows: Rows, held_out: int, mlps: list[Any]) -> dict[str, Any]:
