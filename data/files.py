@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import UserError, nearest
+from winnow.paths import expand_text
 
 KINDS = {".txt": "text", ".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
@@ -81,7 +82,7 @@ def read_file(path: Path, column: str) -> Iterator[Row]:
 
 
 def _matching(pattern: str) -> list[str]:
-    given = os.path.expanduser(pattern)  # noqa: PTH111  Path.expanduser raises where there is no such user
+    given = expand_text(pattern)
     return [given] if os.path.lexists(given) else sorted(glob.glob(_escaped(given), recursive=True))  # noqa: PTH207
 
 

@@ -1,6 +1,5 @@
 """Tell whether a text or a tokenizer that is named otherwise is the one that made a run's tokens."""
 
-import os
 import sys
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ from winnow.config.experiment import Experiment, TextSettings
 from winnow.errors import refuse_changed
 from winnow.model.files import tokenizer_hash
 from winnow.model.identity import NAME, REVISION, same_place
+from winnow.paths import expand
 from winnow.tokens import TokenFile
 
 SOURCE = "text.source"
@@ -81,7 +81,7 @@ def _is_of(text: TextSettings, tokens: TokenFile) -> bool:
 
 
 def _absolute(pattern: str) -> Path:
-    return Path(os.path.expanduser(pattern)).resolve()  # noqa: PTH111  Path.expanduser raises where there is no such user
+    return expand(pattern).resolve()
 
 
 def _say(tokens: TokenFile, what: str, made: str) -> None:

@@ -4,11 +4,13 @@ import os
 import tempfile
 from pathlib import Path
 
+from winnow.paths import expand
+
 
 def user_cache(name: str) -> Path | None:
     """Make a folder in the user's cache, and return it; None where that cannot be, or others may write to it."""
-    base = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")  # noqa: PTH111  it raises nothing
-    return own_folder(Path(base, "winnow", name))
+    base = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return own_folder(base / "winnow" / name)
 
 
 def own_folder(folder: Path) -> Path | None:
