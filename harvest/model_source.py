@@ -21,8 +21,6 @@ from winnow.runtime.ranks import Ranks
 from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
 
-SEQUENCES_AT_ONCE = 16_384
-
 
 @contextmanager
 def open_model_source(config: Experiment, tokens: TokenFile, ranks: Ranks) -> Iterator["ModelSource"]:
@@ -130,8 +128,7 @@ class ModelSource:
 
 def _refuse_unknown_tokens(model: str, tokens: TokenFile, known: int) -> None:
     """Raise `UserError` naming the first token that the model's embedding does not have."""
-    for start in range(0, tokens.sequences, SEQUENCES_AT_ONCE):
-        block = tokens.read(start, min(start + SEQUENCES_AT_ONCE, tokens.sequences))
+    for start, block in tokens.blocks():
         unknown = np.argwhere((block < 0) | (block >= known))
         if len(unknown):
             sequence, position = unknown[0].tolist()

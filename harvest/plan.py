@@ -13,8 +13,6 @@ from winnow.errors import UserError
 from winnow.positions import kept_positions, most_per_sequence, position_policy
 from winnow.tokens import TokenFile
 
-SEQUENCES_AT_ONCE = 16_384
-
 
 class Plan(NamedTuple):
     """How sequences [0, sequences) of the tokens are cut into shards."""
@@ -54,11 +52,8 @@ def refuse_without_positions(config: Experiment, tokens: TokenFile, plan: Plan) 
     if not plan.policy.drop_tokens:  # all else keeps at least one of each sequence
         return
     for what, first, stop in (("harvested", 0, plan.sequences), ("held-out", plan.sequences, tokens.sequences)):
-        for start in range(first, stop, SEQUENCES_AT_ONCE):
-            block = tokens.read(start, min(start + SEQUENCES_AT_ONCE, stop))
-            if kept_positions(plan.policy, block, start, config.seed).any():
-                break
-        else:
+        blocks = tokens.blocks(first, stop)
+        if not any(kept_positions(plan.policy, block, start, config.seed).any() for start, block in blocks):
             raise UserError(
                 f"harvest.positions: drop_tokens and skip_first leave no position of the {stop - first} {what} "
                 f"sequences in {tokens.path}; drop fewer tokens"

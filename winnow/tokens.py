@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from winnow.shards.heaps import check_heaps
 REMEDY = "delete it, and run make tokens"
 ATTRIBUTES = "attributes_sha256"  # of all the others; files made before have none
 FORMAT_VERSION = 2  # since then the fingerprint does not depend on how text and model are named
-BLOCK = 2**14  # sequences hashed at a time
+BLOCK = 2**14  # sequences read at a time
 
 
 class TokenFile(NamedTuple):
@@ -54,6 +54,12 @@ class TokenFile(NamedTuple):
         ContiguousReader(self.path).read_into(out, "tokens", start)
         return out
 
+    def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield sequences [first, stop) some at a time, each time with the number of the first of them."""
+        stop = self.sequences if stop is None else stop
+        for start in range(first, stop, BLOCK):
+            yield start, self.read(start, min(start + BLOCK, stop))
+
     def named_as(self, fingerprint: str) -> "TokenFile":
         """Give these tokens the fingerprint that a store made before has of them; as they are where it has another.
 
@@ -73,7 +79,7 @@ class TokenFile(NamedTuple):
             )
 
     def _hash(self) -> str:
-        blocks = (self.read(start, start + BLOCK) for start in range(0, self.sequences, BLOCK))
+        blocks = (block for _, block in self.blocks())
         if self.format_version == 1:
             return hash_tokens(self.settings, blocks)
         return hash_tokens(framing(self.bos, self.context), blocks)
