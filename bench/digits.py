@@ -17,6 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import winnow
+from analyze.report.sections.polytopes.words import between
 from bench.command_line import bench_parser
 from polytopes.experiments.adversaries import KINDS, measure_row, summarise
 from winnow.spline.density import density_ratio
@@ -115,18 +116,12 @@ def adversary_table(network: nn.Sequential, x: Tensor, y: Tensor, rows: int, len
         one, ratio = result["kinds"][kind], result["ratios"].get(kind, {})
         table.add_row(
             NAMES[kind],
-            *(_interval(one[key]) for key in ("kl", "flips", "crossings", "per_path")),
+            *(between(**one[key]) for key in ("kl", "flips", "crossings", "per_path")),
             "" if one.get("scale") is None else f"{one['scale']:.2f}",
-            *(_interval(ratio[key]) if ratio else "" for key in ("crossings", "per_path")),
+            *(between(**ratio[key]) if ratio else "" for key in ("crossings", "per_path")),
         )
-    table.caption = f"Spearman of KL and crossings among random steps: {_interval(result['spearman'])}"
+    table.caption = f"Spearman of KL and crossings among random steps: {between(**result['spearman'])}"
     return table
-
-
-def _interval(found: dict[str, float | None]) -> str:
-    if found["value"] is None:
-        return "-"
-    return f"{found['value']:.3g} [{found['low']:.3g}, {found['high']:.3g}]"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
