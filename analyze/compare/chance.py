@@ -16,6 +16,14 @@ from scipy.special import betainc, betaincc
 GRID = 20_001  # points of the trapezoid rule; it agrees with four times as many to 1e-8
 
 
+def corrected(mmcs: float, chance: float) -> float:
+    """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - chance) / (1 - chance).
+
+    NaN where chance is 1, as in one dimension: nothing can be above it.
+    """
+    return (mmcs - chance) / (1 - chance) if chance != 1 else float("nan")
+
+
 class Chance(NamedTuple):
     """The largest of `n` cosines between a vector and `n` random ones in `d` dimensions; NaN of none."""
 
@@ -36,11 +44,8 @@ class Chance(NamedTuple):
         return _mean(self)
 
     def corrected(self, mmcs: float) -> float:
-        """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mu_0) / (1 - mu_0).
-
-        NaN where chance is 1, as in one dimension: nothing can be above it.
-        """
-        return (mmcs - self.mean) / (1 - self.mean) if self.mean != 1 else float("nan")
+        """Rescale a mean max-cosine by mu_0, as `corrected`."""
+        return corrected(mmcs, self.mean)
 
     def expected_counts(self, edges: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """Compute how many of `count` random max-cosines to expect in each bin."""

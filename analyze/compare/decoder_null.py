@@ -34,7 +34,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analyze.compare.chance import Chance
+from analyze.compare.chance import Chance, corrected
 from analyze.compare.cosines import BLOCK, max_cosines, unit
 
 DRAWS = 10_000  # the mean's standard error is below 0.001; the smallest p is 1 / 10,001
@@ -53,11 +53,8 @@ class DecoderNull(NamedTuple):
         return float(self.maxima.mean()) if len(self.maxima) else float("nan")
 
     def corrected(self, mmcs: float) -> float:
-        """Rescale a mean max-cosine so that 0 is chance and 1 is identity: (mmcs - mean) / (1 - mean).
-
-        NaN where chance is 1, as in one dimension: nothing can be above it.
-        """
-        return (mmcs - self.mean) / (1 - self.mean) if self.mean != 1 else float("nan")
+        """Rescale a mean max-cosine by the mean of the draws, as `chance.corrected`."""
+        return corrected(mmcs, self.mean)
 
     def p_value(self, m: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the probability of a cosine of at least `m`, with `m` itself as one more draw: (k + 1) / (n + 1)."""
