@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from winnow.config.experiment import Experiment, TextSettings
+from winnow.config.experiment import FILES, Experiment, TextSettings
 from winnow.errors import refuse_changed
 from winnow.model.files import tokenizer_hash
 from winnow.model.identity import NAME, REVISION, same_place
@@ -14,7 +14,6 @@ from winnow.tokens import TokenFile
 
 SOURCE = "text.source"
 NAMES = (NAME, REVISION, SOURCE)
-FILES = "files:"
 
 
 def named_as(config: Experiment, tokens: TokenFile) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from winnow.config.experiment import Experiment
+from winnow.config.experiment import FILES, Experiment
 from winnow.fields import parse_json
 
-FILES = "files:"
 PATH = re.compile(r"file:|/[^/\s]|~[\w.-]*[/\\]|\\\\|[A-Za-z]:[/\\]|\.\.?[/\\]")  # how one begins that is no name
 ON_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

@@ -36,6 +36,7 @@ EncoderStart = Literal["transpose", "least_squares"] | Positive
 TRANSPOSE, LEAST_SQUARES = "transpose", "least_squares"
 Control = Literal["frozen_decoder", "frozen_encoder", "gaussian_rows"]
 SHORTEST_NGRAM = 8
+FILES = "files:"  # of a text.source: a pattern of files follows
 MOST_DICTIONARIES = 10_000  # of one table [[train.dictionaries]], at each hook
 
 
