@@ -1,6 +1,7 @@
 """Small models with random weights, of each architecture family that the harvester must serve."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -22,6 +23,10 @@ from transformers import (
 
 FAMILIES = ("gpt2", "neox", "llama")
 ODD = ("opt", "mixtral")  # rows of one matrix at the MLP; experts in its place. And "bert", which is no causal model
+SIZES: dict[str, Any] = {  # by the names that most configurations have for them
+    **{"vocab_size": 4096, "max_position_embeddings": 64, "hidden_size": 32},
+    **{"num_hidden_layers": 3, "num_attention_heads": 4},
+}
 EMBEDDED = Path(__file__).parents[1] / "data" / "tiny_gpt2"
 
 
@@ -36,64 +41,17 @@ def random_model(family: str) -> PreTrainedModel:
                     GPT2Config(vocab_size=4096, n_positions=64, n_embd=32, n_layer=3, n_head=4)
                 ).eval()
             case "neox":
-                return GPTNeoXForCausalLM(
-                    GPTNeoXConfig(
-                        vocab_size=4096,
-                        max_position_embeddings=64,
-                        hidden_size=32,
-                        num_hidden_layers=3,
-                        num_attention_heads=4,
-                        intermediate_size=128,
-                    )
-                ).eval()
+                return GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES, intermediate_size=128)).eval()
             case "llama":
-                return LlamaForCausalLM(
-                    LlamaConfig(
-                        vocab_size=4096,
-                        max_position_embeddings=64,
-                        hidden_size=32,
-                        num_hidden_layers=3,
-                        num_attention_heads=4,
-                        num_key_value_heads=2,
-                        intermediate_size=96,
-                    )
-                ).eval()
+                return LlamaForCausalLM(LlamaConfig(**SIZES, num_key_value_heads=2, intermediate_size=96)).eval()
             case "opt":
-                return OPTForCausalLM(
-                    OPTConfig(
-                        vocab_size=4096,
-                        max_position_embeddings=64,
-                        hidden_size=32,
-                        word_embed_proj_dim=32,
-                        num_hidden_layers=3,
-                        num_attention_heads=4,
-                        ffn_dim=96,
-                    )
-                ).eval()
+                return OPTForCausalLM(OPTConfig(**SIZES, word_embed_proj_dim=32, ffn_dim=96)).eval()
             case "mixtral":
                 return MixtralForCausalLM(
-                    MixtralConfig(
-                        vocab_size=4096,
-                        max_position_embeddings=64,
-                        hidden_size=32,
-                        num_hidden_layers=3,
-                        num_attention_heads=4,
-                        num_key_value_heads=2,
-                        intermediate_size=48,
-                        num_local_experts=4,
-                    )
+                    MixtralConfig(**SIZES, num_key_value_heads=2, intermediate_size=48, num_local_experts=4)
                 ).eval()
             case "bert":
-                return BertForMaskedLM(
-                    BertConfig(
-                        vocab_size=4096,
-                        max_position_embeddings=64,
-                        hidden_size=32,
-                        num_hidden_layers=3,
-                        num_attention_heads=4,
-                        intermediate_size=96,
-                    )
-                ).eval()
+                return BertForMaskedLM(BertConfig(**SIZES, intermediate_size=96)).eval()
         raise ValueError(family)
 
 

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from polytopes.interventions import patched
-from polytopes.interventions.patched import open_position
+from polytopes.interventions.patched import Seen, open_position
 from tests.models import EMBEDDED, save_model
 from winnow.config.experiment import ModelSettings
 from winnow.errors import UserError
-from winnow.model.language_model import LanguageModel, open_model, watch
+from winnow.model.language_model import LanguageModel, open_model
+from winnow.model.sites import watch
 
 HOOKS = ["blocks.0.hook_resid_pre", "blocks.1.mlp.hook_in", "blocks.1.mlp.hook_post", "blocks.2.hook_resid_post"]
 LAST = "blocks.2.mlp.hook_pre"
@@ -54,14 +55,20 @@ def full_pass(model: LanguageModel, hook: str, row: Tensor, watched: str) -> tup
     return logits[0, -1], seen[watched][0, -1]
 
 
+def assert_equal_to_full_passes(
+    model: LanguageModel, hook: str, values: Tensor, seen: Seen, watched: str, tolerance: float
+) -> None:
+    for number, row in enumerate(values):
+        logits, pre = full_pass(model, hook, row, watched)
+        torch.testing.assert_close(seen.logits[number], logits, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(seen.values[watched][number], pre, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("hook", HOOKS)
 def test_variants_equal_full_passes(model: LanguageModel, hook: str):
     values = variants(model, hook)
     seen = open_position(model, text(model)).run(hook, values, [LAST])
-    for number, row in enumerate(values):
-        logits, pre = full_pass(model, hook, row, LAST)
-        torch.testing.assert_close(seen.logits[number], logits, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(seen.values[LAST][number], pre, rtol=1e-4, atol=1e-4)
+    assert_equal_to_full_passes(model, hook, values, seen, LAST, tolerance=1e-4)
     torch.testing.assert_close(seen.logits[0], model.logits(text(model)[None])[0, -1], rtol=1e-4, atol=1e-4)
     if hook != HOOKS[-1]:
         assert (seen.logits[1] - seen.logits[0]).abs().max() > 1e-3
@@ -132,7 +139,4 @@ def test_a_real_llama_runs_one_position(shared: Path):
     hook, watched = "blocks.0.hook_resid_pre", "blocks.1.mlp.hook_pre"
     values = variants(model, hook)
     seen = open_position(model, text(model)).run(hook, values, [watched])
-    for number, row in enumerate(values):
-        logits, pre = full_pass(model, hook, row, watched)
-        torch.testing.assert_close(seen.logits[number], logits, rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(seen.values[watched][number], pre, rtol=1e-3, atol=1e-3)
+    assert_equal_to_full_passes(model, hook, values, seen, watched, tolerance=1e-3)

@@ -2,21 +2,28 @@
 
 import pytest
 import torch
+from torch import Tensor
 
-from polytopes.interventions.patched import open_position
+from polytopes.interventions.patched import Position, open_position
 from polytopes.maps.effects import effects_at, sampled_gradients
 from polytopes.reading.subject import Subject
+from winnow.spline.mlp import MLP
 
 ROW = 7
+
+
+def at_row(embedded: Subject, layer: int, hook: str) -> tuple[MLP, Position, Tensor, Tensor]:
+    """Give a layer, the row's position, its value at a hook, and how far the layer's neurons are on there."""
+    mlp = embedded.mlp(layer)
+    position = open_position(embedded.model, embedded.tokens_up_to(ROW))
+    p = mlp.gate.weight(mlp.pre(embedded.hook_input(layer)[ROW]))
+    return mlp, position, embedded.values(hook)[ROW], p
 
 
 def test_the_effect_is_the_root_of_twice_the_kl(embedded: Subject):
     """KL(q‖q_δ) ≈ ½ δFδᵀ for δ = ε o_i: so E_i = ‖w_i‖ √(2 KL) / ε, up to the sampling of labels."""
     layer, hook = 2, "blocks.2.hook_resid_post"
-    mlp = embedded.mlp(layer)
-    position = open_position(embedded.model, embedded.tokens_up_to(ROW))
-    value = embedded.values(hook)[ROW]
-    p = mlp.gate.weight(mlp.pre(embedded.hook_input(layer)[ROW]))
+    mlp, position, value, p = at_row(embedded, layer, hook)
     found = effects_at(position, hook, value, mlp, p, seed=0, labels=1500)
     neurons = [0, 100, 300, 500]
     step = 0.02 * value.norm() * torch.nn.functional.normalize(mlp.W_out[neurons], dim=1)
@@ -33,10 +40,7 @@ def test_the_effect_is_the_root_of_twice_the_kl(embedded: Subject):
 def test_the_whole_maps_effect_bounds_nothing_by_chance(embedded: Subject):
     """‖A F^½‖ by explicit matrices equals the product that is never formed."""
     layer, hook = 1, "blocks.1.hook_resid_post"
-    mlp = embedded.mlp(layer)
-    position = open_position(embedded.model, embedded.tokens_up_to(ROW))
-    value = embedded.values(hook)[ROW]
-    p = mlp.gate.weight(mlp.pre(embedded.hook_input(layer)[ROW]))
+    mlp, position, value, p = at_row(embedded, layer, hook)
     found = effects_at(position, hook, value, mlp, p, seed=3, labels=8)
     gradients = sampled_gradients(position, hook, value, 3, 8).double()
     F = gradients.T @ gradients / 8
