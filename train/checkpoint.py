@@ -76,7 +76,6 @@ def read_state(path: Path) -> dict[str, Any]:
     for name in ("rows", "steps", "resampled"):
         fields.integer(name, 0)
     fields.object("settings")
-    fields.flag("any_dead")
     rule = fields.object("convergence")
     for number, point in rule.object("looks").all.items():
         looks = rule.object("looks")

@@ -64,7 +64,6 @@ class Learner:
         self.rows = 0
         self.silent_rows = torch.zeros(n_latents, dtype=torch.int64, device=device)  # since each latent fired
         self.sums = torch.zeros(len(Sums._fields), dtype=torch.float64, device=device)
-        self.any_dead = False  # at the last point of the curve
         self.resampled = 0  # latents since the last point of the curve (train/resample.py)
         self._clock = time.perf_counter()
 
@@ -105,7 +104,6 @@ class Learner:
         revived = {"resampled": self.resampled / len(self.silent_rows) / collectives.ranks} if resamples else {}
         self.resampled = 0
         dead = float(collectives.all_reduce(self.dead.double().mean())) / collectives.ranks
-        self.any_dead = dead > 0
         return {
             "rows": self.rows,
             "loss": sums.loss / sums.rows,
@@ -126,12 +124,11 @@ class Learner:
         copies, rule = self.convergence.state()
         settings = self.planned.settings.to_json()
         numbers = {"rows": self.rows, "steps": self.steps, "settings": settings, "convergence": rule}
-        return tensors | copies, numbers | {"resampled": self.resampled, "any_dead": self.any_dead}
+        return tensors | copies, numbers | {"resampled": self.resampled}
 
     def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         """Resume from what `state` returned."""
         self.rows, self.steps, self.resampled = numbers["rows"], int(numbers["steps"]), numbers["resampled"]
-        self.any_dead = numbers["any_dead"]
         self.silent_rows.copy_(tensors["silent_rows"])
         self.sums.copy_(tensors["sums"])
         for name, value in self.parameters.items():

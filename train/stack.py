@@ -19,8 +19,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.adam import adam
 
-from train.architectures import Parameters, StepContext, architecture_of, kind_of
+from train.architectures import Parameters, Step, StepContext, architecture_of, kind_of
 from train.kernels import sparse
+from train.kernels.sparse import Listed
 from train.learner import Learner
 from train.schedule import dead_after
 from train.settings import GAUSSIAN_ROWS
@@ -55,7 +56,7 @@ class Stack:
         self.gaussian = first.planned.settings.control == GAUSSIAN_ROWS
         self.gradient_norms = tuple(learner.planned.settings.gradient_norm for learner in self.learners)
         self.noise = tuple(learner.planned.settings.noise or 0.0 for learner in self.learners)
-        self.steps = [torch.full((), float(first.steps), device=self.sums.device) for _ in self.averages]
+        self.steps = {name: torch.full((), float(first.steps), device=self.sums.device) for name in self.averages}
 
     @torch.no_grad()
     def train_on(
@@ -68,14 +69,13 @@ class Stack:
         start, self.rows = self.rows, self.rows + len(x)
         first = self.learners[0]
         dead = self.silent_rows >= dead_after(first.planned.settings, self.rows)
-        any_dead = any(learner.any_dead for learner in self.learners)
         seen = None
         if any(self.noise):
             assert noise is not None
             seen = x + sparse.on_device(self.noise, x.dtype, x.device).view(-1, 1, 1) * noise
-        context = StepContext(first.schedule.penalty(self.rows), dead, any_dead, seen)
+        context = StepContext(first.schedule.penalty(self.rows), dead, seen)
         step = self.architecture.step(self.parameters, x, context)
-        self._descend(step.gradients, start)
+        self._descend(step, start)
         self.silent_rows.add_(len(x)).masked_fill_(step.fired, 0)
         loss = step.loss * len(x)
         rows = torch.full_like(loss, len(x))
@@ -85,27 +85,48 @@ class Stack:
         for learner in self.learners:
             learner.rows, learner.steps = self.rows, learner.steps + 1
 
-    def _descend(self, g: Parameters, start: int) -> None:
+    def _descend(self, step: Step, start: int) -> None:
         """Move the parameters against their gradients; decoder directions keep their norm."""
-        W_dec = self.parameters["W_dec"]
+        if any(self.frozen.values()) or any(self.gradient_norms):
+            step = step.summed()
+        g, W_dec = step.gradients, self.parameters["W_dec"]
         for name, numbers in self.frozen.items():
             if numbers:
                 g[name][numbers] = 0  # Adam's averages stay zero, and so does every step
-        # the norm of a decoder row is fixed: remove the part of its gradient that would change it
-        g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
+        if "W_dec" in g:
+            # the norm of a decoder row is fixed: remove the part of its gradient that would change it
+            g["W_dec"].addcmul_(torch.linalg.vecdot(g["W_dec"], W_dec).unsqueeze(-1), W_dec, value=-1)
         self._clip(g)
         rates = [learner.learning_rate(start, self.rows) for learner in self.learners]
-        first = 0
-        for rate, group in itertools.groupby(rates):  # learners of one rate move together
-            these = slice(first, first + len(list(group)))
-            first = these.stop
+        alike = []  # learners of one rate move together
+        for rate, group in itertools.groupby(rates):
+            first = alike[-1][1].stop if alike else 0
+            alike.append((rate, slice(first, first + len(list(group)))))
+        for name, listed in step.lists.items():
+            self._descend_by_kernel(name, listed, alike)
+        self._descend_by_torch(g, alike)
+        if "W_dec" not in g:
+            pass  # the kernel keeps their norm
+        elif self.frozen["W_dec"]:  # which normalising again might change in the last bit
+            for number in set(range(len(W_dec))).difference(self.frozen["W_dec"]):
+                F.normalize(W_dec[number], dim=-1, out=W_dec[number])
+        else:
+            F.normalize(W_dec, dim=-1, out=W_dec)
+        self.architecture.project(self.parameters)
+
+    def _descend_by_torch(self, g: Parameters, alike: Sequence[tuple[float, slice]]) -> None:
+        """Take Adam's step with the gradients that are summed; `alike`: learners and their rate."""
+        names = [name for name in self.averages if name in g]
+        for rate, these in alike:
             # Adam counts the steps in place: let it do so once for all learners
-            steps = self.steps if first == len(rates) else [step.clone() for step in self.steps]
+            steps = [self.steps[name] for name in names]
+            if (rate, these) != alike[-1]:
+                steps = [step.clone() for step in steps]
             adam(
-                [self.parameters[name][these] for name in self.averages],
-                [g[name][these] for name in self.averages],
-                [average[these] for average in self.averages.values()],
-                [square[these] for square in self.squares.values()],
+                [self.parameters[name][these] for name in names],
+                [g[name][these] for name in names],
+                [self.averages[name][these] for name in names],
+                [self.squares[name][these] for name in names],
                 [],
                 steps,
                 fused=True,
@@ -117,12 +138,14 @@ class Stack:
                 eps=EPSILON,
                 maximize=False,
             )
-        if self.frozen["W_dec"]:  # which normalising again might change in the last bit
-            for number in set(range(len(W_dec))).difference(self.frozen["W_dec"]):
-                F.normalize(W_dec[number], dim=-1, out=W_dec[number])
-        else:
-            F.normalize(W_dec, dim=-1, out=W_dec)
-        self.architecture.project(self.parameters)
+
+    def _descend_by_kernel(self, name: str, listed: Listed, alike: Sequence[tuple[float, slice]]) -> None:
+        """Sum a weight's gradient and take Adam's step in one pass over the weight."""
+        from train.kernels.update import Adam, descend
+
+        self.steps[name] += 1
+        how = Adam(BETAS, EPSILON, self.learners[0].steps + 1, alike)
+        descend(listed, self.parameters[name], self.averages[name], self.squares[name], how, unit=name == "W_dec")
 
     def _clip(self, g: Parameters) -> None:
         """Shorten each learner's gradient to its greatest norm, over all its parameters and ranks."""

@@ -18,7 +18,6 @@ NUMBERS: dict[str, Any] = {
     "settings": {"architecture": "topk", "n_latents": 4},
     "convergence": {"looks": {"1": [256, 0.5]}, "slope": None, "self_similarity": None, "ends": None},
     "resampled": 0,
-    "any_dead": False,
 }
 
 
@@ -62,7 +61,6 @@ def test_a_flipped_byte_is_found(state: Path, name: str) -> None:
         ({"rows": 511}, "rows: expected 512, found 511"),
         ({"steps": "2"}, 'steps: expected an integer of at least 0, found "2"'),
         ({"settings": []}, r"settings: expected a JSON object, found []"),
-        ({"any_dead": None}, "any_dead: expected true or false, found null"),
         ({"convergence": {"looks": {"x": 1}}}, "convergence.looks.x: expected rows and a loss, found 1"),
         ({"convergence": {"looks": {"1": 1}}}, "convergence.looks.1: expected a list of 2, found 1"),
         ({"convergence": {"looks": {}, "slope": "x"}}, 'convergence.slope: expected a finite number, found "x"'),

@@ -186,7 +186,7 @@ def check(case: str, dtype: torch.dtype, tolerance: float) -> None:
     }
     step = architecture.step(
         stacked, rows().to(dtype), StepContext(WARM, torch.stack([learner.dead for learner in learners]))
-    )
+    ).summed()
     for number, learner in enumerate(learners):
         leaves = {name: value.clone().requires_grad_() for name, value in learner.parameters.items()}
         loss, f = naive(learner, leaves, rows())

@@ -27,7 +27,8 @@ def stack_of(case: str, dtype: str) -> Stack:
 @pytest.mark.parametrize("case", GRIDS)
 def test_step_on_a_gpu_never_waits(case: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     stack = stack_of(case, dtype)
-    stack.learners[0].any_dead = True
+    # the host waits for these only until the step before is done
+    monkeypatch.setattr(sparse.HostCopy, "read", lambda copy: [[3, 0, 2]] * 2)
     x, variance = torch.empty(ROWS, D, device=META), torch.empty((), device=META)
     stack.train_on(x, variance)  # constants move to the device once
 

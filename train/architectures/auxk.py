@@ -8,12 +8,40 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from train.architectures.base import Architecture, Parameters, Step, StepContext
+from train.architectures.base import Architecture, Parameters, Step
+from train.collectives import Collectives
 from train.kernels import sparse
 from train.kernels.sparse import Active
+
+
+class DeadLatents:
+    """The dead latents of each learner, and their numbers, which the host needs for the shapes of what follows.
+
+    Make it before the encoder's product: a GPU then tells the numbers as soon as it is done with the step before, and
+    works on that product while the host, told, goes on.
+    """
+
+    def __init__(self, dead: Bool[Tensor, "learner n"], collectives: Collectives) -> None:
+        self.dead = dead
+        here = dead.sum(1)
+        everywhere = collectives.all_reduce(here.clone()) if collectives.ranks > 1 else here
+        self.anywhere = everywhere > 0  # [learner], whether any rank has one
+        self._counts = sparse.HostCopy(torch.stack([here, everywhere]))
+
+    def counts(self) -> list[int]:
+        """Return the number of dead latents of each learner on this rank; none if no rank has any."""
+        here, everywhere = self._counts.read()
+        return [int(count) for count in here] if any(everywhere) else []
+
+    def latents(self, learner: int, count: int) -> Int[Tensor, " dead"]:
+        """List the dead latents of a learner, of which there are `count`, ascending."""
+        dead = self.dead[learner]
+        if not sparse.asynchronous(dead):
+            return dead.nonzero().squeeze(1)
+        return dead.to(torch.uint8).sort(descending=True, stable=True).indices[:count]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,47 +55,37 @@ class AuxK:
         p: Parameters,
         centred: Float[Tensor, "learner row d"],
         pre: Float[Tensor, "learner row n"],
-        context: StepContext,
+        dead: DeadLatents,
     ) -> Step:
-        """Add the auxiliary loss and its gradients to a step; change nothing if no latent is dead.
-
-        Asking a GPU whether one is dead would make the host wait, so there the last answer counts (context.any_dead).
-        """
-        collectives, dead = architecture.collectives, context.dead
-        any_dead = collectives.all_reduce(dead.any(1).int()) > 0
-        if not (context.any_dead if sparse.asynchronous(pre) else any_dead.any()):
+        """Add the auxiliary loss and its gradients to a step; change nothing if no latent is dead."""
+        collectives, counts = architecture.collectives, dead.counts()
+        if not counts:
             return step
         e, b, n = pre.shape
         W_dec = p["W_dec"].flatten(0, 1)
         k = k_aux(centred.shape[2])
-        if sparse.asynchronous(pre):
-            living = ~dead.unsqueeze(1)
-            active = sparse.active_top_k(pre.masked_fill(living, -torch.inf), [min(k, n)] * e)
-        else:
-            active = sparse.join_learners([among(*each, k) for each in zip(pre, dead, strict=True)], n)
+        active = sparse.join_learners([among(pre[m], dead.latents(m, count), k) for m, count in enumerate(counts)], n)
         if collectives.ranks > 1:  # a stack of one
             chosen = collectives.largest(active.values.view(b, len(active.values) // b), k)
             active = active if chosen is None else sparse.keep(active, chosen.flatten())
         left_over = step.gradient * (-b / 2)  # e = x − x̂
         decoded = sparse.exact(sparse.decode(active, W_dec.to(centred.dtype)))
         miss = collectives.all_reduce(decoded.view_as(left_over)).sub_(left_over)
-        loss = self.coefficient / b * miss.square().sum((1, 2)) * any_dead
+        loss = self.coefficient / b * miss.square().sum((1, 2)) * dead.anywhere
         gradient = miss.mul_(2 * self.coefficient / b).flatten(0, 1)
         through = sparse.gradient_of_values(active, W_dec, gradient) * (active.values > 0)
         groups = sparse.by_latent(active, e * n)
         g_b_enc = sparse.sum_by_latent(active, through, e * n, groups).view(e, n)
-        g = step.gradients
-        g["W_enc"] += sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_enc"])
-        g["b_enc"] += g_b_enc
-        g["W_dec"] += sparse.weight_gradient(groups, active.values, gradient.to(centred.dtype)).view_as(p["W_dec"])
+        step.gradients["b_enc"] += g_b_enc
         # the encoder subtracts b_dec; ê does not contain it
-        g["b_dec"] -= architecture.through_encoder(p, g_b_enc)
+        step.gradients["b_dec"] -= architecture.through_encoder(p, g_b_enc)
+        step = step.plus("W_enc", sparse.weight_gradient(groups, through, centred.flatten(0, 1)))
+        step = step.plus("W_dec", sparse.weight_gradient(groups, active.values, gradient.to(centred.dtype)))
         return step._replace(loss=step.loss + loss)
 
 
-def among(pre: Float[Tensor, "row n"], dead: Bool[Tensor, " n"], k: int) -> Active:
-    """Keep the k largest of ReLU(pre) among the dead latents in each row; none if none is dead."""
-    latents = dead.nonzero().squeeze(1)
+def among(pre: Float[Tensor, "row n"], latents: Int[Tensor, " dead"], k: int) -> Active:
+    """Keep the k largest of ReLU(pre) among these latents in each row; none if there are none."""
     if not len(latents):
         nothing = sparse.exact(pre[:0, 0])
         return Active(torch.zeros(len(pre) + 1, dtype=torch.int64, device=pre.device), latents, nothing)

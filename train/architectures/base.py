@@ -9,8 +9,9 @@ A large dictionary may be shared by several processes, each with a slice of its 
 the size of the slice, and whatever depends on all latents goes through `collectives`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from train.collectives import ALONE, Collectives
-from train.kernels import sparse
-from train.kernels.sparse import Active
+from train.kernels import dispatch, sparse
+from train.kernels.ranking import exceeds
+from train.kernels.sparse import Active, Listed
 
 Parameters = dict[str, Tensor]
 
@@ -35,7 +37,6 @@ class StepContext(NamedTuple):
 
     warm: float  # the sparsity penalty's weight, as a share of its full weight
     dead: Bool[Tensor, "learner n"]  # latents that have not fired for long
-    any_dead: bool = True  # whether one was dead at the last point of the curve, when the host looked
     seen: Float[Tensor, "learner row d"] | None = None  # the rows as the encoder sees them, where noise is added
 
 
@@ -48,6 +49,23 @@ class Step(NamedTuple):
     fired: Bool[Tensor, "learner n"]
     gradient: Float[Tensor, "learner row d"]  # of the reconstruction, by the squared error alone: 2 (x̂ − x) / rows
     gradients: Parameters
+    lists: Mapping[str, Listed] = MappingProxyType({})  # gradients that are not summed yet
+
+    def finished(self) -> "Step":
+        """Sum the gradients now, unless a kernel does it while it takes the step (train/kernels/update.py)."""
+        return self if dispatch.available(self.loss) else self.summed()
+
+    def summed(self) -> "Step":
+        """Sum the gradients that are not summed yet."""
+        summed = {name: listed.summed().view(*self.fired.shape, -1) for name, listed in self.lists.items()}
+        return self._replace(gradients=self.gradients | summed, lists={})
+
+    def plus(self, name: str, gradient: Float[Tensor, "latent d"]) -> "Step":
+        """Add to a weight's gradient."""
+        if name in self.lists:
+            return self._replace(lists={**self.lists, name: self.lists[name].plus(gradient)})
+        self.gradients[name] += gradient.view_as(self.gradients[name])
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,12 +142,8 @@ class Architecture:
         computes the gradients of the parameters that only this architecture has.
         """
         (e, n, _), b = p["W_dec"].shape, len(x)
-        W_dec = p["W_dec"].flatten(0, 1)
-        error = self.error(p, x, active)
-        squared_error = error.square().sum((1, 2))
-        gradient = error.mul_(2 / b)  # of the reconstruction
+        squared_error, gradient, g_f = self.reconstruct(p, x, active)
         rows = gradient.flatten(0, 1)  # (learner * row, d)
-        g_f = sparse.gradient_of_values(active, W_dec, rows)  # (active,)
         gradients = more(g_f) if more else {}
         groups = sparse.by_latent(active, e * n)
         loss = squared_error / b
@@ -149,14 +163,28 @@ class Architecture:
             active=self.collectives.all_reduce(firings.sum(1)),
             fired=firings > 0,
             gradient=gradient,
-            gradients={
-                "W_enc": sparse.weight_gradient(groups, through, centred.flatten(0, 1)).view_as(p["W_dec"]),
-                "b_enc": g_b_enc,
-                "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
-                "b_dec": self.rows_gradient(p, gradient, g_b_enc),
-                **gradients,
+            gradients={"b_enc": g_b_enc, "b_dec": self.rows_gradient(p, gradient, g_b_enc), **gradients},
+            lists={
+                "W_enc": sparse.listed(groups, through, centred.flatten(0, 1)),
+                "W_dec": sparse.listed(groups, active.values, self.lowered(rows)),
             },
-        )
+        ).finished()
+
+    def reconstruct(
+        self, p: Parameters, x: Float[Tensor, "row d"], active: Active
+    ) -> tuple[Float[Tensor, " learner"], Float[Tensor, "learner row d"], Float[Tensor, " active"]]:
+        """Return the squared error's sum over rows, and its mean's gradients in x̂ and in the active values."""
+        e, b = len(p["W_dec"]), len(x)
+        if dispatch.available(x) and self.collectives.ranks == 1:
+            from train.kernels.reconstruction import reconstruct
+
+            found = reconstruct(*active, self.lowered(p["W_dec"].flatten(0, 1)), p["b_dec"], x)
+            return found.squared_error.view(e, b).sum(1), found.gradient.view(e, b, -1), found.gradient_of_values
+        error = self.error(p, x, active)
+        squared_error = error.square().sum((1, 2))
+        gradient = error.mul_(2 / b)
+        of_values = sparse.gradient_of_values(active, p["W_dec"].flatten(0, 1), gradient.flatten(0, 1))
+        return squared_error, gradient, of_values
 
     def dense_step(
         self,
@@ -186,14 +214,25 @@ class Architecture:
             active=self.collectives.all_reduce(count_learners(f > 0)),
             fired=f.amax(1) > 0,
             gradient=gradient,
-            gradients={
-                "W_enc": sparse.exact(self.product(through.mT, centred)),
-                "b_enc": g_b_enc,
-                "W_dec": sparse.exact(self.product(f.mT, gradient)),
-                "b_dec": self.rows_gradient(p, gradient, g_b_enc),
-                **gradients,
-            },
+            gradients=self.dense_gradients(p, centred, f, gradient, through, g_b_enc) | gradients,
         )
+
+    def dense_gradients(
+        self,
+        p: Parameters,
+        centred: Float[Tensor, "learner row d"],
+        f: Float[Tensor, "learner row n"],
+        gradient: Float[Tensor, "learner row d"],
+        through: Float[Tensor, "learner row n"],
+        g_b_enc: Float[Tensor, "learner n"],
+    ) -> Parameters:
+        """Take the gradients in x̂ and in the pre-activations, `through`, to the four parameters of all kinds."""
+        return {
+            "W_enc": sparse.exact(self.product(through.mT, centred)),
+            "b_enc": g_b_enc,
+            "W_dec": sparse.exact(self.product(f.mT, gradient)),
+            "b_dec": self.rows_gradient(p, gradient, g_b_enc),
+        }
 
     def dense_error(
         self, p: Parameters, x: Float[Tensor, "row d"], f: Float[Tensor, "learner row n"]
@@ -230,16 +269,19 @@ class Architecture:
         chosen = self.collectives.largest(active.values.unsqueeze(0), counts[0])
         return active if chosen is None else sparse.keep(active, chosen.flatten())
 
-    def is_dense(self, mask: Bool[Tensor, "learner row n"]) -> bool:
-        """Tell whether so many entries are marked that four dense products are faster than gathering them.
+    def sparsely(
+        self, pre: Float[Tensor, "learner row n"], bound: float | Float[Tensor, "learner 1 n"]
+    ) -> Bool[Tensor, "learner row n"] | None:
+        """Mark what exceeds `bound`; None where so much does that four dense products are faster than gathering it.
 
-        On a GPU the answer is always yes: counting would make the host wait. Processes that share a dictionary decide
+        On a GPU it is always None: counting would make the host wait. Processes that share a dictionary decide
         together, since what they exchange depends on it.
         """
-        if sparse.asynchronous(mask):
-            return True
+        if sparse.asynchronous(pre):
+            return None
+        mask = pre > bound if isinstance(bound, Tensor) else exceeds(pre, bound)
         marked = int(self.collectives.all_reduce(torch.tensor(np.count_nonzero(mask.numpy()))))
-        return marked >= SPARSE_BELOW * mask.numel() * self.collectives.ranks
+        return None if marked >= SPARSE_BELOW * mask.numel() * self.collectives.ranks else mask
 
     def rows_gradient(
         self, p: Parameters, gradient: Float[Tensor, "learner row d"], g_b_enc: Float[Tensor, "learner n"]

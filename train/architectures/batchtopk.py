@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.auxk import AuxK
+from train.architectures.auxk import AuxK, DeadLatents
 from train.architectures.base import Architecture, Parameters, Step, StepContext
 from train.kernels.sparse import Active
 
@@ -31,11 +31,12 @@ class BatchTopK(Architecture):
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
+        dead = DeadLatents(context.dead, self.collectives) if self.auxk else None
         centred, pre = self.encode(p, x)
         active = self.largest(pre, [k * len(x) for k in self.k])
         self.follow(p, active)
         step = self.sparse_step(p, x, centred, active)
-        return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, dead) if self.auxk and dead else step
 
     def follow_rows(self, p: Parameters, x: Float[Tensor, "row d"]) -> None:
         """Let the threshold follow a batch, the weights standing still."""

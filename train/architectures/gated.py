@@ -21,7 +21,6 @@ from train.architectures.base import (
     zero_where_zero,
 )
 from train.kernels import sparse
-from train.kernels.ranking import exceeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +35,8 @@ class Gated(Architecture):
         """Compute loss and gradients on rows `x`."""
         penalty = self.penalty(self.l1_coefficient, context, x) / len(x)
         centred, pre = self.encode(p, x)
-        passes = exceeds(pre, 0.0)
-        if self.is_dense(passes):
+        passes = self.sparsely(pre, 0.0)
+        if passes is None:
             return self._dense_step(p, x, centred, pre, penalty)
         return self._sparse_step(p, x, centred, sparse.where_learners(passes, pre), penalty)
 

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from train.architectures import dense_kernels
 from train.architectures.base import Architecture, Parameters, Step, StepContext, of_entries
-from train.kernels import sparse
+from train.kernels import dispatch, sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +35,10 @@ class JumpRelu(Architecture):
         theta, width, b = p["threshold"], self.bandwidth, len(x)
         penalty = self.penalty(self.l0_coefficient, context, x) / b
         centred, pre = self.encode(p, x)
+        if dispatch.available(pre):
+            step = dense_kernels.dense_step(self, p, x, centred, pre, penalty, width)
         # the entries above their thresholds, and those below within the kernel
-        near = pre > (theta - width / 2).unsqueeze(1)
-        if self.is_dense(near):
+        elif (near := self.sparsely(pre, (theta - width / 2).unsqueeze(1))) is None:
             step = self._dense_step(p, x, centred, pre, penalty)
         else:
             step = self._sparse_step(p, x, centred, sparse.where_learners(near, pre), penalty)

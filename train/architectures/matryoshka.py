@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from train.architectures.auxk import DeadLatents
 from train.architectures.base import Parameters, Step, StepContext
 from train.architectures.batchtopk import BatchTopK
 from train.kernels import sparse
@@ -25,6 +26,7 @@ class Matryoshka(BatchTopK):
     def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`, and let the threshold follow the batch."""
         (e, n), b = p["b_enc"].shape, len(x)
+        dead = DeadLatents(context.dead, self.collectives) if self.auxk else None
         centred, pre = self.encode(p, x)
         active = self.largest(pre, [k * b for k in self.k])
         self.follow(p, active)
@@ -53,11 +55,10 @@ class Matryoshka(BatchTopK):
             active=self.collectives.all_reduce(firings.sum(1)),
             fired=firings > 0,
             gradient=errors[:, :, -1].contiguous(),
-            gradients={
-                "W_enc": sparse.weight_gradient(encoder_groups, through, centred.flatten(0, 1)).view_as(p["W_enc"]),
-                "b_enc": g_b_enc,
-                "W_dec": sparse.weight_gradient(groups, active.values, self.lowered(rows)).view_as(p["W_dec"]),
-                "b_dec": self.rows_gradient(p, gradients[:, :, 0], g_b_enc),
+            gradients={"b_enc": g_b_enc, "b_dec": self.rows_gradient(p, gradients[:, :, 0], g_b_enc)},
+            lists={
+                "W_enc": sparse.listed(encoder_groups, through, centred.flatten(0, 1)),
+                "W_dec": sparse.listed(groups, active.values, self.lowered(rows)),
             },
-        )
-        return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step
+        ).finished()
+        return self.auxk.add(self, step, p, centred, pre, dead) if self.auxk and dead else step

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from train.architectures import dense_kernels
 from train.architectures.base import Architecture, Parameters, Step, StepContext
-from train.kernels import sparse
-from train.kernels.ranking import exceeds
+from train.kernels import dispatch, sparse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,9 @@ class Relu(Architecture):
         p = {**p, "W_enc": p["W_dec"]} if self.tied else p
         centred, pre = self.encode(p, x if context.seen is None else context.seen)
         penalty = self.penalty(self.l1_coefficient, context, x)
-        positive = exceeds(pre, 0.0)
-        if self.is_dense(positive):
+        if dispatch.available(pre):
+            step = dense_kernels.dense_step(self, p, x, centred, pre, penalty / len(x))
+        elif (positive := self.sparsely(pre, 0.0)) is None:
             step = self.dense_step(p, x, centred, pre.relu_(), penalty)
         else:
             step = self.sparse_step(p, x, centred, sparse.where_learners(positive, pre), penalty)

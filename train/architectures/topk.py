@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.auxk import AuxK
+from train.architectures.auxk import AuxK, DeadLatents
 from train.architectures.base import Architecture, Parameters, Step, StepContext
 
 
@@ -19,6 +19,7 @@ class TopK(Architecture):
 
     def step(self, p: Parameters, x: Float[Tensor, "row d"], context: StepContext) -> Step:
         """Compute loss and gradients on rows `x`."""
+        dead = DeadLatents(context.dead, self.collectives) if self.auxk else None
         centred, pre = self.encode(p, x)
         step = self.sparse_step(p, x, centred, self.top_k(pre, self.k))
-        return self.auxk.add(self, step, p, centred, pre, context) if self.auxk else step
+        return self.auxk.add(self, step, p, centred, pre, dead) if self.auxk and dead else step

@@ -25,7 +25,7 @@ def top_k(pre: Float[Tensor, "row n"], k: int) -> tuple[Float[Tensor, "row k"], 
     if pre.device.type == "cpu":
         latents = torch.from_numpy(np.sort(_largest(comparable(pre), k).numpy(), axis=1))
     else:
-        latents = pre.topk(k, dim=1, sorted=False).indices
+        latents = pre.topk(k, dim=1, sorted=False).indices.sort(dim=1).values
     return pre.gather(1, latents), latents
 
 

@@ -2,12 +2,13 @@
 
 Decoding sums the decoder rows of a batch row's latents; a weight's gradient sums the batch rows in which a latent is
 active. Either way one program computes one sum, in float32, in the order of the list and without atomics, so that the
-bits are the same every time.
+bits are the same every time. Entries of weight zero are not read. A list that may be long is cut into `Pieces`, which
+other programs sum first, so that a latent that fires in every row keeps nobody waiting.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
 
-from typing import no_type_check
+from typing import NamedTuple, no_type_check
 
 import torch
 import triton
@@ -16,19 +17,57 @@ from torch import Tensor
 
 from train.kernels.guard import on_device_of
 
-AT_ONCE = 8  # rows of the table that a program has in flight
+AT_ONCE = 4  # rows of the table that a program has in flight
+PIECE = 256  # entries of a list that one program sums
 
 
-def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+class Pieces(NamedTuple):
+    """The pieces of lists beyond their first PIECE entries; as many as there can be, for the host knows no lengths."""
+
+    first: Tensor  # int64 [list + 1]: the number of each list's first piece
+    owner: Tensor  # int64 [piece]: the list of a piece; the number of lists for one that does not exist
+
+
+def pieces_of(offsets: Tensor, entries: int) -> Pieces:
+    """Cut lists of that many entries in all into pieces."""
+    more = offsets.diff().sub_(1).div_(PIECE, rounding_mode="floor").clamp_(min=0)
+    first = torch.nn.functional.pad(more.cumsum(0), (1, 0))
+    numbers = torch.arange(entries // PIECE, device=offsets.device)
+    return Pieces(first, torch.searchsorted(first[1:], numbers, right=True))
+
+
+def weighted_sums(
+    offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, pieces: Pieces | None = None
+) -> Tensor:
     """Sum table[index[i]] * weights[i] over each list l, offsets[l] <= i < offsets[l + 1]; float32 [list, d]."""
     lists, d = len(offsets) - 1, table.shape[1]
     out = torch.empty(lists, d, dtype=torch.float32, device=table.device)
+    first, partial = sums_of_pieces(offsets, index, weights, table, pieces)
     block = triton.next_power_of_2(d)
     with on_device_of(table):
         _weighted_sums[(lists,)](
-            offsets, index, weights, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=_warps(block)
+            *(offsets, index, weights, table, first, partial, out, d),
+            **{"PIECE": PIECE if pieces else 0, "D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
         )
     return out
+
+
+def sums_of_pieces(
+    offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, pieces: Pieces | None
+) -> tuple[Tensor, Tensor]:
+    """Sum each piece; return the first piece of each list, and the sums, float32 [piece, d]."""
+    if pieces is None:
+        return offsets, weights  # which nobody reads
+    d = table.shape[1]
+    partial = torch.empty(len(pieces.owner), d, dtype=torch.float32, device=table.device)
+    block = triton.next_power_of_2(d)
+    if len(partial):
+        with on_device_of(table):
+            _sums_of_pieces[(len(partial),)](
+                *(offsets, index, weights, table, *pieces, partial, len(offsets) - 1, d),
+                **{"PIECE": PIECE, "D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
+            )
+    return pieces.first, partial
 
 
 def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Tensor:
@@ -37,17 +76,19 @@ def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Ten
     out = torch.zeros(len(index), dtype=torch.float32, device=table.device)
     block = triton.next_power_of_2(d)
     with on_device_of(table):
-        _products[(len(rows),)](offsets, index, rows, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=_warps(block))
+        _products[(len(rows),)](offsets, index, rows, table, out, d, D=block, AT_ONCE=AT_ONCE, num_warps=warps(block))
     return out
 
 
-def _warps(block: int) -> int:
-    return min(8, max(1, block // 128))
+def warps(block: int) -> int:
+    """Give a program of `block` columns so few warps that each has work; on an H200, 8 for 1024 take thrice as long."""
+    return min(16, max(1, block // 512))
 
 
 @no_type_check
 @triton.jit
-def _load(table, at, d, D: tl.constexpr, mask):
+def load_rows(table, at, d, D: tl.constexpr, mask):
+    """Load the rows `at` of a table, where `mask`, as float32 [at, D]."""
     column = tl.arange(0, D)
     places = at[:, None].to(tl.int64) * d + column[None, :]
     return tl.load(table + places, mask=mask[:, None] & (column < d)[None, :], other=0.0).to(tl.float32)
@@ -55,18 +96,90 @@ def _load(table, at, d, D: tl.constexpr, mask):
 
 @no_type_check
 @triton.jit
-def _weighted_sums(offsets, index, weights, table, out, d, D: tl.constexpr, AT_ONCE: tl.constexpr):
-    number = tl.program_id(0)
-    start, stop = tl.load(offsets + number), tl.load(offsets + number + 1)
+def sum_entries(start, stop, index, weights, table, d, D: tl.constexpr, AT_ONCE: tl.constexpr):
+    """Sum the weighted rows of the entries [start, stop)."""
     total = tl.zeros([D], tl.float32)
     for first in range(start, stop, AT_ONCE):
         entry = first + tl.arange(0, AT_ONCE)
         here = entry < stop
-        at = tl.load(index + entry, mask=here, other=0)
         weight = tl.load(weights + entry, mask=here, other=0.0).to(tl.float32)
-        total += tl.sum(weight[:, None] * _load(table, at, d, D, here), axis=0)
+        at = tl.load(index + entry, mask=here, other=0)
+        total += tl.sum(weight[:, None] * load_rows(table, at, d, D, here & (weight != 0)), axis=0)
+    return total
+
+
+@no_type_check
+@triton.jit
+def sum_list(
+    number,
+    offsets,
+    index,
+    weights,
+    table,
+    first_piece,
+    partial,
+    d,
+    PIECE: tl.constexpr,
+    D: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+):
+    """Sum a whole list: its first entries here, then its pieces in order; PIECE = 0: it has none."""
+    start, stop = tl.load(offsets + number), tl.load(offsets + number + 1)
+    if PIECE:
+        stop = tl.minimum(stop, start + PIECE)
+    total = sum_entries(start, stop, index, weights, table, d, D, AT_ONCE)
+    if PIECE:
+        column = tl.arange(0, D)
+        for piece in range(tl.load(first_piece + number), tl.load(first_piece + number + 1)):
+            total += tl.load(partial + piece * d + column, mask=column < d, other=0.0)
+    return total
+
+
+@no_type_check
+@triton.jit
+def _weighted_sums(
+    offsets,
+    index,
+    weights,
+    table,
+    first_piece,
+    partial,
+    out,
+    d,
+    PIECE: tl.constexpr,
+    D: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+):
+    number = tl.program_id(0)
+    total = sum_list(number, offsets, index, weights, table, first_piece, partial, d, PIECE, D, AT_ONCE)
     column = tl.arange(0, D)
     tl.store(out + number.to(tl.int64) * d + column, total, mask=column < d)
+
+
+@no_type_check
+@triton.jit
+def _sums_of_pieces(
+    offsets,
+    index,
+    weights,
+    table,
+    first_piece,
+    owner,
+    partial,
+    lists,
+    d,
+    PIECE: tl.constexpr,
+    D: tl.constexpr,
+    AT_ONCE: tl.constexpr,
+):
+    number = tl.program_id(0).to(tl.int64)
+    of = tl.load(owner + number)
+    if of < lists:
+        start = tl.load(offsets + of) + (1 + number - tl.load(first_piece + of)) * PIECE
+        stop = tl.minimum(tl.load(offsets + of + 1), start + PIECE)
+        total = sum_entries(start, stop, index, weights, table, d, D, AT_ONCE)
+        column = tl.arange(0, D)
+        tl.store(partial + number * d + column, total, mask=column < d)
 
 
 @no_type_check
@@ -80,4 +193,4 @@ def _products(offsets, index, rows, table, out, d, D: tl.constexpr, AT_ONCE: tl.
         entry = first + tl.arange(0, AT_ONCE)
         here = entry < stop
         at = tl.load(index + entry, mask=here, other=0)
-        tl.store(out + entry, tl.sum(row[None, :] * _load(table, at, d, D, here), axis=1), mask=here)
+        tl.store(out + entry, tl.sum(row[None, :] * load_rows(table, at, d, D, here), axis=1), mask=here)

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from torch.nn import functional as F
 
 from train.kernels import dispatch
 from train.kernels.ranking import exceeds, top_k
+
+if TYPE_CHECKING:
+    from train.kernels.rows import Pieces
 
 with warnings.catch_warnings():  # torch warns once in a process that CSR tensors are in beta
     warnings.simplefilter("ignore")
@@ -48,6 +51,32 @@ class ByLatent(NamedTuple):
     offsets: Int[Tensor, " latents"]
     rows: Int[Tensor, " active"]
     order: Int[Tensor, " active"]  # where each entry lies in the order by rows
+    pieces: "Pieces | None" = None  # of long lists, for Triton's kernels
+
+
+class Listed(NamedTuple):
+    """A weight's gradient before it is summed: for each latent, rows of a table and their weights."""
+
+    groups: ByLatent
+    weights: Float[Tensor, " active"]  # in the order by latent
+    table: Float[Tensor, "row d"]
+    more: Float[Tensor, "n d"] | None = None  # what else the gradient has
+
+    def plus(self, more: Float[Tensor, "n d"]) -> "Listed":
+        """Add a gradient that is summed already."""
+        return self._replace(more=more if self.more is None else self.more + more)
+
+    def summed(self) -> Float[Tensor, "n d"]:
+        """Sum the lists, in float32, or in the table's dtype if that is wider."""
+        groups, table = self.groups, self.table
+        if dispatch.available(table):
+            found = dispatch.weighted_sums(groups.offsets, groups.rows, self.weights, table, groups.pieces)
+        else:
+            weights = self.weights.to(table.dtype)
+            found = F.embedding_bag(
+                groups.rows, table, groups.offsets, per_sample_weights=weights, mode="sum", include_last_offset=True
+            )
+        return exact(found) if self.more is None else exact(found).add_(self.more)
 
 
 def active_top_k(pre: Float[Tensor, "learner row n"], k: Sequence[int]) -> Active:
@@ -75,9 +104,18 @@ def active_largest(pre: Float[Tensor, "learner row n"], counts: Sequence[int]) -
 def _largest_in_place(pre: Float[Tensor, "row n"], count: int) -> Active:
     """Keep exactly the `count` largest of ReLU(pre) over all rows."""
     rows, n = pre.shape
-    places = pre.flatten().topk(min(count, pre.numel()), sorted=False).indices.sort().values
+    places = _places_of_largest(pre, min(count, pre.numel()))
     offsets = torch.searchsorted(places, torch.arange(0, rows * n + 1, n, device=pre.device))
     return Active(offsets, places % n, exact(pre.flatten().index_select(0, places)).relu_())
+
+
+def _places_of_largest(pre: Float[Tensor, "row n"], count: int) -> Int[Tensor, " count"]:
+    if dispatch.available(pre):
+        from train.kernels import batch_selection
+
+        if batch_selection.serves(len(pre), pre.shape[1], count):
+            return batch_selection.largest(pre, count)
+    return pre.flatten().topk(count, sorted=False).indices.sort().values
 
 
 def _largest(pre: Float[Tensor, "row n"], count: int) -> Active:
@@ -174,20 +212,25 @@ def by_latent(active: Active, n_latents: int) -> ByLatent:
     latents, order = torch.sort(active.latents.to(torch.int16 if small else torch.int32), stable=True)
     rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(latents))
     starts = torch.arange(n_latents + 1, dtype=latents.dtype, device=latents.device)
-    return ByLatent(torch.searchsorted(latents, starts), rows[order], order)
+    offsets = torch.searchsorted(latents, starts)
+    pieces = None
+    if dispatch.available(active.values):
+        from train.kernels.rows import pieces_of
+
+        pieces = pieces_of(offsets, len(order))
+    return ByLatent(offsets, rows[order], order, pieces)
 
 
 def weight_gradient(
     groups: ByLatent, values: Float[Tensor, " active"], x: Float[Tensor, "row d"]
 ) -> Float[Tensor, "n d"]:
     """Sum, for each latent, the rows in which it is active, weighted by `values` (in the order by rows)."""
-    weights = values[groups.order]
-    if dispatch.available(x):
-        return dispatch.weighted_sums(groups.offsets, groups.rows, weights, x)
-    summed = F.embedding_bag(
-        groups.rows, x, groups.offsets, per_sample_weights=weights.to(x.dtype), mode="sum", include_last_offset=True
-    )
-    return exact(summed)
+    return listed(groups, values, x).summed()
+
+
+def listed(groups: ByLatent, values: Float[Tensor, " active"], x: Float[Tensor, "row d"]) -> Listed:
+    """Prepare what `weight_gradient` sums."""
+    return Listed(groups, values[groups.order], x)
 
 
 def sum_by_latent(
@@ -231,6 +274,25 @@ def keep(active: Active, chosen: Bool[Tensor, " active"]) -> Active:
     """Keep the chosen entries only."""
     counts = F.pad(chosen.cumsum(0), (1, 0))  # chosen entries before each
     return Active(counts[active.offsets], active.latents[chosen], active.values[chosen])
+
+
+class HostCopy:
+    """Integers on their way to the host, which waits for them, and for nothing that is asked of the GPU later."""
+
+    def __init__(self, numbers: Int[Tensor, "*shape"]) -> None:
+        self._here = numbers
+        self._copied = None
+        if numbers.is_cuda:
+            self._here = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+            self._here.copy_(numbers, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record(torch.cuda.current_stream(numbers.device))
+
+    def read(self) -> list:
+        """Return the numbers, once they are there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._here.tolist()
 
 
 @cache  # a copy to a GPU makes the host wait: once is enough

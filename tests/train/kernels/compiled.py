@@ -2,33 +2,60 @@
 
 # pyright: reportMissingImports=false
 
+import inspect
 from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from train.kernels import rows, selection
+from train.kernels import batch_selection, dense, reconstruction, rows, selection, update
 
-LISTS = {"offsets": "*i64", "index": "*i64"}
+INTEGERS = {"index", "offsets", "latents", "first_piece", "owner", "chosen"}  # int64
+HALF = {"pre", "table", "W_dec", "f", "gradient"}  # in the compute dtype
+BITS = {"maxima", "bits", "histogram", "kth", "left", "count"}  # int32
+NUMBERS = {"n", "k", "d", "lowest", "groups", "lists", "rows", "size", "shift", "top", "begin", "batch"}
+FLOATS = {"width", "factor", "new1", "old2", "new2", "epsilon", "rate", "correction"}
+LISTS = {"D": 1024, "AT_ONCE": rows.AT_ONCE}
+STRIPS = {"ROWS": dense.ROWS, "COLUMNS": dense.COLUMNS, "AT_ONCE": dense.AT_ONCE}
+COUNTED = {"BINS": batch_selection.BINS, "AT_ONCE": batch_selection.AT_ONCE}
+KERNELS: list[tuple[Any, dict[str, Any], dict[str, str]]] = [  # and the types of arguments that differ from the above
+    (selection._group_maxima, {"SIZE": 32, "AT_ONCE": selection.GROUPS_AT_ONCE}, {}),
+    (selection._choose, {"G": 1024, "K": 32, "SIZE": 32}, {"chosen": "*i32"}),
+    (batch_selection._members, {"SIZE": batch_selection.SIZE, "AT_ONCE": 128}, {"count": "i32"}),
+    (batch_selection._count, COUNTED, {}),
+    (batch_selection._next_digit, {"BINS": batch_selection.BINS}, {}),
+    (rows._weighted_sums, LISTS | {"PIECE": 0}, {}),
+    (rows._sums_of_pieces, LISTS | {"PIECE": rows.PIECE}, {}),
+    (rows._products, LISTS, {"rows": "*fp32"}),
+    (update._descend, LISTS | {"PIECE": rows.PIECE, "UNIT": True, "MORE": True}, {}),
+    (reconstruction._reconstruct, LISTS, {"gradient": "*fp32"}),
+    (dense._passed, STRIPS | {"JUMPS": False}, {}),
+    (dense._passed, STRIPS | {"JUMPS": True}, {}),
+    (dense._through, STRIPS | {"JUMPS": False}, {}),
+    (dense._through, STRIPS | {"JUMPS": True}, {}),
+]
 
 
-def compiled(kernel: Any, signature: dict[str, str], constants: dict[str, int]) -> str:
+def type_of(name: str, dtype: str, own: dict[str, str]) -> str:
+    if name in own:
+        return own[name]
+    if name in NUMBERS or name in FLOATS:
+        return "i32" if name in NUMBERS else "fp32"
+    return dtype if name in HALF else "*i64" if name in INTEGERS else "*i32" if name in BITS else "*fp32"
+
+
+def compiled(kernel: Any, constants: dict[str, Any], own: dict[str, str], dtype: str) -> str:
     """Build a kernel, and return its name."""
-    source = ASTSource(
-        fn=kernel, signature=signature | dict.fromkeys(constants, "constexpr"), constexprs=constants, attrs={}
-    )
-    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8})
+    names = [name for name in inspect.signature(kernel.fn).parameters if name not in constants]
+    signature = {name: type_of(name, dtype, own) for name in names} | dict.fromkeys(constants, "constexpr")
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs={})
+    built = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
     assert built.asm["cubin"]
     return kernel.__name__
 
 
 if __name__ == "__main__":
     for dtype in ("*fp32", "*bf16"):
-        n = {"n": "i32", "k": "i32", "lowest": "i32"}
-        out = {"values": "*fp32", "latents": "*i64"}
-        print(compiled(selection._top_k, {"pre": dtype, **out, **n}, {"BLOCK": selection.MOST}))
-        block = {"D": 1024, "AT_ONCE": rows.AT_ONCE}
-        out = {"table": dtype, "out": "*fp32", "d": "i32"}
-        print(compiled(rows._weighted_sums, LISTS | {"weights": "*fp32"} | out, block))
-        print(compiled(rows._products, LISTS | {"rows": "*fp32"} | out, block))
+        for kernel, constants, own in KERNELS:
+            print(compiled(kernel, constants, own, dtype))
