@@ -175,18 +175,20 @@ def test_step_of_a_gpu_equals_autograd(case: str, monkeypatch: pytest.MonkeyPatc
     check(case, torch.float64, 1e-9)
 
 
-def check(case: str, dtype: torch.dtype, tolerance: float) -> None:
+def check(case: str, dtype: torch.dtype, tolerance: float, device: str = "cpu") -> None:
     """Compare a stack of three learners, each of its own parameters, sparsity and dead, with autograd on each."""
     own_settings, naive, more = CASES[case]
     learners = [Case.of(own_settings, more, number) for number in range(3)]
     architecture = architecture_of(*(settings_of(learner.settings) for learner in learners))
     stacked = {
-        name: torch.stack([learner.given(architecture)[name] for learner in learners]).to(dtype)
+        name: torch.stack([learner.given(architecture)[name] for learner in learners]).to(device, dtype)
         for name in learners[0].given(architecture)
     }
-    step = architecture.step(
-        stacked, rows().to(dtype), StepContext(WARM, torch.stack([learner.dead for learner in learners]))
-    ).summed()
+    context = StepContext(WARM, torch.stack([learner.dead for learner in learners]).to(device))
+    step = architecture.step(stacked, rows().to(device, dtype), context).summed()
+    step = step._replace(gradients={name: value.cpu() for name, value in step.gradients.items()})
+    step = step._replace(loss=step.loss.cpu(), squared_error=step.squared_error.cpu(), gradient=step.gradient.cpu())
+    step = step._replace(active=step.active.cpu(), fired=step.fired.cpu())
     for number, learner in enumerate(learners):
         leaves = {name: value.clone().requires_grad_() for name, value in learner.parameters.items()}
         loss, f = naive(learner, leaves, rows())

@@ -5,6 +5,7 @@ fixed: loss += coefficient · mean over rows of ‖e − ê‖². k_aux is d/2 r
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from train.architectures.base import Architecture, Parameters, Step
 from train.collectives import Collectives
 from train.kernels import sparse
+from train.kernels.ranking import top_k
 from train.kernels.sparse import Active
 
 
@@ -61,6 +63,9 @@ class AuxK:
         collectives, counts = architecture.collectives, dead.counts()
         if not counts:
             return step
+        left_over = step.gradient * (-len(pre[0]) / 2)  # e = x − x̂
+        if sparse.asynchronous(pre) and collectives.ranks == 1:
+            return self._add_dense(architecture, step, p, centred, pre, left_over, dead, counts)
         e, b, n = pre.shape
         W_dec = p["W_dec"].flatten(0, 1)
         k = k_aux(centred.shape[2])
@@ -68,7 +73,6 @@ class AuxK:
         if collectives.ranks > 1:  # a stack of one
             chosen = collectives.largest(active.values.view(b, len(active.values) // b), k)
             active = active if chosen is None else sparse.keep(active, chosen.flatten())
-        left_over = step.gradient * (-b / 2)  # e = x − x̂
         decoded = sparse.exact(sparse.decode(active, W_dec.to(centred.dtype)))
         miss = collectives.all_reduce(decoded.view_as(left_over)).sub_(left_over)
         loss = self.coefficient / b * miss.square().sum((1, 2)) * dead.anywhere
@@ -82,6 +86,42 @@ class AuxK:
         step = step.plus("W_enc", sparse.weight_gradient(groups, through, centred.flatten(0, 1)))
         step = step.plus("W_dec", sparse.weight_gradient(groups, active.values, gradient.to(centred.dtype)))
         return step._replace(loss=step.loss + loss)
+
+    def _add_dense(
+        self,
+        architecture: Architecture,
+        step: Step,
+        p: Parameters,
+        centred: Float[Tensor, "learner row d"],
+        pre: Float[Tensor, "learner row n"],
+        left_over: Float[Tensor, "learner row d"],
+        dead: DeadLatents,
+        counts: Sequence[int],
+    ) -> Step:
+        """Do the same by products of rows x dead latents, which a GPU computes faster than it gathers."""
+        b, k = pre.shape[1], k_aux(centred.shape[2])
+        losses, more = torch.zeros_like(step.loss), {name: torch.zeros_like(p[name]) for name in ("W_enc", "W_dec")}
+        for m, count in enumerate(counts):
+            if not count:
+                continue
+            latents = dead.latents(m, count)
+            f = pre[m, :, latents].relu_()
+            if count > k:
+                values, at = top_k(f, k)
+                f = torch.zeros_like(f).scatter_(1, at, values.to(f.dtype))
+            W_dec = p["W_dec"][m, latents]
+            miss = sparse.exact(architecture.product(f[None], W_dec[None])[0]) - left_over[m]
+            losses[m] = self.coefficient / b * miss.square().sum()
+            gradient = architecture.lowered(miss.mul_(2 * self.coefficient / b))
+            through = architecture.product(gradient[None], W_dec.mT[None])[0] * (f > 0)
+            g_b_enc = through.sum(0, dtype=miss.dtype)
+            step.gradients["b_enc"][m].index_add_(0, latents, g_b_enc)
+            step.gradients["b_dec"][m] -= g_b_enc @ p["W_enc"][m, latents]  # the encoder subtracts b_dec
+            more["W_enc"][m, latents] = sparse.exact(architecture.product(through.T[None], centred[m, None])[0])
+            more["W_dec"][m, latents] = sparse.exact(architecture.product(f.T[None], gradient[None])[0])
+        for name, gradients in more.items():
+            step = step.plus(name, gradients.flatten(0, 1))
+        return step._replace(loss=step.loss + losses)
 
 
 def among(pre: Float[Tensor, "row n"], latents: Int[Tensor, " dead"], k: int) -> Active:

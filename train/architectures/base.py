@@ -110,7 +110,10 @@ class Architecture:
         self, p: Parameters, x: Float[Tensor, "row d"] | Float[Tensor, "learner row d"]
     ) -> tuple[Float[Tensor, "learner row d"], Float[Tensor, "learner row n"]]:
         """Compute the rows less each learner's b_dec, and the pre-activations, both in the compute dtype."""
-        centred = self.lowered(x - p["b_dec"].unsqueeze(1))
+        dtype = self.compute_dtype if x.dtype == torch.float32 else x.dtype
+        b_dec = p["b_dec"].unsqueeze(1)
+        shape = torch.broadcast_shapes(x.shape, b_dec.shape)
+        centred = torch.sub(x, b_dec, out=torch.empty(shape, dtype=dtype, device=x.device))  # one pass
         return centred, self.product(centred, p["W_enc"].mT, p["b_enc"])
 
     def product(
@@ -142,8 +145,7 @@ class Architecture:
         computes the gradients of the parameters that only this architecture has.
         """
         (e, n, _), b = p["W_dec"].shape, len(x)
-        squared_error, gradient, g_f = self.reconstruct(p, x, active)
-        rows = gradient.flatten(0, 1)  # (learner * row, d)
+        squared_error, gradient, rows, g_f = self.reconstruct(p, x, active)
         gradients = more(g_f) if more else {}
         groups = sparse.by_latent(active, e * n)
         loss = squared_error / b
@@ -166,25 +168,32 @@ class Architecture:
             gradients={"b_enc": g_b_enc, "b_dec": self.rows_gradient(p, gradient, g_b_enc), **gradients},
             lists={
                 "W_enc": sparse.listed(groups, through, centred.flatten(0, 1)),
-                "W_dec": sparse.listed(groups, active.values, self.lowered(rows)),
+                "W_dec": sparse.listed(groups, active.values, rows),
             },
         ).finished()
 
     def reconstruct(
         self, p: Parameters, x: Float[Tensor, "row d"], active: Active
-    ) -> tuple[Float[Tensor, " learner"], Float[Tensor, "learner row d"], Float[Tensor, " active"]]:
-        """Return the squared error's sum over rows, and its mean's gradients in x̂ and in the active values."""
+    ) -> tuple[
+        Float[Tensor, " learner"], Float[Tensor, "learner row d"], Float[Tensor, "rows d"], Float[Tensor, " active"]
+    ]:
+        """Return the squared error's sum over rows, and its mean's gradients.
+
+        They are that in x̂, the same in the compute dtype and for all learners' rows, and that in the active values.
+        """
         e, b = len(p["W_dec"]), len(x)
         if dispatch.available(x) and self.collectives.ranks == 1:
             from train.kernels.reconstruction import reconstruct
 
             found = reconstruct(*active, self.lowered(p["W_dec"].flatten(0, 1)), p["b_dec"], x)
-            return found.squared_error.view(e, b).sum(1), found.gradient.view(e, b, -1), found.gradient_of_values
+            squared_error, gradient = found.squared_error.view(e, b).sum(1), found.gradient.view(e, b, -1)
+            return squared_error, gradient, found.lowered, found.gradient_of_values
         error = self.error(p, x, active)
         squared_error = error.square().sum((1, 2))
         gradient = error.mul_(2 / b)
-        of_values = sparse.gradient_of_values(active, p["W_dec"].flatten(0, 1), gradient.flatten(0, 1))
-        return squared_error, gradient, of_values
+        rows = gradient.flatten(0, 1)
+        of_values = sparse.gradient_of_values(active, p["W_dec"].flatten(0, 1), rows)
+        return squared_error, gradient, self.lowered(rows), of_values
 
     def dense_step(
         self,

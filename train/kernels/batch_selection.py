@@ -72,11 +72,14 @@ def bound_of(bits: Tensor, count: int, lowest: int) -> Bound:
 def _places(bits: Tensor, count: int, lowest: int) -> Tensor:
     """Return where the `count` largest are, ascending; the first among equal ones."""
     kth, left = bound_of(bits, count, lowest)
-    equal = bits == kth
-    taken = (bits > kth) | (equal & (equal.cumsum(0, dtype=torch.int32) <= left))
-    number = torch.where(taken, taken.cumsum(0, dtype=torch.int32) - 1, count)  # the rest share one place more
-    places = torch.empty(count + 1, dtype=torch.int64, device=bits.device)
-    return places.scatter_(0, number.long(), torch.arange(len(bits), device=bits.device))[:count]
+    blocks = triton.cdiv(len(bits), AT_ONCE)
+    counts = torch.empty(2, blocks, dtype=torch.int32, device=bits.device)  # above the bound, and equal to it
+    places = torch.empty(count, dtype=torch.int64, device=bits.device)
+    with on_device_of(bits):
+        _count_block[(blocks,)](bits, kth, counts, len(bits), AT_ONCE=AT_ONCE)
+        sums = counts.cumsum(1, dtype=torch.int32)
+        _list_block[(blocks,)](bits, kth, left, counts, sums, places, len(bits), AT_ONCE=AT_ONCE)
+    return places
 
 
 @no_type_check
@@ -104,6 +107,31 @@ def _count(bits, kth, histogram, size, shift, top, BINS: tl.constexpr, AT_ONCE: 
     counts = tl.histogram(digit, 2 * BINS)
     place = tl.arange(0, 2 * BINS)
     tl.atomic_add(histogram + place, counts, mask=(place < BINS) & (counts > 0))
+
+
+@no_type_check
+@triton.jit
+def _count_block(bits, kth, counts, size, AT_ONCE: tl.constexpr):
+    block, bound = tl.program_id(0), tl.load(kth)
+    at = block.to(tl.int64) * AT_ONCE + tl.arange(0, AT_ONCE)
+    value = tl.load(bits + at, mask=at < size, other=-1)
+    tl.store(counts + block, tl.sum((value > bound).to(tl.int32)))
+    tl.store(counts + tl.num_programs(0) + block, tl.sum((value == bound).to(tl.int32)))
+
+
+@no_type_check
+@triton.jit
+def _list_block(bits, kth, left, counts, sums, places, size, AT_ONCE: tl.constexpr):
+    """Write where a block's integers above the bound are, and the first of those equal to it."""
+    block, blocks, bound, most = tl.program_id(0), tl.num_programs(0), tl.load(kth), tl.load(left)
+    at = block.to(tl.int64) * AT_ONCE + tl.arange(0, AT_ONCE)
+    value = tl.load(bits + at, mask=at < size, other=-1)
+    above_before = tl.load(sums + block) - tl.load(counts + block)
+    equal_before = tl.load(sums + blocks + block) - tl.load(counts + blocks + block)
+    equal = (value == bound).to(tl.int32)
+    taken = (value > bound) | ((equal == 1) & (equal_before + tl.cumsum(equal, 0) <= most))
+    number = above_before + tl.minimum(equal_before, most) + tl.cumsum(taken.to(tl.int32), 0) - 1
+    tl.store(places + number, at, mask=taken)
 
 
 @no_type_check

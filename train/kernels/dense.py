@@ -15,9 +15,9 @@ from torch import Tensor
 
 from train.kernels.guard import on_device_of
 
-COLUMNS = 128  # of a strip
+COLUMNS = 256  # of a strip
 ROWS = 512  # of a strip
-AT_ONCE = 16  # rows in flight
+AT_ONCE = 8  # rows in flight
 
 
 class Passed(NamedTuple):
@@ -83,8 +83,8 @@ def _passed(
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     inside = column < n
     theta = tl.load(threshold + learner * n + column, mask=inside, other=0.0) if JUMPS else 0.0
-    total = tl.zeros([COLUMNS], tl.float32)
-    passing = tl.zeros([COLUMNS], tl.int32)
+    total = tl.zeros([AT_ONCE, COLUMNS], tl.float32)  # summed over rows at the end: each time would be thrice as slow
+    passing = tl.zeros([AT_ONCE, COLUMNS], tl.int32)
     for first in range(0, ROWS, AT_ONCE):
         row = strip * ROWS + first + tl.arange(0, AT_ONCE)
         here = (row < rows)[:, None] & inside[None, :]
@@ -93,11 +93,11 @@ def _passed(
         passes = value > theta[None, :] if JUMPS else (value > 0) | (value != value)  # NaN stays
         kept = tl.where(passes, value, 0.0)
         tl.store(f + at, kept.to(f.dtype.element_ty), mask=here)
-        total += tl.sum(kept, axis=0)
-        passing += tl.sum((kept > 0).to(tl.int32), axis=0)
+        total += kept
+        passing += (kept > 0).to(tl.int32)
     out = (learner * tl.num_programs(1) + strip) * n + column
-    tl.store(magnitude + out, total, mask=inside)
-    tl.store(count + out, passing, mask=inside)
+    tl.store(magnitude + out, tl.sum(total, axis=0), mask=inside)
+    tl.store(count + out, tl.sum(passing, axis=0), mask=inside)
 
 
 @no_type_check
@@ -122,8 +122,8 @@ def _through(
     inside = column < n
     theta = tl.load(threshold + learner * n + column, mask=inside, other=0.0) if JUMPS else 0.0
     slope = tl.load(added + learner)
-    total = tl.zeros([COLUMNS], tl.float32)
-    pushed = tl.zeros([COLUMNS], tl.float32)
+    total = tl.zeros([AT_ONCE, COLUMNS], tl.float32)
+    pushed = tl.zeros([AT_ONCE, COLUMNS], tl.float32)
     for first in range(0, ROWS, AT_ONCE):
         row = strip * ROWS + first + tl.arange(0, AT_ONCE)
         here = (row < rows)[:, None] & inside[None, :]
@@ -132,14 +132,14 @@ def _through(
         value = tl.load(f + at, mask=here, other=0.0).to(tl.float32)
         if JUMPS:
             near = here & (tl.abs(value - theta[None, :]) < width / 2)
-            pushed += tl.sum(tl.where(near, (theta[None, :] * g + slope) / width, 0.0), axis=0)
+            pushed += tl.where(near, (theta[None, :] * g + slope) / width, 0.0)
             g = tl.where(value > theta[None, :], g, 0.0)
         else:
             g = tl.where(value > 0, g + slope, 0.0)
-        g = g.to(gradient.dtype.element_ty)
+        g = tl.where(here, g, 0.0).to(gradient.dtype.element_ty)
         tl.store(gradient + at, g, mask=here)
-        total += tl.sum(g.to(tl.float32), axis=0)
+        total += g.to(tl.float32)
     out = (learner * tl.num_programs(1) + strip) * n + column
-    tl.store(b_enc + out, total, mask=inside)
+    tl.store(b_enc + out, tl.sum(total, axis=0), mask=inside)
     if JUMPS:
-        tl.store(of_threshold + out, pushed, mask=inside)
+        tl.store(of_threshold + out, tl.sum(pushed, axis=0), mask=inside)

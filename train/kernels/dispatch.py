@@ -7,13 +7,9 @@ interpreter, and compiles them. It installs Triton in an environment of its own,
 import sys
 from functools import cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from train.kernels.rows import Pieces
 
 
 def available(tensor: Tensor) -> bool:
@@ -28,13 +24,11 @@ def top_k(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top_k(pre, k)
 
 
-def weighted_sums(
-    offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, pieces: "Pieces | None" = None
-) -> Tensor:
+def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, cut: bool = False) -> Tensor:
     """Compute, for each list, the weighted sum of the rows of a table that it names; float32."""
     from train.kernels.rows import weighted_sums
 
-    return weighted_sums(offsets, index, weights, table, pieces)
+    return weighted_sums(offsets, index, weights, table, cut)
 
 
 def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Tensor:

@@ -18,10 +18,11 @@ from train.kernels.rows import AT_ONCE, load_rows, sum_entries, warps
 
 
 class Reconstruction(NamedTuple):
-    """What a step needs of x̂ = Σ value · W_dec + b_dec; all float32."""
+    """What a step needs of x̂ = Σ value · W_dec + b_dec; float32, but for `lowered`."""
 
     squared_error: Tensor  # [row]
     gradient: Tensor  # [row, d], of the mean squared error in x̂: 2 (x̂ − x) / batch
+    lowered: Tensor  # the same, in the decoder's dtype
     gradient_of_values: Tensor  # [active]
 
 
@@ -32,14 +33,16 @@ def reconstruct(
     rows, (batch, d) = len(offsets) - 1, x.shape
     squared_error = torch.empty(rows, dtype=torch.float32, device=x.device)
     gradient = torch.empty(rows, d, dtype=torch.float32, device=x.device)
+    lowered = gradient if W_dec.dtype == torch.float32 else torch.empty_like(gradient, dtype=W_dec.dtype)
     of_values = torch.zeros(len(latents), dtype=torch.float32, device=x.device)
     block = triton.next_power_of_2(d)
     with on_device_of(x):
         _reconstruct[(rows,)](
-            *(offsets, latents, values, W_dec, b_dec, x, squared_error, gradient, of_values, batch, d, 2 / batch),
+            *(offsets, latents, values, W_dec, b_dec, x, squared_error, gradient, lowered, of_values),
+            *(batch, d, 2 / batch),
             **{"D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
         )
-    return Reconstruction(squared_error, gradient, of_values)
+    return Reconstruction(squared_error, gradient, lowered, of_values)
 
 
 @no_type_check
@@ -53,6 +56,7 @@ def _reconstruct(
     x,
     squared_error,
     gradient,
+    lowered,
     of_values,
     batch,
     d,
@@ -70,6 +74,8 @@ def _reconstruct(
     tl.store(squared_error + row, tl.sum(error * error))
     error *= factor
     tl.store(gradient + row * d + column, error, mask=inside)
+    if lowered.dtype.element_ty != tl.float32:
+        tl.store(lowered + row * d + column, error.to(lowered.dtype.element_ty), mask=inside)
     for first in range(start, stop, AT_ONCE):
         entry = first + tl.arange(0, AT_ONCE)
         here = entry < stop

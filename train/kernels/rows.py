@@ -2,13 +2,13 @@
 
 Decoding sums the decoder rows of a batch row's latents; a weight's gradient sums the batch rows in which a latent is
 active. Either way one program computes one sum, in float32, in the order of the list and without atomics, so that the
-bits are the same every time. Entries of weight zero are not read. A list that may be long is cut into `Pieces`, which
+bits are the same every time. Entries of weight zero are not read. A list that may be long is cut into pieces, which
 other programs sum first, so that a latent that fires in every row keeps nobody waiting.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
 
-from typing import NamedTuple, no_type_check
+from typing import no_type_check
 
 import torch
 import triton
@@ -21,53 +21,38 @@ AT_ONCE = 4  # rows of the table that a program has in flight
 PIECE = 256  # entries of a list that one program sums
 
 
-class Pieces(NamedTuple):
-    """The pieces of lists beyond their first PIECE entries; as many as there can be, for the host knows no lengths."""
+def weighted_sums(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, cut: bool = False) -> Tensor:
+    """Sum table[index[i]] * weights[i] over each list l, offsets[l] <= i < offsets[l + 1]; float32 [list, d].
 
-    first: Tensor  # int64 [list + 1]: the number of each list's first piece
-    owner: Tensor  # int64 [piece]: the list of a piece; the number of lists for one that does not exist
-
-
-def pieces_of(offsets: Tensor, entries: int) -> Pieces:
-    """Cut lists of that many entries in all into pieces."""
-    more = offsets.diff().sub_(1).div_(PIECE, rounding_mode="floor").clamp_(min=0)
-    first = torch.nn.functional.pad(more.cumsum(0), (1, 0))
-    numbers = torch.arange(entries // PIECE, device=offsets.device)
-    return Pieces(first, torch.searchsorted(first[1:], numbers, right=True))
-
-
-def weighted_sums(
-    offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, pieces: Pieces | None = None
-) -> Tensor:
-    """Sum table[index[i]] * weights[i] over each list l, offsets[l] <= i < offsets[l + 1]; float32 [list, d]."""
+    cut: long lists are summed in pieces.
+    """
     lists, d = len(offsets) - 1, table.shape[1]
     out = torch.empty(lists, d, dtype=torch.float32, device=table.device)
-    first, partial = sums_of_pieces(offsets, index, weights, table, pieces)
+    partial = sums_of_pieces(offsets, index, weights, table) if cut else weights
     block = triton.next_power_of_2(d)
     with on_device_of(table):
         _weighted_sums[(lists,)](
-            *(offsets, index, weights, table, first, partial, out, d),
-            **{"PIECE": PIECE if pieces else 0, "D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
+            *(offsets, index, weights, table, partial, out, d),
+            **{"PIECE": PIECE if cut else 0, "D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
         )
     return out
 
 
-def sums_of_pieces(
-    offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor, pieces: Pieces | None
-) -> tuple[Tensor, Tensor]:
-    """Sum each piece; return the first piece of each list, and the sums, float32 [piece, d]."""
-    if pieces is None:
-        return offsets, weights  # which nobody reads
+def sums_of_pieces(offsets: Tensor, index: Tensor, weights: Tensor, table: Tensor) -> Tensor:
+    """Sum what lies beyond the first PIECE entries of a list, in pieces of as many; float32 [piece, d].
+
+    The piece that begins at entry i has number i // PIECE. No two have the same, since pieces of a list begin PIECE
+    apart, and none is the first of its list; numbers that no piece has are left as they are.
+    """
     d = table.shape[1]
-    partial = torch.empty(len(pieces.owner), d, dtype=torch.float32, device=table.device)
-    block = triton.next_power_of_2(d)
-    if len(partial):
-        with on_device_of(table):
-            _sums_of_pieces[(len(partial),)](
-                *(offsets, index, weights, table, *pieces, partial, len(offsets) - 1, d),
-                **{"PIECE": PIECE, "D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
-            )
-    return pieces.first, partial
+    partial = torch.empty(len(index) // PIECE + 1, d, dtype=torch.float32, device=table.device)
+    block, lists = triton.next_power_of_2(d), len(offsets) - 1
+    with on_device_of(table):
+        _sums_of_pieces[(len(partial),)](
+            *(offsets, index, weights, table, partial, lists, lists.bit_length(), d),
+            **{"PIECE": PIECE, "D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
+        )
+    return partial
 
 
 def products(offsets: Tensor, index: Tensor, rows: Tensor, table: Tensor) -> Tensor:
@@ -116,7 +101,6 @@ def sum_list(
     index,
     weights,
     table,
-    first_piece,
     partial,
     d,
     PIECE: tl.constexpr,
@@ -125,13 +109,14 @@ def sum_list(
 ):
     """Sum a whole list: its first entries here, then its pieces in order; PIECE = 0: it has none."""
     start, stop = tl.load(offsets + number), tl.load(offsets + number + 1)
+    here = stop
     if PIECE:
-        stop = tl.minimum(stop, start + PIECE)
-    total = sum_entries(start, stop, index, weights, table, d, D, AT_ONCE)
+        here = tl.minimum(stop, start + PIECE)
+    total = sum_entries(start, here, index, weights, table, d, D, AT_ONCE)
     if PIECE:
         column = tl.arange(0, D)
-        for piece in range(tl.load(first_piece + number), tl.load(first_piece + number + 1)):
-            total += tl.load(partial + piece * d + column, mask=column < d, other=0.0)
+        for begin in range(start + PIECE, stop, PIECE):
+            total += tl.load(partial + begin // PIECE * d + column, mask=column < d, other=0.0)
     return total
 
 
@@ -142,7 +127,6 @@ def _weighted_sums(
     index,
     weights,
     table,
-    first_piece,
     partial,
     out,
     d,
@@ -151,7 +135,7 @@ def _weighted_sums(
     AT_ONCE: tl.constexpr,
 ):
     number = tl.program_id(0)
-    total = sum_list(number, offsets, index, weights, table, first_piece, partial, d, PIECE, D, AT_ONCE)
+    total = sum_list(number, offsets, index, weights, table, partial, d, PIECE, D, AT_ONCE)
     column = tl.arange(0, D)
     tl.store(out + number.to(tl.int64) * d + column, total, mask=column < d)
 
@@ -163,21 +147,24 @@ def _sums_of_pieces(
     index,
     weights,
     table,
-    first_piece,
-    owner,
     partial,
     lists,
+    halvings,
     d,
     PIECE: tl.constexpr,
     D: tl.constexpr,
     AT_ONCE: tl.constexpr,
 ):
     number = tl.program_id(0).to(tl.int64)
-    of = tl.load(owner + number)
-    if of < lists:
-        start = tl.load(offsets + of) + (1 + number - tl.load(first_piece + of)) * PIECE
-        stop = tl.minimum(tl.load(offsets + of + 1), start + PIECE)
-        total = sum_entries(start, stop, index, weights, table, d, D, AT_ONCE)
+    low, high = 0, lists  # the list that holds entry number * PIECE, as a piece of this number would
+    for _ in range(halvings):
+        middle = (low + high) // 2
+        before = tl.load(offsets + middle) <= number * PIECE
+        low, high = tl.where(before, middle, low), tl.where(before, high, middle)
+    start, stop = tl.load(offsets + low), tl.load(offsets + low + 1)
+    begin = start + (number - start // PIECE) * PIECE
+    if (begin > start) & (begin < stop):
+        total = sum_entries(begin, tl.minimum(stop, begin + PIECE), index, weights, table, d, D, AT_ONCE)
         column = tl.arange(0, D)
         tl.store(partial + number * d + column, total, mask=column < d)
 

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,9 +23,6 @@ from torch.nn import functional as F
 
 from train.kernels import dispatch
 from train.kernels.ranking import exceeds, top_k
-
-if TYPE_CHECKING:
-    from train.kernels.rows import Pieces
 
 with warnings.catch_warnings():  # torch warns once in a process that CSR tensors are in beta
     warnings.simplefilter("ignore")
@@ -51,7 +48,6 @@ class ByLatent(NamedTuple):
     offsets: Int[Tensor, " latents"]
     rows: Int[Tensor, " active"]
     order: Int[Tensor, " active"]  # where each entry lies in the order by rows
-    pieces: "Pieces | None" = None  # of long lists, for Triton's kernels
 
 
 class Listed(NamedTuple):
@@ -70,7 +66,7 @@ class Listed(NamedTuple):
         """Sum the lists, in float32, or in the table's dtype if that is wider."""
         groups, table = self.groups, self.table
         if dispatch.available(table):
-            found = dispatch.weighted_sums(groups.offsets, groups.rows, self.weights, table, groups.pieces)
+            found = dispatch.weighted_sums(groups.offsets, groups.rows, self.weights, table, cut=True)
         else:
             weights = self.weights.to(table.dtype)
             found = F.embedding_bag(
@@ -210,15 +206,12 @@ def by_latent(active: Active, n_latents: int) -> ByLatent:
     """Group entries by latent; in a group, rows ascend."""
     small = n_latents < 2**15  # radix sort takes a fourth of the time on 16 bits
     latents, order = torch.sort(active.latents.to(torch.int16 if small else torch.int32), stable=True)
-    rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(latents))
+    if asynchronous(order):  # in fewer launches
+        rows = torch.searchsorted(active.offsets[1:], order, right=True)
+    else:
+        rows = torch.repeat_interleave(active.offsets.diff(), output_size=len(latents))[order]
     starts = torch.arange(n_latents + 1, dtype=latents.dtype, device=latents.device)
-    offsets = torch.searchsorted(latents, starts)
-    pieces = None
-    if dispatch.available(active.values):
-        from train.kernels.rows import pieces_of
-
-        pieces = pieces_of(offsets, len(order))
-    return ByLatent(offsets, rows[order], order, pieces)
+    return ByLatent(torch.searchsorted(latents, starts), rows, order)
 
 
 def weight_gradient(

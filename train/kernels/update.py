@@ -32,16 +32,16 @@ def descend(listed: Listed, weight: Tensor, average: Tensor, square: Tensor, ada
     """
     (_, n, d), groups, more = weight.shape, listed.groups, listed.more
     lists = (groups.offsets, groups.rows, listed.weights, listed.table)
-    first, partial = sums_of_pieces(*lists, groups.pieces)
+    partial = sums_of_pieces(*lists)
     (beta1, beta2), step = adam.betas, adam.step
     block = triton.next_power_of_2(d)
     with on_device_of(weight):
         for rate, learners in adam.rates:
             _descend[((learners.stop - learners.start) * n,)](
-                *(*lists, first, partial, weight if more is None else more, weight, average, square),
+                *(*lists, partial, weight if more is None else more, weight, average, square),
                 *(learners.start * n, d, 1 - beta1, beta2, 1 - beta2, adam.epsilon),
                 *(rate / (1 - beta1**step), (1 - beta2**step) ** 0.5),
-                **{"UNIT": unit, "MORE": more is not None, "PIECE": PIECE if groups.pieces else 0},
+                **{"UNIT": unit, "MORE": more is not None, "PIECE": PIECE},
                 **{"D": block, "AT_ONCE": AT_ONCE, "num_warps": warps(block)},
             )
 
@@ -53,7 +53,6 @@ def _descend(
     index,
     weights,
     table,
-    first_piece,
     partial,
     more,
     weight,
@@ -77,7 +76,7 @@ def _descend(
     column = tl.arange(0, D)
     inside = column < d
     at = latent * d + column
-    g = sum_list(latent, offsets, index, weights, table, first_piece, partial, d, PIECE, D, AT_ONCE)
+    g = sum_list(latent, offsets, index, weights, table, partial, d, PIECE, D, AT_ONCE)
     if MORE:
         g += tl.load(more + at, mask=inside, other=0.0)
     w = tl.load(weight + at, mask=inside, other=0.0)

@@ -11,10 +11,10 @@ from triton.compiler import ASTSource
 
 from train.kernels import batch_selection, dense, reconstruction, rows, selection, update
 
-INTEGERS = {"index", "offsets", "latents", "first_piece", "owner", "chosen"}  # int64
-HALF = {"pre", "table", "W_dec", "f", "gradient"}  # in the compute dtype
-BITS = {"maxima", "bits", "histogram", "kth", "left", "count"}  # int32
-NUMBERS = {"n", "k", "d", "lowest", "groups", "lists", "rows", "size", "shift", "top", "begin", "batch"}
+INTEGERS = {"index", "offsets", "latents", "chosen", "places"}  # int64
+HALF = {"pre", "table", "W_dec", "f", "gradient", "lowered"}  # in the compute dtype
+BITS = {"maxima", "bits", "histogram", "kth", "left", "count", "counts", "sums"}  # int32
+NUMBERS = {"n", "k", "d", "lowest", "groups", "lists", "halvings", "rows", "size", "shift", "top", "begin", "batch"}
 FLOATS = {"width", "factor", "new1", "old2", "new2", "epsilon", "rate", "correction"}
 LISTS = {"D": 1024, "AT_ONCE": rows.AT_ONCE}
 STRIPS = {"ROWS": dense.ROWS, "COLUMNS": dense.COLUMNS, "AT_ONCE": dense.AT_ONCE}
@@ -24,6 +24,8 @@ KERNELS: list[tuple[Any, dict[str, Any], dict[str, str]]] = [  # and the types o
     (selection._choose, {"G": 1024, "K": 32, "SIZE": 32}, {"chosen": "*i32"}),
     (batch_selection._members, {"SIZE": batch_selection.SIZE, "AT_ONCE": 128}, {"count": "i32"}),
     (batch_selection._count, COUNTED, {}),
+    (batch_selection._count_block, {"AT_ONCE": batch_selection.AT_ONCE}, {}),
+    (batch_selection._list_block, {"AT_ONCE": batch_selection.AT_ONCE}, {}),
     (batch_selection._next_digit, {"BINS": batch_selection.BINS}, {}),
     (rows._weighted_sums, LISTS | {"PIECE": 0}, {}),
     (rows._sums_of_pieces, LISTS | {"PIECE": rows.PIECE}, {}),
