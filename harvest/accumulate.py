@@ -29,14 +29,12 @@ COUNTED_AT_MOST = 2**16 - 1  # rows that the uint16 counts can take
 class Accumulator:
     """Accumulates the statistics of one hook.
 
-    It sums powers in float64, about the mean of the first batch. It needs nothing in `scratch` between two calls, so
-    several hooks may share one.
+    It sums powers in float64, about the mean of the first batch. One thread at a time may use it.
     """
 
-    def __init__(self, width: int, context: int, scratch: Tensor | None = None) -> None:
+    def __init__(self, width: int, context: int) -> None:
         self.width = width
         self.context = context
-        self._scratch = new_scratch(width) if scratch is None else scratch
         self._rows = 0
         self._centre: np.ndarray | None = None
         self._powers = np.zeros((4, width))
@@ -48,8 +46,11 @@ class Accumulator:
         self._norm_sum = torch.zeros(context, dtype=torch.float64)
         self._position_rows = torch.zeros(context, dtype=torch.int64)
 
-    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> Float[Tensor, " row"]:
-        """Add rows on the CPU, and return their norms; row i stood at position `positions[i]` of its sequence."""
+    def add(self, x: Float[Tensor, "row d"], positions: Tensor, scratch: Tensor | None = None) -> Float[Tensor, " row"]:
+        """Add rows on the CPU, and return their norms; row i stood at position `positions[i]` of its sequence.
+
+        scratch: from `new_scratch`, for use during the call; the accumulators of a thread may share one.
+        """
         if not len(x):
             return torch.empty(0)
         if self._centre is None:
@@ -60,10 +61,13 @@ class Accumulator:
         norms = torch.empty(len(x))
         ready = x.dtype == torch.float32 and x.is_contiguous()
         size = block_rows(self.width)
+        if scratch is None and not ready:
+            scratch = new_scratch(self.width)
         for block, into in zip(x.split(size), norms.split(size), strict=True):
             if self._recent_rows + len(block) > COUNTED_AT_MOST:
                 self._count_recent()
-            values = block if ready else self._scratch[: block.numel()].view(block.shape).copy_(block)  # (row, d)
+            # (row, d)
+            values = block if scratch is None or ready else scratch[: block.numel()].view(block.shape).copy_(block)
             _sum_powers(values.numpy(), self._centre, self._powers, into.numpy())
             _count(_bits(values), _BIN_OF_CODE, self._recent)
             self._recent_rows += len(block)

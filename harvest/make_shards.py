@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harvest.background_writer import BackgroundShard
+from harvest.hook_threads import HookThreads, hook_threads
 from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.source import RowSource, open_source
-from harvest.write_shard import write_shard
+from harvest.write_shard import Scratch, write_shard
 from winnow.config.experiment import Experiment
 from winnow.dictionary import TRAINING
 from winnow.errors import UserError
@@ -101,7 +102,11 @@ def make_missing(
     made_by: the fingerprint of the manifest, for their sidecars.
     """
     # one torch thread each: more would take cores from the source's own threads
-    with thread_pool(2 * source.shards_at_once, torch_threads=1) as pool, ExitStack() as abandoned:
+    with (
+        hook_threads(len(source.width), lambda: Scratch.of(max(source.width.values()), dtype)) as threads,
+        thread_pool(2 * source.shards_at_once, torch_threads=1) as pool,
+        ExitStack() as abandoned,
+    ):
         making: deque[tuple[Iterator[BackgroundShard], BackgroundShard]] = deque()
         writing: deque[BackgroundShard] = deque()  # computed; being written to disk and hashed
 
@@ -122,7 +127,7 @@ def make_missing(
             if not free or read_sidecar(shard_path(folder, number)) is not None:
                 held.close()  # a job with a different world size is making it, or has made it
                 continue
-            maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance, made_by)
+            maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance, made_by, threads)
             abandoned.callback(maker.close)
             making.append((maker, next(maker)))
         while making:
@@ -187,6 +192,7 @@ def make_shard(
     held: ExitStack,
     advance: Callable[[int], None],
     made_by: str = "",
+    threads: HookThreads[Scratch] | None = None,
 ) -> Generator[BackgroundShard, None, None]:
     """Compute shard `number`, of sequences `span`; a thread of `pool` writes it into `folder`.
 
@@ -197,7 +203,7 @@ def make_shard(
     index = source.index(*span)
     path = shard_path(folder, number)
     context, why = source.context, source.why_not_finite
-    opened = write_shard(path, source.width, index, span, storage_dtype, context, made_by, why)
+    opened = write_shard(path, source.width, index, span, storage_dtype, context, made_by, why, threads)
     with BackgroundShard(pool, opened, held, source.device) as shard:
         yield shard
         for units, rows in source.rows(*span, index):

@@ -11,17 +11,31 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from harvest.accumulate import Accumulator, block_rows, new_scratch
+from harvest.hook_threads import HookThreads
 from winnow.errors import UserError
 from winnow.runtime.hashes import note
 from winnow.runtime.publish import publish_file, publish_text
 from winnow.shards.contiguous import ContiguousFile, create_contiguous, layout_of
 from winnow.shards.dtypes import TORCH, to_disk
 from winnow.shards.layout import RowIndex, Sidecar, shard_layout
+
+
+class Scratch(NamedTuple):
+    """What a thread needs to cast and count a block of rows."""
+
+    values: Tensor  # float32
+    stored: Tensor  # of the storage dtype
+
+    @classmethod
+    def of(cls, widest: int, dtype: str) -> "Scratch":
+        """Allocate it for rows of this width or less."""
+        return cls(new_scratch(widest), new_scratch(widest, TORCH[dtype]))
 
 
 class ShardFile:
@@ -35,6 +49,7 @@ class ShardFile:
         dtype: str,
         context: int,
         why_not_finite: Callable[[], str],
+        threads: HookThreads[Scratch],
     ) -> None:
         self.index = index
         self.dtype = dtype
@@ -43,26 +58,15 @@ class ShardFile:
         self._statistics = statistics
         self._file = file
         self._why_not_finite = why_not_finite
-        widest = max(accumulator.width for accumulator in statistics.values())
-        self._scratch = new_scratch(widest, TORCH[dtype])
+        self._threads = threads
 
     def append(self, batch: Mapping[str, Tensor]) -> None:
         """Append the next rows of every hook: tensors [row, width] on the CPU.
 
         Raises `UserError` if a value is not finite in the storage dtype.
         """
-        count = len(next(iter(batch.values())))
-        rows = slice(self.written, self.written + count)
-        for hook, values in batch.items():
-            if len(values):
-                self._refuse_infinite(hook, values)
-            at = self.written
-            for block in values.split(block_rows(values.shape[1])):
-                self._file.write(f"activations/{hook}", to_disk(block, self.dtype, self._scratch), at)
-                at += len(block)
-            norms = self._statistics[hook].add(values, self.index.position[rows])
-            self._file.write(f"norms/{hook}", norms.numpy(), self.written)
-        self.written += count
+        self._threads.each(batch.items(), self._take)
+        self.written += len(next(iter(batch.values())))
 
     def finish(self) -> None:
         """Write the index of the rows and the statistics, once every row is written."""
@@ -72,6 +76,19 @@ class ShardFile:
         for hook, statistics in self._statistics.items():
             for name, array in statistics.result().arrays().items():
                 self._file.write(f"statistics/{hook}/{name}", array)
+
+    def _take(self, rows: tuple[str, Tensor], scratch: Scratch) -> None:
+        """Check, store and count the rows of one hook."""
+        hook, values = rows
+        if len(values):
+            self._refuse_infinite(hook, values)
+        at = self.written
+        for block in values.split(block_rows(values.shape[1])):
+            self._file.write(f"activations/{hook}", to_disk(block, self.dtype, scratch.stored), at)
+            at += len(block)
+        positions = self.index.position[self.written : at]
+        norms = self._statistics[hook].add(values, positions, scratch.values)
+        self._file.write(f"norms/{hook}", norms.numpy(), self.written)
 
     def _refuse_infinite(self, hook: str, values: Tensor) -> None:
         extremes = torch.stack(torch.aminmax(values)).to(TORCH[self.dtype])  # NaN if any value is NaN
@@ -99,17 +116,19 @@ def write_shard(
     context: int,
     manifest: str = "",
     why_not_finite: Callable[[], str] = lambda: "its source gives no number there",
+    threads: HookThreads[Scratch] | None = None,
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds.
 
     manifest: the fingerprint of the manifest that it belongs to. why_not_finite: says where a value that is no finite
-    number comes from, and what helps.
+    number comes from, and what helps. threads: for the hooks of a batch; several shards may share them. None: the
+    caller's thread.
     """
-    scratch = new_scratch(max(hooks.values()))
-    statistics = {hook: Accumulator(width, context, scratch) for hook, width in hooks.items()}
+    threads = threads or HookThreads(lambda: Scratch.of(max(hooks.values()), dtype))
+    statistics = {hook: Accumulator(width, context) for hook, width in hooks.items()}
     with publish_file(path) as partial:
         with create_contiguous(partial, shard_layout(hooks, len(index.token), dtype, context)) as file:
-            shard = ShardFile(file, statistics, index, dtype, context, why_not_finite)
+            shard = ShardFile(file, statistics, index, dtype, context, why_not_finite, threads)
             yield shard
             shard.finish()
         sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest)
