@@ -71,12 +71,27 @@ class Accumulator:
             _sum_powers(values.numpy(), self._centre, self._powers, into.numpy())
             _count(_bits(values), _BIN_OF_CODE, self._recent)
             self._recent_rows += len(block)
+        self._count_norms(norms, positions)
+        self._rows += len(x)
+        return norms
+
+    def take(
+        self, rows: int, centre: np.ndarray, powers: np.ndarray, histogram: np.ndarray, norms: Tensor, positions: Tensor
+    ) -> None:
+        """Take what `harvest.device_accumulator` counted of these rows, the first: `add` must not have been called.
+
+        centre: float64 [d]. powers: the sums [4, d] of the powers 1 to 4 about it. histogram: int64 [d * BINS]. norms,
+        positions: [row] on the CPU.
+        """
+        assert self._centre is None
+        self._rows, self._centre, self._powers, self._histogram = rows, centre, powers, histogram
+        self._count_norms(norms, positions)
+
+    def _count_norms(self, norms: Tensor, positions: Tensor) -> None:
         _count(_bits(norms[:, None]), _BIN_OF_CODE, self._norms)
         where = positions.long()
         self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
         self._position_rows += torch.bincount(where, minlength=self.context)
-        self._rows += len(x)
-        return norms
 
     def result(self) -> HookStatistics:
         """Return the statistics of all rows added so far."""
@@ -120,7 +135,8 @@ def statistics_of(x: Float[Tensor, "row d"], positions: Tensor, context: int) ->
     return accumulator.result()
 
 
-def _bin_of_code() -> np.ndarray:
+def bin_of_code() -> np.ndarray:
+    """Return the bin [CODES] of each code: of the bits of a float32, shifted right by `CODE_SHIFT`."""
     code = np.arange(CODES)
     half = CODES // 2  # codes of negative numbers come second
     magnitude = np.clip((code % half) - (127 + LOWEST) * PER_OCTAVE, 0, MAGNITUDES - 1) + 1
@@ -128,7 +144,7 @@ def _bin_of_code() -> np.ndarray:
     return (np.where(code % half == 0, 0, signed) + MAGNITUDES).astype(np.uint64)
 
 
-_BIN_OF_CODE = _bin_of_code()
+_BIN_OF_CODE = bin_of_code()
 
 
 def _bits(x: Tensor) -> np.ndarray:

@@ -11,13 +11,15 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 
 from harvest.accumulate import Accumulator, block_rows, new_scratch
+from harvest.device_accumulator import DeviceAccumulator
 from harvest.hook_threads import HookThreads
+from harvest.host_buffers import Landed
 from winnow.errors import UserError
 from winnow.runtime.hashes import note
 from winnow.runtime.publish import publish_file, publish_text
@@ -44,7 +46,7 @@ class ShardFile:
     def __init__(
         self,
         file: ContiguousFile,
-        statistics: Mapping[str, Accumulator],
+        statistics: Mapping[str, Accumulator | DeviceAccumulator],
         index: RowIndex,
         dtype: str,
         context: int,
@@ -68,6 +70,18 @@ class ShardFile:
         self._threads.each(batch.items(), self._take)
         self.written += len(next(iter(batch.values())))
 
+    def append_counted(self, batch: Landed) -> None:
+        """Append the next rows of every hook, counted and cast by the device that computed them."""
+        for hook, row in batch.first_bad.items():
+            if row >= 0:
+                suspect = batch.suspects[hook]
+                dimension = int(torch.where(~suspect.to(TORCH[self.dtype]).isfinite())[0][0])
+                self._refuse(hook, row, dimension, suspect[dimension].item())
+        self._threads.each(
+            batch.pieces, lambda piece, _: self._file.write(piece.name, piece.values, self.written + piece.row)
+        )
+        self.written += batch.rows
+
     def finish(self) -> None:
         """Write the index of the rows and the statistics, once every row is written."""
         assert self.written == len(self.index.token), (self.written, len(self.index.token))
@@ -87,7 +101,9 @@ class ShardFile:
             self._file.write(f"activations/{hook}", to_disk(block, self.dtype, scratch.stored), at)
             at += len(block)
         positions = self.index.position[self.written : at]
-        norms = self._statistics[hook].add(values, positions, scratch.values)
+        accumulator = self._statistics[hook]
+        assert isinstance(accumulator, Accumulator)
+        norms = accumulator.add(values, positions, scratch.values)
         self._file.write(f"norms/{hook}", norms.numpy(), self.written)
 
     def _refuse_infinite(self, hook: str, values: Tensor) -> None:
@@ -95,7 +111,10 @@ class ShardFile:
         if extremes.isfinite().all():
             return
         row, dimension = (int(i[0]) for i in torch.where(~values.to(TORCH[self.dtype]).isfinite()))
-        at, value = self.written + row, values[row, dimension].item()
+        self._refuse(hook, row, dimension, values[row, dimension].item())
+
+    def _refuse(self, hook: str, row: int, dimension: int, value: float) -> NoReturn:
+        at = self.written + row
         where = (
             f"{hook}: {value:g} at sequence {self.index.sequence[at]}, position {self.index.position[at]}, "
             f"dimension {dimension}"
@@ -117,15 +136,16 @@ def write_shard(
     manifest: str = "",
     why_not_finite: Callable[[], str] = lambda: "its source gives no number there",
     threads: HookThreads[Scratch] | None = None,
+    counted: Mapping[str, DeviceAccumulator] | None = None,
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds.
 
     manifest: the fingerprint of the manifest that it belongs to. why_not_finite: says where a value that is no finite
     number comes from, and what helps. threads: for the hooks of a batch; several shards may share them. None: the
-    caller's thread.
+    caller's thread. counted: what counts the rows on their device, for `append_counted`; None: for `append`.
     """
     threads = threads or HookThreads(lambda: Scratch.of(max(hooks.values()), dtype))
-    statistics = {hook: Accumulator(width, context) for hook, width in hooks.items()}
+    statistics = counted or {hook: Accumulator(width, context) for hook, width in hooks.items()}
     with publish_file(path) as partial:
         with create_contiguous(partial, shard_layout(hooks, len(index.token), dtype, context)) as file:
             shard = ShardFile(file, statistics, index, dtype, context, why_not_finite, threads)
