@@ -96,7 +96,7 @@ def record_harvest(folder: Path, truth: Path | None) -> None:
 class Means(NamedTuple):
     """What the shards of a harvest share: threads, and the way from the device to the host."""
 
-    pool: Executor  # a thread for each shard in flight
+    pool: Executor  # two threads for each shard in flight: one writes it, one sends it to the disk
     threads: HookThreads[Scratch] | None
     buffers: HostBuffers | None  # of rows that their device counts; None: the CPU does
     stream: "torch.cuda.Stream | None"  # that copies into the buffers
@@ -117,7 +117,7 @@ def _means(source: RowSource, dtype: str, in_flight: int, there: bool) -> Iterat
     with (
         hook_threads(len(source.width), lambda: Scratch.of(max(source.width.values()), dtype)) as threads,
         # one torch thread each: more would take cores from the source's own threads
-        thread_pool(in_flight, torch_threads=1) as pool,
+        thread_pool(2 * in_flight, torch_threads=1) as pool,
     ):
         on_gpu = device.type == "cuda"
         stream = torch.cuda.Stream(device) if there and on_gpu else None
@@ -241,7 +241,9 @@ def make_shard(
     context, why = source.context, source.why_not_finite
     counting = means.counting(source, index, storage_dtype)
     counted = counting and counting.accumulators
-    opened = write_shard(path, source.width, index, span, storage_dtype, context, made_by, why, means.threads, counted)
+    opened = write_shard(
+        path, source.width, index, span, storage_dtype, context, made_by, why, means.threads, counted, means.pool
+    )
     with BackgroundShard(means.pool, opened, held, counting) as shard:
         yield shard
         for units, rows in source.rows(*span, index):

@@ -9,6 +9,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from harvest.accumulate import Accumulator, block_rows, new_scratch
+from harvest.beside import Flusher, beside
 from harvest.device_accumulator import DeviceAccumulator
 from harvest.hook_threads import HookThreads
 from harvest.host_buffers import Landed
@@ -52,6 +54,7 @@ class ShardFile:
         context: int,
         why_not_finite: Callable[[], str],
         threads: HookThreads[Scratch],
+        flusher: Flusher,
     ) -> None:
         self.index = index
         self.dtype = dtype
@@ -61,6 +64,9 @@ class ShardFile:
         self._file = file
         self._why_not_finite = why_not_finite
         self._threads = threads
+        self._flusher = flusher
+        itemsize = TORCH[dtype].itemsize
+        self._row_bytes = sum(itemsize * accumulator.width for accumulator in statistics.values())
 
     def append(self, batch: Mapping[str, Tensor]) -> None:
         """Append the next rows of every hook: tensors [row, width] on the CPU.
@@ -68,7 +74,7 @@ class ShardFile:
         Raises `UserError` if a value is not finite in the storage dtype.
         """
         self._threads.each(batch.items(), self._take)
-        self.written += len(next(iter(batch.values())))
+        self._wrote(len(next(iter(batch.values()))))
 
     def append_counted(self, batch: Landed) -> None:
         """Append the next rows of every hook, counted and cast by the device that computed them."""
@@ -80,7 +86,7 @@ class ShardFile:
         self._threads.each(
             batch.pieces, lambda piece, _: self._file.write(piece.name, piece.values, self.written + piece.row)
         )
-        self.written += batch.rows
+        self._wrote(batch.rows)
 
     def finish(self) -> None:
         """Write the index of the rows and the statistics, once every row is written."""
@@ -90,6 +96,10 @@ class ShardFile:
         for hook, statistics in self._statistics.items():
             for name, array in statistics.result().arrays().items():
                 self._file.write(f"statistics/{hook}/{name}", array)
+
+    def _wrote(self, rows: int) -> None:
+        self.written += rows
+        self._flusher.wrote(rows * self._row_bytes)
 
     def _take(self, rows: tuple[str, Tensor], scratch: Scratch) -> None:
         """Check, store and count the rows of one hook."""
@@ -137,19 +147,24 @@ def write_shard(
     why_not_finite: Callable[[], str] = lambda: "its source gives no number there",
     threads: HookThreads[Scratch] | None = None,
     counted: Mapping[str, DeviceAccumulator] | None = None,
+    pool: Executor | None = None,
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds.
 
     manifest: the fingerprint of the manifest that it belongs to. why_not_finite: says where a value that is no finite
     number comes from, and what helps. threads: for the hooks of a batch; several shards may share them. None: the
     caller's thread. counted: what counts the rows on their device, for `append_counted`; None: for `append`.
+    pool: a thread of it sends to the disk what is written, while rows are written and while they are hashed; None: that
+    is left to the end.
     """
     threads = threads or HookThreads(lambda: Scratch.of(max(hooks.values()), dtype))
     statistics = counted or {hook: Accumulator(width, context) for hook, width in hooks.items()}
-    with publish_file(path) as partial:
-        with create_contiguous(partial, shard_layout(hooks, len(index.token), dtype, context)) as file:
-            shard = ShardFile(file, statistics, index, dtype, context, why_not_finite, threads)
+    layout = shard_layout(hooks, len(index.token), dtype, context)
+    with publish_file(path) as partial, create_contiguous(partial, layout) as file:
+        with Flusher(file.flush, pool) as flusher:
+            shard = ShardFile(file, statistics, index, dtype, context, why_not_finite, threads, flusher)
             yield shard
             shard.finish()
-        sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest)
+        with beside(pool, file.flush):
+            sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest)
     publish_text(path.with_suffix(".json"), json.dumps(sidecar.to_json(), indent=1) + "\n")
