@@ -26,6 +26,8 @@ from winnow.dictionary import TRAINING
 from winnow.errors import UserError
 from winnow.formats.saelens import CONFIG, WEIGHTS
 from winnow.massive.rows import find
+from winnow.runtime.announce import announce, device_kind
+from winnow.runtime.device import choose_device
 from winnow.runtime.hashes import change_record, note_all
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
@@ -36,7 +38,7 @@ from winnow.runtime.threads import thread_pool
 from winnow.shards.fingerprint import fingerprint
 from winnow.shards.finished import check_sidecars, finished_shards, noted
 from winnow.shards.layout import RowIndex, read_sidecar, shard_path
-from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
+from winnow.shards.manifest import MANIFEST, name_devices, read_manifest, write_manifest
 from winnow.shards.norms import estimated_median, median_norm, norms_are_kept
 from winnow.shards.statistics import STATISTICS, merge_all, write_statistics
 from winnow.store import ActivationStore
@@ -57,7 +59,11 @@ def make_shards(
     total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     dtype = config.harvest.storage_dtype
-    change_record(folder.parent, forget=[f"{folder.name}/{STATISTICS}"])
+    made = [path.name for n in missing for path in (shard_path(folder, n), shard_path(folder, n).with_suffix(".json"))]
+    change_record(folder.parent, forget=[f"{folder.name}/{name}" for name in (STATISTICS, *made)])
+    device = torch.device("cpu") if tokens is None else choose_device(config.model.device, ranks)
+    if ranks.rank == 0:
+        announce("harvest", device, {"model.dtype": config.model.dtype} if tokens else {})
     with open_source(config, tokens, ranks) as source:
         stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
         refuse_without_space(folder, stored, left * source.most_rows)  # before a manifest binds to the settings
@@ -68,6 +74,7 @@ def make_shards(
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
             make_missing(source, plan, missing, dtype, folder, bar.advance, made_by)
     with claim(folder / STATISTICS, wait=True):
+        _name_devices(folder)
         if ActivationStore(folder).complete and not (folder / STATISTICS).exists():
             merge_statistics(folder)
             _name_massive_rows(ActivationStore(folder), config.massive_norm)
@@ -189,12 +196,22 @@ def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings:
         rows_per_shard=config.harvest.rows_per_shard,
         shards=plan.shards,
         settings=settings,
+        devices=[device_kind(source.device)],
     )
     try:
         check_sidecars(folder, manifest, list(finished_shards(folder, plan.shards)))
     except UserError:
         (folder / MANIFEST).unlink()  # the shards there are of another, which is missing
         raise
+
+
+def _name_devices(folder: Path) -> None:
+    """Let the manifest name the kinds of device that the finished shards say, once all are finished."""
+    store = ActivationStore(folder)
+    if not store.complete or not store.devices or store.devices == read_manifest(folder).devices:
+        return
+    change_record(folder.parent, forget=[f"{folder.name}/{MANIFEST}"])
+    name_devices(folder, store.devices)
 
 
 def _name_massive_rows(store: ActivationStore, bound: float) -> None:
@@ -240,9 +257,19 @@ def make_shard(
     path = shard_path(folder, number)
     context, why = source.context, source.why_not_finite
     counting = means.counting(source, index, storage_dtype)
-    counted = counting and counting.accumulators
     opened = write_shard(
-        path, source.width, index, span, storage_dtype, context, made_by, why, means.threads, counted, means.pool
+        path,
+        source.width,
+        index,
+        span,
+        storage_dtype,
+        context,
+        made_by,
+        why,
+        means.threads,
+        counting and counting.accumulators,
+        means.pool,
+        device_kind(source.device),
     )
     with BackgroundShard(means.pool, opened, held, counting) as shard:
         yield shard

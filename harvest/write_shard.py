@@ -148,6 +148,7 @@ def write_shard(
     threads: HookThreads[Scratch] | None = None,
     counted: Mapping[str, DeviceAccumulator] | None = None,
     pool: Executor | None = None,
+    device: str = "",
 ) -> Iterator[ShardFile]:
     """Yield a `ShardFile` for `hooks` (name -> width); publish the shard when the block succeeds.
 
@@ -155,7 +156,7 @@ def write_shard(
     number comes from, and what helps. threads: for the hooks of a batch; several shards may share them. None: the
     caller's thread. counted: what counts the rows on their device, for `append_counted`; None: for `append`.
     pool: a thread of it sends to the disk what is written, while rows are written and while they are hashed; None: that
-    is left to the end.
+    is left to the end. device: the kind that computes the rows.
     """
     threads = threads or HookThreads(lambda: Scratch.of(max(hooks.values()), dtype))
     statistics = counted or {hook: Accumulator(width, context) for hook, width in hooks.items()}
@@ -166,5 +167,5 @@ def write_shard(
             yield shard
             shard.finish()
         with beside(pool, file.flush):
-            sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest)
+            sidecar = Sidecar(len(index.token), sequences, *note(partial), layout_of(partial), manifest, device)
     publish_text(path.with_suffix(".json"), json.dumps(sidecar.to_json(), indent=1) + "\n")
