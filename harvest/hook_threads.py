@@ -53,14 +53,19 @@ class HookThreads(Generic[Scratch]):
             self._free.put(scratch)
 
 
+def threads_for(hooks: int) -> int:
+    """Return how many threads count so many hooks."""
+    return 1 if hooks <= FEW else min(torch.get_num_threads(), hooks, MOST)
+
+
 @contextmanager
 def hook_threads(hooks: int, make_scratch: Callable[[], Scratch]) -> Iterator[HookThreads[Scratch] | None]:
     """Yield threads for so many hooks: as many as torch may use, at most one a hook and `MOST`.
 
     None where one thread is best: the caller's own.
     """
-    threads = min(torch.get_num_threads(), hooks, MOST)
-    if threads == 1 or hooks <= FEW:
+    threads = threads_for(hooks)
+    if threads == 1:
         yield None
         return
     with thread_pool(threads, torch_threads=1) as pool:
