@@ -23,6 +23,9 @@ BLOCK_VALUES = 2**18  # a block fits the cache while it is converted, summed and
 # logarithm.
 CODE_SHIFT = 21
 CODES = 2**11
+# Dimensions that are counted before the next: the bins that their values fall into fit the first cache. 0.8 ns a value
+# at widths 768 and 3072, where whole rows take 1.3 and 1.5.
+COLUMNS = 128
 COUNTED_AT_MOST = 2**16 - 1  # rows that the uint16 counts can take
 
 
@@ -181,8 +184,11 @@ def _sum_powers(values, centre, powers, norms):
 def _count(bits, bin_of_code, histogram):
     """Count values, given as the bits of float32 in uint32 [row, d], in `histogram` [d * BINS]."""
     shift, bins = np.uint32(CODE_SHIFT), np.uint64(BINS)
-    for number in range(len(bits)):
-        row, first = bits[number], np.uint64(0)
-        for i in range(len(row)):
-            histogram[first + bin_of_code[row[i] >> shift]] += 1
-            first += bins
+    dimensions = bits.shape[1]
+    for start in range(0, dimensions, COLUMNS):
+        stop = min(dimensions, start + COLUMNS)
+        for number in range(len(bits)):
+            row, first = bits[number][start:stop], np.uint64(start) * bins
+            for i in range(len(row)):
+                histogram[first + bin_of_code[row[i] >> shift]] += 1
+                first += bins
