@@ -23,20 +23,21 @@ BLOCK_VALUES = 2**18  # a block fits the cache while it is converted, summed and
 # logarithm.
 CODE_SHIFT = 21
 CODES = 2**11
+# Dimensions that are counted before the next: the bins that their values fall into fit the first cache. 0.8 ns a value
+# at widths 768 and 3072, where whole rows take 1.3 and 1.5.
+COLUMNS = 128
 COUNTED_AT_MOST = 2**16 - 1  # rows that the uint16 counts can take
 
 
 class Accumulator:
     """Accumulates the statistics of one hook.
 
-    It sums powers in float64, about the mean of the first batch. It needs nothing in `scratch` between two calls, so
-    several hooks may share one.
+    It sums powers in float64, about the mean of the first batch. One thread at a time may use it.
     """
 
-    def __init__(self, width: int, context: int, scratch: Tensor | None = None) -> None:
+    def __init__(self, width: int, context: int) -> None:
         self.width = width
         self.context = context
-        self._scratch = new_scratch(width) if scratch is None else scratch
         self._rows = 0
         self._centre: np.ndarray | None = None
         self._powers = np.zeros((4, width))
@@ -48,8 +49,11 @@ class Accumulator:
         self._norm_sum = torch.zeros(context, dtype=torch.float64)
         self._position_rows = torch.zeros(context, dtype=torch.int64)
 
-    def add(self, x: Float[Tensor, "row d"], positions: Tensor) -> Float[Tensor, " row"]:
-        """Add rows on the CPU, and return their norms; row i stood at position `positions[i]` of its sequence."""
+    def add(self, x: Float[Tensor, "row d"], positions: Tensor, scratch: Tensor | None = None) -> Float[Tensor, " row"]:
+        """Add rows on the CPU, and return their norms; row i stood at position `positions[i]` of its sequence.
+
+        scratch: from `new_scratch`, for use during the call; the accumulators of a thread may share one.
+        """
         if not len(x):
             return torch.empty(0)
         if self._centre is None:
@@ -60,19 +64,37 @@ class Accumulator:
         norms = torch.empty(len(x))
         ready = x.dtype == torch.float32 and x.is_contiguous()
         size = block_rows(self.width)
+        if scratch is None and not ready:
+            scratch = new_scratch(self.width)
         for block, into in zip(x.split(size), norms.split(size), strict=True):
             if self._recent_rows + len(block) > COUNTED_AT_MOST:
                 self._count_recent()
-            values = block if ready else self._scratch[: block.numel()].view(block.shape).copy_(block)  # (row, d)
+            # (row, d)
+            values = block if scratch is None or ready else scratch[: block.numel()].view(block.shape).copy_(block)
             _sum_powers(values.numpy(), self._centre, self._powers, into.numpy())
             _count(_bits(values), _BIN_OF_CODE, self._recent)
             self._recent_rows += len(block)
+        self._count_norms(norms, positions)
+        self._rows += len(x)
+        return norms
+
+    def take(
+        self, rows: int, centre: np.ndarray, powers: np.ndarray, histogram: np.ndarray, norms: Tensor, positions: Tensor
+    ) -> None:
+        """Take what `harvest.device_accumulator` counted of these rows, the first: `add` must not have been called.
+
+        centre: float64 [d]. powers: the sums [4, d] of the powers 1 to 4 about it. histogram: int64 [d * BINS]. norms,
+        positions: [row] on the CPU.
+        """
+        assert self._centre is None
+        self._rows, self._centre, self._powers, self._histogram = rows, centre, powers, histogram
+        self._count_norms(norms, positions)
+
+    def _count_norms(self, norms: Tensor, positions: Tensor) -> None:
         _count(_bits(norms[:, None]), _BIN_OF_CODE, self._norms)
         where = positions.long()
         self._norm_sum += torch.bincount(where, norms.double(), minlength=self.context)
         self._position_rows += torch.bincount(where, minlength=self.context)
-        self._rows += len(x)
-        return norms
 
     def result(self) -> HookStatistics:
         """Return the statistics of all rows added so far."""
@@ -116,7 +138,8 @@ def statistics_of(x: Float[Tensor, "row d"], positions: Tensor, context: int) ->
     return accumulator.result()
 
 
-def _bin_of_code() -> np.ndarray:
+def bin_of_code() -> np.ndarray:
+    """Return the bin [CODES] of each code: of the bits of a float32, shifted right by `CODE_SHIFT`."""
     code = np.arange(CODES)
     half = CODES // 2  # codes of negative numbers come second
     magnitude = np.clip((code % half) - (127 + LOWEST) * PER_OCTAVE, 0, MAGNITUDES - 1) + 1
@@ -124,7 +147,7 @@ def _bin_of_code() -> np.ndarray:
     return (np.where(code % half == 0, 0, signed) + MAGNITUDES).astype(np.uint64)
 
 
-_BIN_OF_CODE = _bin_of_code()
+_BIN_OF_CODE = bin_of_code()
 
 
 def _bits(x: Tensor) -> np.ndarray:
@@ -161,8 +184,11 @@ def _sum_powers(values, centre, powers, norms):
 def _count(bits, bin_of_code, histogram):
     """Count values, given as the bits of float32 in uint32 [row, d], in `histogram` [d * BINS]."""
     shift, bins = np.uint32(CODE_SHIFT), np.uint64(BINS)
-    for number in range(len(bits)):
-        row, first = bits[number], np.uint64(0)
-        for i in range(len(row)):
-            histogram[first + bin_of_code[row[i] >> shift]] += 1
-            first += bins
+    dimensions = bits.shape[1]
+    for start in range(0, dimensions, COLUMNS):
+        stop = min(dimensions, start + COLUMNS)
+        for number in range(len(bits)):
+            row, first = bits[number][start:stop], np.uint64(start) * bins
+            for i in range(len(row)):
+                histogram[first + bin_of_code[row[i] >> shift]] += 1
+                first += bins

@@ -7,20 +7,27 @@ the others.
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from harvest.background_writer import BackgroundShard
+import torch
+
+from harvest.background_writer import BackgroundShard, DeviceCounting
+from harvest.device_accumulator import DeviceAccumulator
+from harvest.hook_threads import HookThreads, hook_threads
+from harvest.host_buffers import HostBuffers
 from harvest.plan import Plan, bytes_per_row, refuse_without_space
 from harvest.source import RowSource, open_source
-from harvest.write_shard import write_shard
+from harvest.write_shard import Scratch, write_shard
 from winnow.config.experiment import Experiment
 from winnow.dictionary import TRAINING
 from winnow.errors import UserError
 from winnow.formats.saelens import CONFIG, WEIGHTS
 from winnow.massive.rows import find
+from winnow.runtime.announce import announce, device_kind
+from winnow.runtime.device import choose_device
 from winnow.runtime.hashes import change_record, note_all
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
@@ -30,14 +37,17 @@ from winnow.runtime.run import Run
 from winnow.runtime.threads import thread_pool
 from winnow.shards.fingerprint import fingerprint
 from winnow.shards.finished import check_sidecars, finished_shards, noted
-from winnow.shards.layout import read_sidecar, shard_path
-from winnow.shards.manifest import MANIFEST, read_manifest, write_manifest
+from winnow.shards.layout import RowIndex, read_sidecar, shard_path
+from winnow.shards.manifest import MANIFEST, name_devices, read_manifest, write_manifest
 from winnow.shards.norms import estimated_median, median_norm, norms_are_kept
 from winnow.shards.statistics import STATISTICS, merge_all, write_statistics
 from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
 TRUTH_FILES = (CONFIG, WEIGHTS, TRAINING)
+FINISHING = (
+    3  # shards that are hashed and synced while a GPU computes the next: a core hashes slower than a disk writes
+)
 
 
 def make_shards(
@@ -49,7 +59,11 @@ def make_shards(
     total, left = (sum(stop - start for start, stop in map(plan.span, part)) for part in (mine, missing))
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     dtype = config.harvest.storage_dtype
-    change_record(folder.parent, forget=[f"{folder.name}/{STATISTICS}"])
+    made = [path.name for n in missing for path in (shard_path(folder, n), shard_path(folder, n).with_suffix(".json"))]
+    change_record(folder.parent, forget=[f"{folder.name}/{name}" for name in (STATISTICS, *made)])
+    device = torch.device("cpu") if tokens is None else choose_device(config.model.device, ranks)
+    if ranks.rank == 0:
+        announce("harvest", device, {"model.dtype": config.model.dtype} if tokens else {})
     with open_source(config, tokens, ranks) as source:
         stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
         refuse_without_space(folder, stored, left * source.most_rows)  # before a manifest binds to the settings
@@ -60,6 +74,7 @@ def make_shards(
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
             make_missing(source, plan, missing, dtype, folder, bar.advance, made_by)
     with claim(folder / STATISTICS, wait=True):
+        _name_devices(folder)
         if ActivationStore(folder).complete and not (folder / STATISTICS).exists():
             merge_statistics(folder)
             _name_massive_rows(ActivationStore(folder), config.massive_norm)
@@ -85,6 +100,37 @@ def record_harvest(folder: Path, truth: Path | None) -> None:
     change_record(folder.parent, listed, forget=[f"{folder.name}/"])
 
 
+class Means(NamedTuple):
+    """What the shards of a harvest share: threads, and the way from the device to the host."""
+
+    pool: Executor  # two threads for each shard in flight: one writes it, one sends it to the disk
+    threads: HookThreads[Scratch] | None
+    buffers: HostBuffers | None  # of rows that their device counts; None: the CPU does
+    stream: "torch.cuda.Stream | None"  # that copies into the buffers
+
+    def counting(self, source: RowSource, index: RowIndex, dtype: str) -> DeviceCounting | None:
+        """Prepare to count one shard's rows on their device; None where the CPU counts them."""
+        if self.buffers is None:
+            return None
+        accumulators = {
+            hook: DeviceAccumulator(width, source.context, source.device) for hook, width in source.width.items()
+        }
+        return DeviceCounting(accumulators, index.position, dtype, self.buffers, self.stream)
+
+
+@contextmanager
+def _means(source: RowSource, dtype: str, in_flight: int, there: bool) -> Iterator[Means]:
+    device = source.device
+    with (
+        hook_threads(len(source.width), lambda: Scratch.of(max(source.width.values()), dtype)) as threads,
+        # one torch thread each: more would take cores from the source's own threads
+        thread_pool(2 * in_flight, torch_threads=1) as pool,
+    ):
+        on_gpu = device.type == "cuda"
+        stream = torch.cuda.Stream(device) if there and on_gpu else None
+        yield Means(pool, threads, HostBuffers(pinned=on_gpu) if there else None, stream)
+
+
 def make_missing(
     source: RowSource,
     plan: Plan,
@@ -93,15 +139,18 @@ def make_missing(
     folder: Path,
     advance: Callable[[int], None],
     made_by: str = "",
+    count_on_device: bool | None = None,
 ) -> None:
     """Make the shards with these numbers, stored as `dtype`, except those that another process is making.
 
     `source.shards_at_once` shards take turns, batch by batch, so they end at about the same time; as many more may
-    still be on their way to the disk. Calls `advance` after each batch with its number of units of the source.
-    made_by: the fingerprint of the manifest, for their sidecars.
+    still be on their way to the disk, on a GPU more than that. Calls `advance` after each batch with its number of
+    units of the source. made_by: the fingerprint of the manifest, for their sidecars. count_on_device: whether rows
+    are counted where they are computed; None: on a GPU.
     """
-    # one torch thread each: more would take cores from the source's own threads
-    with thread_pool(2 * source.shards_at_once, torch_threads=1) as pool, ExitStack() as abandoned:
+    there = source.device.type == "cuda" if count_on_device is None else count_on_device
+    in_flight = source.shards_at_once + (FINISHING if there else source.shards_at_once)
+    with ExitStack() as abandoned, _means(source, dtype, in_flight, there) as means:
         making: deque[tuple[Iterator[BackgroundShard], BackgroundShard]] = deque()
         writing: deque[BackgroundShard] = deque()  # computed; being written to disk and hashed
 
@@ -115,14 +164,14 @@ def make_missing(
         for number in numbers:
             while len(making) == source.shards_at_once:
                 take_turn()
-            if len(making) + len(writing) == 2 * source.shards_at_once:
+            if len(making) + len(writing) == in_flight:
                 writing.popleft().wait()  # it may raise, so wait before claiming the next shard
             held = ExitStack()
             free = held.enter_context(claim(shard_path(folder, number)))
             if not free or read_sidecar(shard_path(folder, number)) is not None:
                 held.close()  # a job with a different world size is making it, or has made it
                 continue
-            maker = make_shard(source, number, plan.span(number), dtype, folder, pool, held, advance, made_by)
+            maker = make_shard(source, number, plan.span(number), dtype, folder, means, held, advance, made_by)
             abandoned.callback(maker.close)
             making.append((maker, next(maker)))
         while making:
@@ -147,12 +196,22 @@ def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings:
         rows_per_shard=config.harvest.rows_per_shard,
         shards=plan.shards,
         settings=settings,
+        devices=[device_kind(source.device)],
     )
     try:
         check_sidecars(folder, manifest, list(finished_shards(folder, plan.shards)))
     except UserError:
         (folder / MANIFEST).unlink()  # the shards there are of another, which is missing
         raise
+
+
+def _name_devices(folder: Path) -> None:
+    """Let the manifest name the kinds of device that the finished shards say, once all are finished."""
+    store = ActivationStore(folder)
+    if not store.complete or not store.devices or store.devices == read_manifest(folder).devices:
+        return
+    change_record(folder.parent, forget=[f"{folder.name}/{MANIFEST}"])
+    name_devices(folder, store.devices)
 
 
 def _name_massive_rows(store: ActivationStore, bound: float) -> None:
@@ -183,12 +242,12 @@ def make_shard(
     span: tuple[int, int],
     storage_dtype: str,
     folder: Path,
-    pool: Executor,
+    means: Means,
     held: ExitStack,
     advance: Callable[[int], None],
     made_by: str = "",
 ) -> Generator[BackgroundShard, None, None]:
-    """Compute shard `number`, of sequences `span`; a thread of `pool` writes it into `folder`.
+    """Compute shard `number`, of sequences `span`; a thread of `means.pool` writes it into `folder`.
 
     Yields the shard once it is open, and after each batch. At the end all batches are computed, but the shard may not
     be published yet; closing the generator earlier abandons the shard. The thread closes `held` when the shard is
@@ -197,8 +256,22 @@ def make_shard(
     index = source.index(*span)
     path = shard_path(folder, number)
     context, why = source.context, source.why_not_finite
-    opened = write_shard(path, source.width, index, span, storage_dtype, context, made_by, why)
-    with BackgroundShard(pool, opened, held, source.device) as shard:
+    counting = means.counting(source, index, storage_dtype)
+    opened = write_shard(
+        path,
+        source.width,
+        index,
+        span,
+        storage_dtype,
+        context,
+        made_by,
+        why,
+        means.threads,
+        counting and counting.accumulators,
+        means.pool,
+        device_kind(source.device),
+    )
+    with BackgroundShard(means.pool, opened, held, counting) as shard:
         yield shard
         for units, rows in source.rows(*span, index):
             shard.append(rows)

@@ -17,6 +17,7 @@ from winnow.model.forward import Forward, forward_passes
 from winnow.model.hooks import left_out, resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.positions import kept_positions, most_per_sequence, position_policy
+from winnow.runtime.device import to_device
 from winnow.runtime.ranks import Ranks
 from winnow.shards.layout import RowIndex
 from winnow.tokens import TokenFile
@@ -123,6 +124,8 @@ class ModelSource:
         batches = torch.from_numpy(self._tokens.read(start, stop)).split(batch)
         for i, seen in enumerate(self._forward(batches)):
             chosen = places[bounds[i] : bounds[i + 1]] - i * batch * self.context
+            if len(chosen) < batches[i].numel():
+                chosen = to_device(chosen, self.device)  # once for all hooks
             yield batches[i].numel(), {hook: _select(value, chosen) for hook, value in seen.items()}
 
 
@@ -141,4 +144,4 @@ def _refuse_unknown_tokens(model: str, tokens: TokenFile, known: int) -> None:
 def _select(value: Tensor, chosen: Tensor) -> Tensor:
     """Take the rows of [sequence, context, width] at the indices `chosen`; copy nothing if they are all chosen."""
     flat = value.flatten(0, 1)
-    return flat if len(chosen) == len(flat) else flat.index_select(0, chosen.to(value.device))
+    return flat if len(chosen) == len(flat) else flat.index_select(0, chosen)

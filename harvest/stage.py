@@ -20,7 +20,7 @@ from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
 from winnow.shards.fingerprint import fingerprints, made_with, with_left_out
-from winnow.shards.manifest import MANIFEST, read_manifest
+from winnow.shards.manifest import MANIFEST, mixture, read_manifest
 from winnow.shards.sidecar import REPAIR, read_sidecar, shard_path
 from winnow.shards.statistics import STATISTICS
 from winnow.tokens import open_tokens
@@ -55,6 +55,7 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
             _drop_damaged(folder, ranks)
         if _complete(folder, plan) and all(path.exists() for path in besides):
             _keep_hashes(folder, besides)
+            _say_mixture(folder)
             print(f"{folder}: all {plan.shards} shards are there; nothing to do")
             return
         from harvest.make_shards import make_shards
@@ -67,8 +68,15 @@ def harvest(config: Experiment, ranks: Ranks | None = None, repair: bool = False
             write_resolved(config)
         make_shards(config, tokens, plan, settings, folder, ranks)
         there = len(_sidecars(folder, plan))
+        _say_mixture(folder)
         rest = "" if there == plan.shards else "; the others are for other ranks"
         print(f"{folder}: {there} of {plan.shards} shards are there{rest}")
+
+
+def _say_mixture(folder: Path) -> None:
+    found = mixture(read_manifest(folder).devices)
+    if found:
+        print(f"{folder}: {found}")
 
 
 def _drop_damaged(folder: Path, ranks: Ranks) -> None:

@@ -6,6 +6,9 @@ runs, and the passes over weights, latents and rows that it makes on a GPU.
 
 from typing import NamedTuple
 
+import torch
+
+from harvest.make_shards import FINISHING
 from plan.dictionaries import FLOAT, Size, stacks
 from plan.machine import Machine
 from plan.model_shape import ModelShape
@@ -21,15 +24,19 @@ LOWERED_BYTES = 6  # more per value, to cast each matrix, if products are in bfl
 
 
 class HarvestTime(NamedTuple):
-    """Seconds of each part of a harvest; the parts run in parallel, so the longest counts."""
+    """Seconds of each part of a harvest.
+
+    One device computes and counts; hashing and writing go on beside it, so the longest of the three counts.
+    """
 
     computing: float  # the forward passes
-    counting: float  # the thread that casts, counts, copies and hashes each value
+    counting: float  # to cast, check and count each value
+    hashing: float  # the threads that hash shards
     writing: float  # the disk
 
     @property
     def total(self) -> float:
-        return max(self)
+        return max(self.computing + self.counting, self.hashing, self.writing)
 
 
 class TrainTime(NamedTuple):
@@ -49,7 +56,8 @@ def harvest_time(
     """Estimate a harvest of so many `tokens` that keeps `values` numbers, `stored` bytes in all."""
     return HarvestTime(
         computing=tokens * shape.flops_per_token / (m.flops[config.model.dtype] * m.share),
-        counting=values * m.seconds_per_value,
+        counting=values * m.seconds_per_value / (1 if m.on_gpu else torch.get_num_threads()),
+        hashing=stored / (m.hash_rate * (FINISHING if m.on_gpu else 1)),
         writing=stored / m.disk_rate,
     )
 

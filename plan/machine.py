@@ -24,7 +24,8 @@ class Machine(NamedTuple):
     disk_rate: float  # bytes a second, written or read
     disk_reads: float  # blocks of rows a second, read in random order
     seconds_per_step: float  # of Python, for one step of a stack
-    seconds_per_value: float  # of the thread that writes a shard, to cast, count, copy and hash a value
+    seconds_per_value: float  # of the device, to cast, check and count a value: of one core, or of the GPU
+    hash_rate: float  # bytes a second of a core
     on_gpu: bool
 
 
@@ -37,7 +38,8 @@ H100 = Machine(
     disk_rate=2e9,
     disk_reads=100_000,
     seconds_per_step=1e-3,
-    seconds_per_value=5e-9,
+    seconds_per_value=2e-10,
+    hash_rate=1.3e9,
     on_gpu=True,
 )
 
@@ -60,6 +62,7 @@ def this_cpu() -> Machine:
         share=0.8,
         memory_rate=copied,
         move_rate=copied,
+        seconds_per_value=4e-9,
         on_gpu=False,
     )
 

@@ -12,9 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from harvest import device_accumulator
 from harvest.accumulate import BLOCK_VALUES
 from harvest.background_writer import BATCHES_IN_FLIGHT
-from harvest.plan import Plan
+from harvest.hook_threads import threads_for
+from harvest.host_buffers import BATCHES, BLOCK_BYTES
+from harvest.make_shards import FINISHING
+from harvest.plan import Plan, bytes_per_row
 from plan.dictionaries import FLOAT, Size, stacks
 from plan.machine import Machine
 from plan.model_shape import ModelShape
@@ -93,6 +97,9 @@ CONTEXT = 1_000_000_000  # a GPU's driver and libraries, on the host and on the 
 WORKING = 4  # arrays of the widest module's output that a forward pass holds at once
 PER_ROW = 60  # bytes for each row of the windows: its place, and the random numbers that draw it
 WRITERS = 2  # shards in flight
+COUNTED = 8  # bytes of a count on a GPU
+RECENT = 2  # bytes more of a count on a CPU, and on the host where a GPU's are taken over
+COUNTING = 40  # bytes of the device's memory for each value of a block that is counted there
 WORKSPACE = {"relu": 3, "jumprelu": 4, "gated": 9}  # float32 arrays of batch x latents that a step holds at once
 RANKED = 3  # the same for the architectures that keep the k largest
 
@@ -113,15 +120,29 @@ def harvest_memory(config: Experiment, shape: ModelShape, policy: PositionPolicy
     sequences = min(asked.sequences_per_batch, max(1, asked.rows_per_shard // rows))
     batch = sequences * context * sum(shape.hooks.values()) * number
     passing = WORKING * sequences * context * shape.widest * number
-    statistics = WRITERS * (sum(shape.hooks.values()) * BINS * (8 + 2) + BLOCK_VALUES * FLOAT)
-    index = WRITERS * asked.rows_per_shard * 24
+    counts = sum(shape.hooks.values()) * BINS * COUNTED
     if m.on_gpu:
-        waiting = (BATCHES_IN_FLIGHT + 2) * batch  # and one is written, one copied
-        host = PROCESS + CONTEXT + weights + waiting + statistics + index
-        return Memory(host, CONTEXT + weights + 2 * batch + passing)
+        in_flight = 1 + FINISHING
+        stored = BATCHES * pinned_bytes(config, shape, sequences * rows)
+        taken_over = FINISHING * max(shape.hooks.values()) * BINS * (2 * COUNTED + RECENT)  # hook by hook
+        index = in_flight * asked.rows_per_shard * 24
+        norms = in_flight * asked.rows_per_shard * len(shape.hooks) * FLOAT
+        counting = in_flight * counts + norms + device_accumulator.BLOCK_VALUES * COUNTING
+        host = PROCESS + CONTEXT + weights + stored + taken_over + index
+        return Memory(host, CONTEXT + weights + 2 * batch + passing + stored + counting)
+    scratch = max(WRITERS, threads_for(len(shape.hooks))) * BLOCK_VALUES * 2 * FLOAT
+    statistics = WRITERS * sum(shape.hooks.values()) * BINS * (COUNTED + RECENT) + scratch
+    index = WRITERS * asked.rows_per_shard * 24
     at_once = min(torch.get_num_threads(), AT_ONCE)
     waiting = (at_once + 1 + BATCHES_IN_FLIGHT + 1) * batch
     return Memory(PROCESS + weights + waiting + at_once * passing + statistics + index, 0)
+
+
+def pinned_bytes(config: Experiment, shape: ModelShape, rows: int) -> int:
+    """Count the pinned blocks that a batch of so many rows takes: what is stored, the norms, a row of each hook."""
+    each = bytes_per_row(shape.hooks, config.harvest.storage_dtype) + FLOAT * len(shape.hooks)
+    suspects = FLOAT * sum(shape.hooks.values())
+    return (-(-(rows * each + suspects) // BLOCK_BYTES) + 1) * BLOCK_BYTES
 
 
 def train_memory(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from harvest.make_shards import FINISHING
 from plan.duration import HarvestTime, TrainTime
 from plan.estimate import Estimate, estimate
 from plan.polytopes import PolytopeTime
@@ -116,7 +117,9 @@ def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
     yield "achieved share", f"{m.share:.0%}", "of both"
     yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "gathered on the host and copied to the device"
     yield "disk", f"{m.disk_rate / 1e9:,.1f} GB/s", f"and {m.disk_reads:,.0f} blocks of 8 rows a second"
-    yield "counting", f"{m.seconds_per_value * 1e9:.0f} ns", "a value, of one core: cast, count, copy, hash"
+    who = "the GPU" if m.on_gpu else "one core"
+    yield "counting", f"{m.seconds_per_value * 1e9:.2g} ns", f"a value, of {who}: cast, check, count"
+    yield "hashing", f"{m.hash_rate / 1e9:.1f} GB/s", f"a core{f', of {FINISHING} at once' if m.on_gpu else ''}"
     yield "Python", f"{m.seconds_per_step * 1e3:.1f} ms", "a step of each stack of dictionaries"
 
 

@@ -51,7 +51,10 @@ def polytopes(config: Experiment, if_configured: bool = False) -> None:
         return
     with run_lock(run.path):
         from polytopes.measure import measure
+        from winnow.runtime.announce import announce
+        from winnow.runtime.device import choose_device
 
+        announce("polytopes", choose_device(config.model.device), {"model.dtype": config.model.dtype})
         write_resolved(config)
         made = measure(config, keys, tokens, manifest)
     print(f"{run.polytopes}: {_all(settings)} there; made {', '.join(made)}")

@@ -37,7 +37,7 @@ from train.record import record_dictionaries
 from train.share import SHARDS
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
-from train.sweep import _Sweep, finished_store
+from train.sweep import _Sweep, announce_training, finished_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError
@@ -202,6 +202,7 @@ def train_shared(config: Experiment, activations: Path, planned: list[Planned], 
     store = finished_store(activations)
     check_loggers(config.train.loggers)
     device = choose_device(config.model.device, ranks, mps=False)
+    announce_training(device, planned, ranks)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with joined(ranks) as collectives, stop_on_signals() as stop:

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from winnow.dictionary import save_dictionary
 from winnow.errors import UserError
 from winnow.massive.kept import kept_rows
 from winnow.model.output_weights import output_weights
+from winnow.runtime.announce import announce
 from winnow.runtime.device import choose_device
 from winnow.runtime.publish import publish_text
 from winnow.runtime.ranks import Ranks
@@ -60,11 +62,19 @@ def train_all(config: Experiment, activations: Path, planned: list[Planned], ran
     store = finished_store(activations)
     check_loggers(config.train.loggers)
     device = choose_device(config.model.device, ranks, mps=False)  # MPS lacks float64, in which sums are kept
+    announce_training(device, planned, ranks)
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
             refuse_too_large((p for p in planned if p.hook == hook), store.hooks[hook], device)
             for start, group in group_by_start(p for p in planned if p.hook == hook):
                 _Sweep(config, store, hook, group, start, device).run(stop)
+
+
+def announce_training(device: torch.device, planned: Sequence[Planned], ranks: Ranks) -> None:
+    """Say, on the first rank, which device trains; warn where one of the dictionaries is slow on it."""
+    if ranks.rank == 0:
+        low = any(one.settings.compute_dtype == "bfloat16" for one in planned)
+        announce("train", device, {"train.compute_dtype": "bfloat16"} if low else {})
 
 
 def finished_store(activations: Path) -> ActivationStore:

@@ -93,6 +93,13 @@ class Fields:
             raise self.wrong(self._prefix + name, "a string", value)
         return value
 
+    def texts(self, name: str) -> "list[str]":
+        """Take a list of strings."""
+        value = self.list(name)
+        if not all(isinstance(one, str) for one in value):
+            raise self.wrong(self._prefix + name, "a list of strings", value)
+        return value
+
     def digest(self, name: str) -> str:
         """Take a sha256 in hexadecimal."""
         value = self._get(name, "a sha256")

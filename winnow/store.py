@@ -85,6 +85,11 @@ class ActivationStore:
         return sum(sidecar.bytes for _, sidecar in self._shards)
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Kinds of device that computed the finished shards, sorted; shards made before do not say theirs."""
+        return tuple(sorted({sidecar.device for _, sidecar in self._shards} - {""}))
+
+    @property
     def complete(self) -> bool:
         """Whether every shard of the harvest is finished."""
         return len(self._shards) == self.shards

@@ -33,7 +33,7 @@ REMEDIES = {  # first part of a file's name in the run -> what to do about it
 
 
 class Findings:
-    """What is wrong with a run, one line a file; and what could not be checked."""
+    """What is wrong with a run, one line a file; and what could not be checked, or is no more than worth saying."""
 
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
@@ -93,7 +93,7 @@ def _activations(run: Run, record: dict[str, Noted], findings: Findings) -> str:
     """Check the store, and say what it holds."""
     # it loads torch, which --help and a wrong key need not wait for
     from winnow.shards.finished import verify_shard
-    from winnow.shards.manifest import MANIFEST, read_manifest
+    from winnow.shards.manifest import MANIFEST, mixture, read_manifest
     from winnow.shards.sidecar import read_sidecar, shard_path
     from winnow.shards.statistics import STATISTICS
     from winnow.store import ActivationStore
@@ -134,6 +134,8 @@ def _activations(run: Run, record: dict[str, Noted], findings: Findings) -> str:
         nonlocal rows
         store = ActivationStore(folder)
         rows = f"{store.rows:,} rows of {len(store.hooks)} hooks"
+        if found := mixture(store.devices):
+            findings.unchecked.append(f"{folder}: {found}")
         for path, check in store.structure():
             if str(path) not in findings.lines:  # the library may crash on a file that is damaged
                 findings.attempt(check)

@@ -45,6 +45,8 @@ from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary
 from winnow.errors import UserError
 from winnow.positions import position_policy
+from winnow.runtime.announce import announce
+from winnow.runtime.device import choose_device
 from winnow.runtime.run import Run
 from winnow.runtime.to_json import to_json
 from winnow.store import ActivationStore
@@ -57,6 +59,7 @@ P = TypeVar("P", Pair, Family, ForNothing)
 def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before: Metrics | None) -> Metrics:
     """Measure what `before`, an earlier result, does not hold already, and gather all of it by the schema."""
     run = Run(Path(config.run))
+    announce("analyze", choose_device(config.model.device), {"model.dtype": config.model.dtype} if tokens else {})
     store = ActivationStore(run.activations)
     store.check()
     known = _still_valid(before, inputs)
@@ -90,7 +93,9 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
     alive = {path: found.alive for path, found in latents.items()}
     found = {
         "version": VERSION,
-        "run": dict.fromkeys(keys_of(RunInfo)) | {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)},
+        "run": dict.fromkeys(keys_of(RunInfo))
+        | {"path": str(run.path), "rows": store.rows, **_origin(config, tokens)}
+        | {"devices": list(store.devices) or None},
         "evaluation": {
             **{"sequences": held_out.sequences, "rows": held_out.rows},
             **_text_in_both(config, tokens, store, inputs, before),

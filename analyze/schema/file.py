@@ -35,6 +35,9 @@ def read_metrics(path: Path) -> Metrics | None:
     check_file(path, said_of(path), AGAIN)
     if isinstance(inputs := found.get("inputs"), dict) and "evaluation" in inputs and not set(inputs) - MADE_BEFORE:
         inputs["polytopes"] = {}
+    for run in [found.get("run"), *(found.get("runs") or [])]:
+        if isinstance(run, dict):
+            run.setdefault("devices", None)  # older reports do not say which computed the rows
     try:
         return read_record(Metrics, found)
     except SchemaError as error:

@@ -24,6 +24,7 @@ class RunInfo(Record):
     tokens: int | None
     rows: int | None
     positions: str | None
+    devices: list[str] | None  # kinds that computed the rows; None: harvested before they were noted
     toy: dict[str, Any] | None
 
 

@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 import torch
 
-from harvest.accumulate import COUNTED_AT_MOST, Accumulator, statistics_of
+from harvest.accumulate import COLUMNS, COUNTED_AT_MOST, Accumulator, statistics_of
 from winnow.shards.statistics import BINS, MAGNITUDES, HookStatistics, bin_edges
 
 CONTEXT = 4
@@ -105,3 +105,13 @@ def test_statistics_of_values_far_from_one_are_theirs(size: float):
     np.testing.assert_allclose(found.mean, exact.mean(0), rtol=1e-6)
     np.testing.assert_allclose(found.variance, exact.var(0), rtol=1e-6)
     np.testing.assert_allclose(found.mean_norm, np.linalg.norm(exact, axis=1).mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("width", [COLUMNS - 1, COLUMNS, 2 * COLUMNS + 3])
+def test_each_dimension_has_its_own_histogram_however_many_there_are(width: int):
+    x = torch.randn(50, width, generator=torch.Generator().manual_seed(0)) * (1 + torch.arange(width))
+    found = statistics_of(x, torch.zeros(50, dtype=torch.int64), 1).histogram
+    assert (found.sum(1) == 50).all()
+    for dimension in (0, COLUMNS - 2, width - 1):
+        alone = statistics_of(x[:, [dimension]].contiguous(), torch.zeros(50, dtype=torch.int64), 1).histogram
+        np.testing.assert_array_equal(found[dimension], alone[0])

@@ -12,13 +12,15 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 
 from data.tokens import make_tokens
+from harvest.device_accumulator import CountedRows
+from harvest.host_buffers import Batch, HostBuffers
 from harvest.stage import harvest
 from plan.dictionaries import Size, asked_sizes, size_of
 from plan.duration import stack_seconds, step_flops
 from plan.estimate import estimate
 from plan.machine import H100
-from plan.model_shape import count_flops, model_shape
-from plan.space import BESIDE, HEADER
+from plan.model_shape import ModelShape, count_flops, model_shape
+from plan.space import BESIDE, HEADER, pinned_bytes
 from plan.table import duration, in_short, print_plan, size
 from tests.experiments import ROOT, load, write_config
 from train.architectures import StepContext, architecture_of
@@ -207,3 +209,21 @@ def test_the_comments_of_the_configurations_say_what_is_planned(path: Path, tmp_
     said = in_short(estimate(load(path, "--model.name", str(tmp_path), "--run", str(tmp_path / "run"))))
     comments = [line.removeprefix("#").strip() for line in path.read_text().splitlines() if line.startswith("#")]
     assert [line for line in comments if line.partition(":")[0] in ("disk", "time", "memory")] == said
+
+
+def test_pinned_memory_is_what_a_batch_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    block, rows, widths = 2**12, 300, {"a": 40, "b": 7}
+    monkeypatch.setattr("plan.space.BLOCK_BYTES", block)
+    config = load(write_config(tmp_path, Path("none"), harvest={"storage_dtype": "bfloat16"}))
+    shape = ModelShape(hooks=widths, flops_per_token=1, parameters=1, widest=40)
+    buffers = HostBuffers(pinned=False, block_bytes=block)
+    Batch(buffers, None).start(
+        {
+            hook: CountedRows(
+                torch.zeros(rows, width, dtype=torch.bfloat16), torch.zeros(rows), torch.tensor(-1), torch.zeros(width)
+            )
+            for hook, width in widths.items()
+        }
+    )
+    planned = pinned_bytes(config, shape, rows)
+    assert planned - block <= buffers.made * block <= planned

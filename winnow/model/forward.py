@@ -16,6 +16,7 @@ from torch import Tensor
 
 from winnow.model.compiled import CompiledModel
 from winnow.model.language_model import LanguageModel
+from winnow.runtime.device import to_device
 from winnow.runtime.threads import in_order, thread_pool
 
 Model = LanguageModel | CompiledModel
@@ -44,7 +45,7 @@ class Forward:
     def _run(self, batch: Tensor) -> dict[str, Tensor]:
         model = self._free.get()
         try:
-            return model.activations(batch, self.hooks)
+            return model.activations(to_device(batch, self.device), self.hooks)
         finally:
             self._free.put(model)
 

@@ -26,3 +26,10 @@ def choose_device(name: str, ranks: Ranks = ALONE, mps: bool = True) -> torch.de
     if device.index is not None:  # kernels are launched on the current GPU, which is cuda:0 unless it is set
         torch.cuda.set_device(device)
     return device
+
+
+def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a CPU tensor to a device; to a GPU from pinned memory, so that the host need not wait for its work."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)

@@ -63,6 +63,10 @@ class ContiguousFile:
             left = left[written:]
             at += written
 
+    def flush(self) -> None:
+        """Wait until what has been written so far is on the disk; other threads may write meanwhile."""
+        getattr(os, "fdatasync", os.fsync)(self._descriptor)
+
 
 @contextmanager
 def create_contiguous(

@@ -20,4 +20,9 @@ def to_disk(values: Tensor, name: str, scratch: Tensor) -> np.ndarray:
     """
     same = values.dtype == scratch.dtype and values.is_contiguous()
     cast = values if same else scratch[: values.numel()].view(values.shape).copy_(values)
-    return (cast.view(torch.uint16) if name == "bfloat16" else cast).numpy()
+    return stored_bits(cast)
+
+
+def stored_bits(values: Tensor) -> np.ndarray:
+    """Give a CPU tensor in a storage dtype as the array to store, without copying it."""
+    return (values.view(torch.uint16) if values.dtype == torch.bfloat16 else values).numpy()

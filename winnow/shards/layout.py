@@ -6,7 +6,7 @@ shard-00000.h5      /activations/<hook> [row, width]   contiguous, no filter
                     /statistics/<hook>/…               statistics of these rows, merged into statistics.h5
 shard-00000.json    rows, sequences [start, stop), bytes, sha256; written last: a shard without it does not count
                     layout: where values lie, and the hash of the rest; manifest: fingerprint of the manifest that it
-                    was made by (shards made before: neither)
+                    was made by; device: the kind of device that computed it (shards made before: none of them)
 
 `harvest.write_shard` writes a shard.
 """

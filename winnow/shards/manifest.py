@@ -8,7 +8,7 @@ Importing this module does not import torch.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from winnow.runtime.publish import publish_text
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+DEVICES = "devices"
 REMEDY = "restore it from a copy, or delete it and run make harvest with the settings that the shards were made with"
 
 
@@ -43,6 +44,7 @@ class Manifest:
     text: str | None  # as text.source has it
     text_commit: str  # of the data set on the hub; "" for other text, and in older files
     toy: Mapping[str, Any] | None  # the fields of `ToySettings`, directions_sha256
+    devices: tuple[str, ...]  # kinds that computed the shards, as far as shards say; older files: none
     row_norms: bool  # whether shards hold the norms of their rows (winnow/shards/norms.py); older files: no
     written: Mapping[str, Any]  # the whole file, with the keys that this version does not know
 
@@ -70,10 +72,12 @@ def write_manifest(
     rows_per_shard: int,
     shards: int,
     settings: Mapping[str, Any],
+    devices: Sequence[str] = (),
 ) -> Manifest:
     """Publish the manifest of a harvest in `folder`, checked as `read_manifest` checks it.
 
-    made_from: the fields that say what the rows were made from (model, tokens, …; or toy).
+    made_from: the fields that say what the rows were made from (model, tokens, …; or toy). devices: the kinds that
+    compute them; `name_devices` changes them.
     """
     written = {
         "format_version": FORMAT_VERSION,
@@ -85,11 +89,25 @@ def write_manifest(
         "shards": shards,
         "settings": dict(settings),
         "row_norms": True,
+        **({DEVICES: list(devices)} if devices else {}),
     }
     path = folder / MANIFEST
     manifest = _check(path, written)
     publish_text(path, json.dumps(written, indent=1) + "\n")
     return manifest
+
+
+def name_devices(folder: Path, devices: Sequence[str]) -> None:
+    """Change the kinds of device that a manifest names. Its fingerprint stays; the hash of its file does not."""
+    written = read_manifest(folder).written
+    publish_text(folder / MANIFEST, json.dumps({**written, DEVICES: list(devices)}, indent=1) + "\n")
+
+
+def mixture(devices: Sequence[str]) -> str:
+    """Say in one line that shards were computed by several kinds of device; "" where they were not."""
+    if len(devices) < 2:
+        return ""
+    return f"computed on several kinds of device ({', '.join(devices)}), between which rows differ by rounding"
 
 
 def _check(path: Path, written: Any) -> Manifest:
@@ -124,6 +142,7 @@ def _check(path: Path, written: Any) -> Manifest:
         text=fields.text("text") if from_model else None,
         text_commit=fields.text("text_commit") if "text_commit" in fields.all else "",
         toy=_check_toy(fields.object("toy")) if from_toy else None,
+        devices=tuple(fields.texts(DEVICES)) if DEVICES in fields.all else (),
         row_norms=fields.flag("row_norms") if "row_norms" in fields.all else False,
         written=fields.all,
     )

@@ -18,6 +18,7 @@ class Sidecar(NamedTuple):
     sha256: str
     layout: Layout | None = None  # of its file; None: made before it was noted, and so is the next
     manifest: str = ""  # fingerprint of the manifest
+    device: str = ""  # kind of the one that computed the rows: cpu, or a GPU's name; "": made before it was noted
 
     def to_json(self) -> dict[str, Any]:
         """Give the fields by name, but for those that are not known."""
@@ -49,6 +50,7 @@ def read_sidecar(shard: Path) -> Sidecar | None:
         sha256=fields.digest("sha256"),
         layout=_layout(fields.object("layout")) if "layout" in fields.all else None,
         manifest=fields.text("manifest") if "manifest" in fields.all else "",
+        device=fields.text("device") if "device" in fields.all else "",
     )
 
 

@@ -165,6 +165,8 @@ def test_caveats_name_what_makes_a_comparison_doubtful() -> None:
     threshold = {"architecture": "batchtopk", "sparsity": {"k": 10}}
     assert caveats(lambda m: m["dictionaries"][0].update(**threshold, l0=9.4)) == ["L0 is not k", "No ceiling"]
     assert caveats(lambda m: m["dictionaries"][0].update(**threshold, l0=9.6)) == ["No ceiling"]
+    assert caveats(lambda m: m["run"].update(devices=["a GPU", "cpu"])) == ["Several kinds of device", "No ceiling"]
+    assert caveats(lambda m: m["run"].update(devices=["cpu"])) == ["No ceiling"]
 
 
 def test_a_comparison_without_a_score_is_not_at_chance() -> None:

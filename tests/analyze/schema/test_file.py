@@ -100,6 +100,15 @@ def test_written_metrics_are_read_as_they_were(tmp_path):
     assert read_metrics(tmp_path / "none.json") is None
 
 
+def test_a_report_from_before_devices_were_noted_is_read(tmp_path):
+    path, written = tmp_path / "metrics.json", to_json(typed(truth_metrics()))
+    del written["run"]["devices"]
+    path.write_text(json.dumps(written))
+    found = read_metrics(path)
+    assert found is not None
+    assert found.at("run.devices") is None
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_report_of_an_older_version_is_refused_only_where_it_is_asked_for(tmp_path, version):
     path = tmp_path / "metrics.json"

@@ -10,6 +10,7 @@ from analyze.report.section import Note
 from analyze.report.sections.convergence import has_stalled
 from analyze.report.sections.training import still_learning
 from analyze.schema.record import measured
+from winnow.shards.manifest import mixture
 from winnow.sparsity import L0_TOLERANCE, misses_k
 
 SAME_L0 = 1.25  # dictionaries whose L0 differ by more than this factor are not equally sparse
@@ -60,6 +61,9 @@ def caveats(metrics: Mapping[str, Any]) -> Iterator[Note]:
             "PCA with as many components as the dictionary's L0 reaches as low an FVU as these: "
             f"{listing(names(worse))}.",
         )
+    devices = measured(metrics, "run.devices") if metrics.get("run") else None
+    if devices and (found := mixture(devices)):
+        yield Note(f"Several kinds of device: {len(devices)}", f"The rows were {found}.")
     unequal = _unequal_sparsity(metrics)
     if unequal:
         yield Note(
