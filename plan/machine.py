@@ -20,12 +20,13 @@ class Machine(NamedTuple):
     flops: Mapping[DType, float]  # peak operations a second in products
     share: float  # of `flops` and of `memory_rate` that is achieved
     memory_rate: float  # peak bytes a second of the device's memory
-    move_rate: float  # bytes a second of rows gathered in host memory and copied to the device
+    move_rate: float  # bytes a second of rows sent to the device or, on a CPU, gathered in memory
     disk_rate: float  # bytes a second, written or read
     disk_reads: float  # blocks of rows a second, read in random order
     seconds_per_step: float  # of Python, for one step of a stack
     seconds_per_value: float  # of the thread that writes a shard, to cast, count, copy and hash a value
     on_gpu: bool
+    gpu_memory: int  # bytes; 0 on a CPU
 
 
 H100 = Machine(
@@ -33,12 +34,13 @@ H100 = Machine(
     flops={"float32": 67e12, "bfloat16": 989e12, "float16": 989e12},
     share=0.5,
     memory_rate=3.35e12,
-    move_rate=5e9,
+    move_rate=50e9,
     disk_rate=2e9,
     disk_reads=100_000,
     seconds_per_step=1e-3,
     seconds_per_value=5e-9,
     on_gpu=True,
+    gpu_memory=80_000_000_000,
 )
 
 
@@ -61,6 +63,7 @@ def this_cpu() -> Machine:
         memory_rate=copied,
         move_rate=copied,
         on_gpu=False,
+        gpu_memory=0,
     )
 
 

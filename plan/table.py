@@ -114,7 +114,7 @@ def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
         yield f"products in {dtype}", f"{m.flops[dtype] / 1e12:,.3g} TFLOP/s", known
     yield "memory", f"{m.memory_rate / 1e9:,.0f} GB/s", known
     yield "achieved share", f"{m.share:.0%}", "of both"
-    yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "gathered on the host and copied to the device"
+    yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "sent from pinned memory" if m.on_gpu else "gathered"
     yield "disk", f"{m.disk_rate / 1e9:,.1f} GB/s", f"and {m.disk_reads:,.0f} blocks of 8 rows a second"
     yield "counting", f"{m.seconds_per_value * 1e9:.0f} ns", "a value, of one core: cast, count, copy, hash"
     yield "Python", f"{m.seconds_per_step * 1e3:.1f} ms", "a step of each stack of dictionaries"

@@ -18,10 +18,11 @@ from plan.duration import stack_seconds, step_flops
 from plan.estimate import estimate
 from plan.machine import H100
 from plan.model_shape import count_flops, model_shape
-from plan.space import BESIDE, HEADER
+from plan.space import BESIDE, HEADER, train_memory
 from plan.table import duration, in_short, print_plan, size
 from tests.experiments import ROOT, load, write_config
 from train.architectures import StepContext, architecture_of
+from train.device_windows import PIECE_BYTES
 from train.learner import Learner
 from train.plan import plan_dictionaries
 from train.settings import DictionarySettings
@@ -144,6 +145,19 @@ def test_time_grows_with_latents_and_falls_with_the_machine():
     assert stack_seconds(train, grid[1], 1, H100._replace(share=1.0)) < large
     halves = train.model_copy(update={"compute_dtype": "bfloat16"})
     assert stack_seconds(halves, grid[1], 1, H100) < large / 3
+
+
+def test_a_gpu_holds_the_windows_if_it_has_room_for_them():
+    train = TrainSettings(window_mib=512)
+    grid = [size_of("hook", 768, DictionarySettings(architecture="topk", n_latents=6144, k=32))]
+    rows, row_bytes, windows = 10**9, 1536, 2 * 512 * 2**20
+    cpu, gpu = (train_memory(train, grid, rows, row_bytes, m) for m in (H100._replace(on_gpu=False), H100))
+    small = train_memory(train, grid, rows, row_bytes, H100._replace(gpu_memory=gpu.gpu - 1))
+    assert gpu.gpu - small.gpu == pytest.approx(windows, rel=0.01)
+    assert small.host - gpu.host == pytest.approx(windows - 2 * PIECE_BYTES, rel=0.01)  # pieces on their way
+    assert cpu.gpu == 0
+    one = train_memory(train, grid, 1000, row_bytes, H100)  # a store that one window holds
+    assert gpu.gpu - one.gpu == pytest.approx(windows, rel=0.01)
 
 
 @pytest.mark.slow
