@@ -107,8 +107,8 @@ def link_to(device: torch.device) -> Link | None:
 
 
 def send_ahead(
-    batches: Iterable[Shaped[Tensor, "row d"]], link: Link | None, ahead: int = BUFFERS
-) -> Iterator[Shaped[Tensor, "row d"]]:
+    batches: Iterable[Shaped[Tensor, "_ d"]], link: Link | None, ahead: int = BUFFERS
+) -> Iterator[Shaped[Tensor, "_ d"]]:
     """Yield batches of host memory on the device, none larger than the first; without a link, as they are.
 
     While one is used, a thread makes the next, copies it into pinned memory and sends it.
