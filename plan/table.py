@@ -105,12 +105,12 @@ def _stages(found: Estimate) -> Iterable[tuple[str, ...]]:
 
 
 def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
-    m, config = found.machine, found.config
-    forward, step = config.model.dtype, config.train.compute_dtype
+    m, forward = found.machine, found.config.model.dtype
+    steps = [size.settings.compute_dtype for hook in found.training for size in hook.sizes]
     known = "data sheet" if m.on_gpu else "measured now"
     flops = found.shape.flops_per_token
     yield "forward pass", f"{flops / 1e6:,.0f} MFLOP", f"a token, up to the last hook, in {forward}"
-    for dtype in dict.fromkeys((forward, step)):
+    for dtype in dict.fromkeys((forward, *steps)):
         yield f"products in {dtype}", f"{m.flops[dtype] / 1e12:,.3g} TFLOP/s", known
     yield "memory", f"{m.memory_rate / 1e9:,.0f} GB/s", known
     yield "achieved share", f"{m.share:.0%}", "of both"

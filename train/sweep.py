@@ -16,6 +16,7 @@ from torch import Tensor
 
 from train.architectures import Parameters
 from train.checkpoint import begin, drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
+from train.compute_dtype import resolved
 from train.cores import ParallelMap, parallel_map
 from train.curve import append_point, cut_curve
 from train.device_windows import batches_on
@@ -56,12 +57,13 @@ STALLS = 3  # evaluation points, a doubling of the rows: what stands still for s
 def train_all(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
     """Train every planned dictionary to its end, hook by hook.
 
-    ranks: of the job; a process's rank selects its GPU. Raises `UserError` if the harvest is not finished,
-    `Interrupted` after a signal, once the state is saved.
+    ranks: of the job; a process's rank selects its GPU. Raises `UserError` if the harvest is not finished, or the
+    device lacks the dtype that is asked for; `Interrupted` after a signal, once the state is saved.
     """
     store = finished_store(activations)
     check_loggers(config.train.loggers)
     device = choose_device(config.model.device, ranks, mps=False)  # MPS lacks float64, in which sums are kept
+    planned = resolved(planned, device)
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
             refuse_too_large((p for p in planned if p.hook == hook), store.hooks[hook], device)
