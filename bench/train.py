@@ -25,7 +25,9 @@ from bench.read import HOOK, write_store
 from bench.table import Row, publish_rows
 from bench.timing import ratio_of
 from train.cores import parallel_map
+from train.device_windows import batches_on
 from train.learner import Learner
+from train.link import link_to
 from train.loader import Loader
 from train.plan import Planned
 from train.settings import DictionarySettings
@@ -153,7 +155,7 @@ def sweep(shape: Shape, target: float, repeats: int) -> Row:
         alone = [Stack([learner(shape, TOPK, seed)]) for seed in range(8)]
 
         def open_rows() -> Iterable[Tensor]:
-            for batch in loader.batches(0, batches * shape.rows, shape.rows):
+            for batch in batches_on(loader, link_to(DEVICE), 2**62, 0, batches * shape.rows, shape.rows):
                 yield batch.to(DEVICE).float()
 
         def one_by_one() -> None:
@@ -181,8 +183,9 @@ def reading(shape: Shape, repeats: int) -> Row:
     stack = Stack([learner(shape, TOPK)])
     with tempfile.TemporaryDirectory() as folder:
         loader = loader_of(Path(folder), shape, batches)
-        held = [x.clone() for x in loader.batches(0, batches * shape.rows, shape.rows)]
-        stream = loader.batches(0, 10**15, shape.rows)  # epoch after epoch: its next window is always being read
+        held = [x.to(DEVICE, copy=True) for x in loader.batches(0, batches * shape.rows, shape.rows)]
+        # epoch after epoch: its next window is always being read; a GPU holds the windows
+        stream = batches_on(loader, link_to(DEVICE), 2**62, 0, 10**15, shape.rows)
 
         def train(batches: Iterable[Tensor]) -> None:
             for x in batches:

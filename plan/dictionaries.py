@@ -4,6 +4,7 @@
 no memory (torch's meta device).
 """
 
+import dataclasses
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import NamedTuple
 import torch
 
 from train.architectures import kind_of
+from train.compute_dtype import usual_dtype
 from train.learner import Learner
 from train.plan import Planned, plan_dictionaries
 from train.schedule import CONVERGED, most_rows
-from train.settings import DictionarySettings
+from train.settings import AUTO_DTYPE, DictionarySettings
 from train.stack import LAUNCHED_LATENTS
 from train.start.initialise import initial_parameters
 from winnow.config.experiment import Experiment
@@ -54,15 +56,21 @@ class Size(NamedTuple):
         return most_rows(self.settings)
 
 
-def asked_sizes(config: Experiment, hooks: dict[str, int]) -> list[Size]:
+def asked_sizes(config: Experiment, hooks: dict[str, int], on_gpu: bool) -> list[Size]:
     """List every dictionary that is asked for, at `hooks` (name -> width), hook by hook.
 
-    Raises `UserError` as `plan_dictionaries` does, except that no dictionary is no error.
+    on_gpu: whether a GPU trains those whose dtype the configuration leaves open. Raises `UserError` as
+    `plan_dictionaries` does, except that no dictionary is no error.
     """
     if not config.train.dictionaries:
         return []
     planned = plan_dictionaries(config, {"hooks": hooks}, Run(Path(config.run)).dictionaries)
-    return [size_of(one.hook, hooks[one.hook], one.settings) for one in planned]
+    return [size_of(one.hook, hooks[one.hook], _resolved(one.settings, on_gpu)) for one in planned]
+
+
+def _resolved(settings: DictionarySettings, on_gpu: bool) -> DictionarySettings:
+    left_open = settings.compute_dtype == AUTO_DTYPE
+    return dataclasses.replace(settings, compute_dtype=usual_dtype(on_gpu)) if left_open else settings
 
 
 @lru_cache(maxsize=1024)

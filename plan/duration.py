@@ -78,7 +78,7 @@ def stack_seconds(train: TrainSettings, size: Size, count: int, m: Machine) -> f
     """Estimate one step of a stack of `count` dictionaries of one size."""
     flops = count * (step_flops(size, train.batch_rows) + gather_flops(size, train.batch_rows))
     return (
-        flops / (m.flops[train.compute_dtype] * m.share)
+        flops / (m.flops[size.settings.compute_dtype] * m.share)
         + count * step_bytes(size, train) / (m.memory_rate * m.share)
         + m.seconds_per_step
     )
@@ -97,7 +97,7 @@ def gather_flops(size: Size, batch: int) -> int:
 
 def step_bytes(size: Size, train: TrainSettings) -> int:
     """Count the bytes that a step reads and writes."""
-    low = train.compute_dtype == "bfloat16"
+    low = size.settings.compute_dtype == "bfloat16"
     latents = train.batch_rows * size.n_latents * (2 if low else FLOAT)
     passes = LATENT_PASSES.get(size.settings.architecture, RANKING_PASSES)
     gathered = GATHERS * train.batch_rows * size.k * size.d_model * FLOAT

@@ -22,7 +22,10 @@ from harvest.plan import Plan, bytes_per_row
 from plan.dictionaries import FLOAT, Size, stacks
 from plan.machine import Machine
 from plan.model_shape import ModelShape
+from train.device_windows import PIECE_BYTES
+from train.link import BUFFERS
 from train.loader import BLOCK_ROWS
+from train.memory import step_bytes
 from train.snapshots import most_snapshots
 from winnow.config.experiment import Experiment, TrainSettings
 from winnow.config.positions import PositionPolicy
@@ -100,8 +103,6 @@ WRITERS = 2  # shards in flight
 COUNTED = 8  # bytes of a count on a GPU
 RECENT = 2  # bytes more of a count on a CPU, and on the host where a GPU's are taken over
 COUNTING = 40  # bytes of the device's memory for each value of a block that is counted there
-WORKSPACE = {"relu": 3, "jumprelu": 4, "gated": 9}  # float32 arrays of batch x latents that a step holds at once
-RANKED = 3  # the same for the architectures that keep the k largest
 
 
 class Memory(NamedTuple):
@@ -146,32 +147,39 @@ def pinned_bytes(config: Experiment, shape: ModelShape, rows: int) -> int:
 
 
 def train_memory(train: TrainSettings, sizes: list[Size], stored_rows: int, row_bytes: int, m: Machine) -> Memory:
-    """Estimate the memory of training one hook's dictionaries: states, a step, an evaluation, windows of rows."""
+    """Estimate the memory of training one hook's dictionaries: states, a step, an evaluation, windows of rows.
+
+    A GPU holds the windows, if it has room for them; else, as on a CPU, the host does.
+    """
     windows = window_bytes(train, stored_rows, row_bytes)
+    index = window_rows(train, stored_rows, row_bytes) * PER_ROW + 2 * 8 * stored_rows // BLOCK_ROWS
     states = sum(size.state for size in sizes)
     evaluated = sum(FLOAT * size.saved for size in sizes)  # an evaluation holds all, as they would be saved
     # stacks that step at once: on a CPU one per core, on a GPU one
-    steps = sorted((step_memory(train, size, count) for size, count in stacks(sizes)), reverse=True)
+    steps = sorted((step_memory(size, count) for size, count in stacks(sizes)), reverse=True)
     at_once = 1 if m.on_gpu else torch.get_num_threads()
     working = states + max(evaluated, sum(steps[:at_once]))
-    if m.on_gpu:
-        # a dictionary is made, saved and gathered in host memory
-        passing = 2 * max((FLOAT * size.saved for size in sizes), default=0)
-        return Memory(PROCESS + CONTEXT + windows + passing, CONTEXT + working)
-    return Memory(PROCESS + windows + working, 0)
+    if not m.on_gpu:
+        return Memory(PROCESS + windows + index + working, 0)
+    # a dictionary is made, saved and gathered in host memory
+    host = PROCESS + CONTEXT + index + 2 * max((FLOAT * size.saved for size in sizes), default=0)
+    gpu = CONTEXT + working
+    if gpu + windows > m.gpu_memory:
+        return Memory(host + windows, gpu)
+    return Memory(host + BUFFERS * min(PIECE_BYTES, windows), gpu + windows)
+
+
+def window_rows(train: TrainSettings, stored_rows: int, row_bytes: int) -> int:
+    """Count the rows of a window."""
+    return max(BLOCK_ROWS, min(stored_rows, train.window_mib * 2**20 // row_bytes))
 
 
 def window_bytes(train: TrainSettings, stored_rows: int, row_bytes: int) -> int:
-    """Count the windows of rows in memory, and the order of the store's blocks for two epochs."""
-    window = max(BLOCK_ROWS, min(stored_rows, train.window_mib * 2**20 // row_bytes))
-    held = 1 if window == stored_rows else 2
-    return held * window * row_bytes + window * PER_ROW + 2 * 8 * stored_rows // BLOCK_ROWS
+    """Count the windows of rows in memory: two, or the one that holds all of the store."""
+    window = window_rows(train, stored_rows, row_bytes)
+    return (1 if window == stored_rows else 2) * window * row_bytes
 
 
-def step_memory(train: TrainSettings, size: Size, count: int) -> int:
+def step_memory(size: Size, count: int) -> int:
     """Count the gradients of a stack's step, and its arrays by row and latent."""
-    number = 2 if train.compute_dtype == "bfloat16" else FLOAT
-    cast = 2 * size.matrix * number if number < FLOAT else 0
-    arrays = WORKSPACE.get(size.settings.architecture, RANKED)
-    rows = train.batch_rows * (3 * size.d_model * FLOAT + size.k * 40)
-    return count * (FLOAT * size.trained + cast + arrays * train.batch_rows * size.n_latents * FLOAT + rows)
+    return step_bytes(size.settings, size.d_model, size.trained, size.n_latents, count)

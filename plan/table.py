@@ -106,16 +106,16 @@ def _stages(found: Estimate) -> Iterable[tuple[str, ...]]:
 
 
 def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
-    m, config = found.machine, found.config
-    forward, step = config.model.dtype, config.train.compute_dtype
+    m, forward = found.machine, found.config.model.dtype
+    steps = [size.settings.compute_dtype for hook in found.training for size in hook.sizes]
     known = "data sheet" if m.on_gpu else "measured now"
     flops = found.shape.flops_per_token
     yield "forward pass", f"{flops / 1e6:,.0f} MFLOP", f"a token, up to the last hook, in {forward}"
-    for dtype in dict.fromkeys((forward, step)):
+    for dtype in dict.fromkeys((forward, *steps)):
         yield f"products in {dtype}", f"{m.flops[dtype] / 1e12:,.3g} TFLOP/s", known
     yield "memory", f"{m.memory_rate / 1e9:,.0f} GB/s", known
     yield "achieved share", f"{m.share:.0%}", "of both"
-    yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "gathered on the host and copied to the device"
+    yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "sent from pinned memory" if m.on_gpu else "gathered"
     yield "disk", f"{m.disk_rate / 1e9:,.1f} GB/s", f"and {m.disk_reads:,.0f} blocks of 8 rows a second"
     who = "the GPU" if m.on_gpu else "one core"
     yield "counting", f"{m.seconds_per_value * 1e9:.2g} ns", f"a value, of {who}: cast, check, count"

@@ -112,7 +112,7 @@ class RankCollectives(Collectives):
 def joined(ranks: Ranks) -> Iterator[RankCollectives]:
     """Join the other ranks of a job that torchrun started.
 
-    Raises `UserError` if MASTER_ADDR is not set.
+    Raises `UserError` if MASTER_ADDR is not set, or not all ranks come.
     """
     if "MASTER_ADDR" not in os.environ:
         raise UserError(
@@ -120,7 +120,14 @@ def joined(ranks: Ranks) -> Iterator[RankCollectives]:
             "start with torchrun --nproc-per-node N -m train --config FILE"
         )
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.total, timeout=PATIENCE)
+    try:
+        dist.init_process_group(backend, rank=ranks.rank, world_size=ranks.total, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        place = ":".join(filter(None, (os.environ["MASTER_ADDR"], os.environ.get("MASTER_PORT"))))
+        raise UserError(
+            f"train.shard_latents: rank {ranks.rank} did not meet the other ranks, {ranks.total} in all, at {place} "
+            f"({_reason(error)}); start all of them, with the same MASTER_ADDR and MASTER_PORT"
+        ) from error
     try:
         yield RankCollectives()
     finally:
@@ -129,9 +136,30 @@ def joined(ranks: Ranks) -> Iterator[RankCollectives]:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Raise `Interrupted` if the connection to another rank breaks."""
+    """Raise `Interrupted` if the connection to another rank breaks; `UserError` if NCCL never had one."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
-        why = str(error).splitlines()[0][:200]
-        raise Interrupted(f"another rank of this job was lost ({why}); checkpoints are kept") from error
+        if "Duplicate GPU" in str(error):
+            raise UserError(
+                f"train.shard_latents: two ranks have the same GPU, which NCCL refuses ({_reason(error)}); start at "
+                "most as many ranks on a machine as it has GPUs, and leave model.device without a number"
+            ) from error
+        if isinstance(error, dist.DistBackendError) and any(sign in str(error) for sign in _NCCL_CANNOT):
+            raise UserError(
+                f"train.shard_latents: NCCL, by which the ranks' GPUs exchange numbers, failed ({_reason(error)}); "
+                "checkpoints are kept; with NCCL_DEBUG=INFO set it says why, and model.device = cpu does without it"
+            ) from error
+        raise Interrupted(f"another rank of this job was lost ({_reason(error)}); checkpoints are kept") from error
+
+
+# what NCCL names where this machine, its network or its libraries are not as it needs them, and no rank was lost
+_NCCL_CANNOT = tuple(f"nccl{name}" for name in ("InvalidUsage", "SystemError", "UnhandledCudaError", "InternalError"))
+
+
+def _reason(error: BaseException) -> str:
+    """Shorten an error to the line that says what happened: NCCL's own comes last, and others' first."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (lines[-1] if "Last error:" in lines[:-1] else lines[0])[:200]

@@ -10,6 +10,7 @@ from torch import Tensor
 from train.cores import ParallelMap
 from train.kernels import sparse
 from train.learner import Learner
+from train.link import Link, send_ahead
 from train.schedule import fewest_rows
 from train.settings import DictionarySettings
 from winnow.dictionary import Dictionary
@@ -100,19 +101,22 @@ class HeldOutRows:
         rows: range,
         batch_rows: int,
         prepare: Callable[[Tensor], Float[Tensor, "row d"]],
+        link: Link | None = None,
     ) -> None:
         self.kept = kept
         self.rows = rows
         self.batch_rows = batch_rows
-        self.prepare = prepare  # scales rows, and moves them to the device
+        self.prepare = prepare  # scales rows, and moves them to the device,
+        self.link = link  # where no link to it has done so before
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batches(self) -> Iterator[Float[Tensor, "row d"]]:
         """Yield the rows in the order of the store."""
-        for start in self.rows[:: self.batch_rows]:
-            yield self.prepare(self.kept.read(start, min(start + self.batch_rows, self.rows.stop)))
+        stop = self.rows.stop
+        read = (self.kept.read(start, min(start + self.batch_rows, stop)) for start in self.rows[:: self.batch_rows])
+        yield from map(self.prepare, send_ahead(read, self.link))
 
 
 def evaluate(

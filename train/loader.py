@@ -28,6 +28,14 @@ BLOCK_ROWS = 8  # a disk that answers 20,000 reads a second gives 160,000 rows
 READERS = 8  # threads that read at once
 
 
+class Visit(NamedTuple):
+    """The use of a window in an epoch."""
+
+    epoch: int
+    window: int
+    used: int  # of its rows, when the stream starts there
+
+
 class Order(NamedTuple):
     """Everything that the order of `rows` rows depends on."""
 
@@ -57,6 +65,24 @@ class Order(NamedTuple):
     def size(self, blocks: np.ndarray) -> int:
         """Count the rows of blocks."""
         return int(self.counts(blocks).sum())
+
+    @property
+    def window_rows(self) -> int:
+        """The rows of the largest window."""
+        return min(self.rows, -(-self.blocks // self.windows) * self.block_rows)
+
+    def visits(self, start: int) -> Iterator[Visit]:
+        """Yield without end the windows from row `start` of the stream on."""
+        epoch, used = divmod(start, self.rows)
+        number = 0
+        while used >= (size := self.size(self.blocks_of(epoch, number))):
+            used -= size
+            number += 1
+        while True:
+            yield Visit(epoch, number, used)
+            used, number = 0, number + 1
+            if number == self.windows:
+                epoch, number = epoch + 1, 0
 
     def places(self, epoch: int, window: int, blocks: np.ndarray) -> np.ndarray:
         """Shuffle the rows within a window: return their places in the order of use."""
@@ -102,30 +128,15 @@ class Loader:
         self.store = store
         self.kept = kept
         self.hook = hook
-        width = store.hooks[hook]
+        self.width = store.hooks[hook]
         self.dtype = TORCH[store.manifest["storage_dtype"]]
-        row_bytes = width * self.dtype.itemsize
-        per_window = max(1, window_bytes // (row_bytes * BLOCK_ROWS))
+        self.row_bytes = self.width * self.dtype.itemsize
+        per_window = max(1, window_bytes // (self.row_bytes * BLOCK_ROWS))
         self.order = Order(rows or (store if kept is None else kept).rows, BLOCK_ROWS, per_window, seed)
 
     def batches(self, start: int, stop: int, batch_rows: int) -> Iterator[Shaped[Tensor, "row d"]]:
         """Yield rows [start, stop) of the stream in batches; the last one may be short."""
-        at = start
-        pieces: list[Tensor] = []
-        missing = min(batch_rows, stop - at)
-        windows = self._windows(start)
-        while at < stop:
-            window, used = next(windows)
-            while used < len(window.places) and at < stop:
-                take = window.places[used : used + missing]
-                pieces.append(window.rows[take])
-                used += len(take)
-                missing -= len(take)
-                if missing == 0:
-                    batch = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-                    yield batch
-                    at += len(batch)
-                    pieces, missing = [], min(batch_rows, stop - at)
+        return cut_batches(self._windows(start), start, stop, batch_rows)
 
     def spread(self, rows: int) -> Shaped[Tensor, "row d"]:
         """Read about `rows` rows, or all, from all over the store, in random order; the same at every call."""
@@ -135,33 +146,31 @@ class Loader:
 
     def _windows(self, start: int) -> Iterator[tuple[Window, int]]:
         """Yield the windows from row `start` of the stream, each with how many of its rows are already used."""
-        epoch, skip = divmod(start, self.order.rows)
-        number = 0
-        while skip >= (size := self.order.size(self.order.blocks_of(epoch, number))):
-            skip -= size
-            number += 1
+        visits = self.order.visits(start)
+        visit = next(visits)
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(self._read, epoch, number, None)
+            coming = reader.submit(self._read, visit, None)
             while True:
-                window = coming.result()
-                number += 1
-                if number == self.order.windows:
-                    epoch, number = epoch + 1, 0
-                coming = reader.submit(self._read, epoch, number, window if self.order.windows == 1 else None)
-                yield window, skip
-                skip = 0
+                window, used = coming.result(), visit.used
+                visit = next(visits)
+                coming = reader.submit(self._read, visit, window if self.order.windows == 1 else None)
+                yield window, used
 
-    def _read(self, epoch: int, number: int, same: Window | None) -> Window:
+    def _read(self, visit: Visit, same: Window | None) -> Window:
         """Read a window; `same`, if given, already holds its rows, in another order."""
-        blocks = self.order.blocks_of(epoch, number)
-        places = torch.from_numpy(self.order.places(epoch, number, blocks))
+        blocks = self.order.blocks_of(visit.epoch, visit.window)
+        places = torch.from_numpy(self.order.places(visit.epoch, visit.window, blocks))
         if same is not None:
             return same._replace(places=places)
         return Window(self._rows_of(blocks), places)
 
     def _rows_of(self, blocks: np.ndarray) -> Tensor:
-        """Read blocks, ascending."""
-        rows = torch.empty(self.order.size(blocks), self.store.hooks[self.hook], dtype=self.dtype)
+        rows = torch.empty(self.order.size(blocks), self.width, dtype=self.dtype)
+        self.read_into(rows, blocks)
+        return rows
+
+    def read_into(self, rows: Shaped[Tensor, "row d"], blocks: np.ndarray) -> None:
+        """Read blocks, ascending, into as many rows of host memory as they have, in the dtype they are stored in."""
         starts, counts = _joined(blocks * self.order.block_rows, self.order.counts(blocks))
         if self.kept is not None:
             starts, counts = self.kept.runs(starts, counts)
@@ -173,7 +182,31 @@ class Loader:
 
         with ThreadPoolExecutor(READERS) as readers:
             list(readers.map(read, np.array_split(np.arange(len(starts)), min(READERS, len(starts)))))
-        return rows
+
+
+def cut_batches(
+    windows: Iterator[tuple[Window, int]], start: int, stop: int, batch_rows: int
+) -> Iterator[Shaped[Tensor, "row d"]]:
+    """Yield the rows [start, stop) of a stream of windows in batches; the last one may be short.
+
+    windows: from row `start` on, each with how many of its rows are used before it. The rows are gathered on the
+    device of the windows.
+    """
+    at = start
+    pieces: list[Tensor] = []
+    missing = min(batch_rows, stop - at)
+    while at < stop:
+        window, used = next(windows)
+        while used < len(window.places) and at < stop:
+            take = window.places[used : used + missing]
+            pieces.append(window.rows.index_select(0, take))
+            used += len(take)
+            missing -= len(take)
+            if missing == 0:
+                batch = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+                yield batch
+                at += len(batch)
+                pieces, missing = [], min(batch_rows, stop - at)
 
 
 def _joined(starts: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

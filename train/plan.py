@@ -5,6 +5,7 @@ dictionaries/<hook>/<name>/   name: architecture-n_latents-sparsity-seed, for in
   training.json     settings and provenance
   failed.json       there where its loss was not finite: settings, rows, loss
   checkpoints/      state of the unfinished (train/checkpoint.py)
+  shards/           the same, where several processes share it (train/sharded.py)
   snapshots/        dictionaries as they were on the way, where asked for (train/snapshots.py)
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.schedule import CONVERGED, fewest_rows
-from train.settings import DictionarySettings
+from train.settings import AUTO_DTYPE, DictionarySettings
 from winnow.config.experiment import LEAST_SQUARES, TRANSPOSE, Dictionaries, EncoderStart, Experiment
 from winnow.errors import UserError, nearest, refuse_changed
 from winnow.fields import read_fields
@@ -24,6 +25,7 @@ from winnow.shards.fingerprint import fingerprints
 from winnow.shards.norms import bound_for
 
 FAILED = "failed.json"
+SHARDS = "shards"  # folder of an unfinished dictionary that processes share: 0-of-2, 1-of-2 (train/sharded.py)
 SPARSITY = {
     "k": "k",
     "l1_coefficient": "l1_",
@@ -113,7 +115,22 @@ def plan_dictionaries(config: Experiment, manifest: Mapping[str, Any], folder: P
                     )
                 planned[path] = Planned(hook, path, settings)
     order = list(manifest["hooks"])
-    return sorted(planned.values(), key=lambda p: order.index(p.hook))
+    return _in_dtype_as_begun(sorted(planned.values(), key=lambda p: order.index(p.hook)))
+
+
+def _in_dtype_as_begun(planned: list[Planned]) -> list[Planned]:
+    """Let dictionaries whose dtype is left open go on in the one they began in, and new ones of the run in that too.
+
+    Where nothing was begun, the device decides (train/compute_dtype.py).
+    """
+    left_open = [number for number, one in enumerate(planned) if one.settings.compute_dtype == AUTO_DTYPE]
+    begun = {number: path for number in left_open for path in _records(planned[number].folder)[:1]}
+    dtypes = {number: DictionarySettings.from_json(_settings_in(path)).compute_dtype for number, path in begun.items()}
+    for number in left_open if dtypes else ():
+        one = planned[number]
+        dtype = dtypes.get(number, next(iter(dtypes.values())))
+        planned[number] = one._replace(settings=dataclasses.replace(one.settings, compute_dtype=dtype))
+    return planned
 
 
 def refuse_other_settings(planned: Iterable[Planned]) -> None:
@@ -178,6 +195,7 @@ def _records(folder: Path) -> list[Path]:
     """List the files of a dictionary's folder that hold its settings."""
     # a kill may leave half a checkpoint in a .partial, which the names of complete ones do not match
     states = sorted(folder.glob("checkpoints/rows-*[0-9]/state.json"))
+    states += sorted(folder.glob(f"{SHARDS}/*/checkpoints/rows-*[0-9]/state.json"))
     return [path for path in (folder / "training.json", folder / FAILED, *states) if path.exists()]
 
 

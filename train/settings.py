@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from winnow.config.dtypes import ComputeDType
 from winnow.config.experiment import (
     TRANSPOSE,
     Architecture,
@@ -27,6 +28,8 @@ from winnow.errors import UserError
 LEGACY_NAMES = {"order seed": "order_seed"}  # up to commit e1e5eee -> today
 # what was so before there was a setting
 LEGACY_DEFAULTS = {"scale_activations": True, "encoder_start": TRANSPOSE, "massive_norm": 0.0, "gradient_norm": 0.0}
+Resolved = Literal["float32", "bfloat16", "tf32"]  # what `compute_dtype` is once the device is known
+AUTO_DTYPE = "auto"
 GAUSSIAN_ROWS = "gaussian_rows"
 FROZEN = {"frozen_decoder": ("W_dec",), "frozen_encoder": ("W_enc",)}  # control -> parameters
 _TRAIN = {name: field.default for name, field in TrainSettings.model_fields.items()}
@@ -62,7 +65,7 @@ class DictionarySettings:
     similarity_bound: float = _TRAIN["similarity_bound"]
     batch_rows: int = _TRAIN["batch_rows"]
     scale_activations: bool = _TRAIN["scale_activations"]
-    compute_dtype: Literal["float32", "bfloat16"] = _TRAIN["compute_dtype"]
+    compute_dtype: ComputeDType = "float32"  # auto, until the device is known (train/compute_dtype.py)
     warmup: float = _TRAIN["warmup"]
     decay: float = _TRAIN["decay"]
     held_out_rows: int | Literal["auto"] = _TRAIN["held_out_rows"]

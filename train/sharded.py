@@ -25,16 +25,16 @@ from torch import Tensor
 
 from train.checkpoint import checkpoint_rows, drop_checkpoints, drop_leftovers, read_checkpoint, write_checkpoint
 from train.collectives import Collectives, joined
+from train.compute_dtype import resolved
 from train.cores import ParallelMap
 from train.curve import cut_curve
 from train.evaluation import Evaluation
 from train.learner import Learner
 from train.loggers import check_loggers
 from train.memory import refuse_too_large
-from train.plan import Planned, refuse_other
+from train.plan import SHARDS, Planned, refuse_other
 from train.provenance import metadata
 from train.record import record_dictionaries
-from train.share import SHARDS
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
 from train.sweep import _Sweep, announce_training, finished_store
@@ -205,6 +205,7 @@ def train_shared(config: Experiment, activations: Path, planned: list[Planned], 
     announce_training(device, planned, ranks)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    planned = resolved(planned, device)
     with joined(ranks) as collectives, stop_on_signals() as stop:
         for one in planned:
             refuse_too_large([one], store.hooks[one.hook], device, ranks.total)

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from train.plan import Planned
+from train.plan import SHARDS, Planned
 from winnow.errors import UserError
 from winnow.runtime.ranks import Ranks
-
-SHARDS = "shards"  # folder of an unfinished dictionary that processes share: 0-of-2, 1-of-2 (train/sharded.py)
 
 
 def share_of(planned: Sequence[Planned], ranks: Ranks) -> list[Planned]:

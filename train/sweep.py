@@ -17,15 +17,18 @@ from torch import Tensor
 
 from train.architectures import Parameters
 from train.checkpoint import begin, drop_checkpoints, drop_leftovers, group_by_start, read_checkpoint, write_checkpoint
+from train.compute_dtype import resolved
 from train.cores import ParallelMap, parallel_map
 from train.curve import append_point, cut_curve
+from train.device_windows import batches_on
 from train.display import display
 from train.evaluation import Evaluation, EvaluationRows, HeldOutRows, evaluate, evaluated_rows, first_held_out
 from train.inputs import Inputs
 from train.learner import Learner, scaling_of
+from train.link import link_to, send_ahead
 from train.loader import Loader
 from train.loggers import check_loggers, open_loggers
-from train.memory import refuse_too_large
+from train.memory import refuse_too_large, room_for_rows
 from train.normal import Drawn
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
@@ -56,12 +59,13 @@ STALLS = 3  # evaluation points, a doubling of the rows: what stands still for s
 def train_all(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
     """Train every planned dictionary to its end, hook by hook.
 
-    ranks: of the job; a process's rank selects its GPU. Raises `UserError` if the harvest is not finished,
-    `Interrupted` after a signal, once the state is saved.
+    ranks: of the job; a process's rank selects its GPU. Raises `UserError` if the harvest is not finished, or the
+    device lacks the dtype that is asked for; `Interrupted` after a signal, once the state is saved.
     """
     store = finished_store(activations)
     check_loggers(config.train.loggers)
     device = choose_device(config.model.device, ranks, mps=False)  # MPS lacks float64, in which sums are kept
+    planned = resolved(planned, device)
     announce_training(device, planned, ranks)
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
@@ -107,13 +111,14 @@ class _Sweep:
         self.hook = hook
         self.rows = start
         self.device = device
+        self.link = link_to(device)
         self.logs = rows_between_logs(planned[0].settings)
         self.kept = kept_rows(store, hook, planned[0].settings.massive_norm)
         self.scaling = scaling_of(self.kept, config.train.scale_activations)
         self.mean = self.scaling.mean.to(device)
         trained = first_held_out(self.kept, config.train.held_out_rows)
         evaluated = range(trained, trained + evaluated_rows(planned[0].settings, self.kept.rows - trained))
-        self.held_out = HeldOutRows(self.kept, evaluated, config.train.batch_rows, self._prepare)
+        self.held_out = HeldOutRows(self.kept, evaluated, config.train.batch_rows, self._prepare, self.link)
         self.loader = Loader(store, hook, config.seed, config.train.window_mib * 2**20, trained, self.kept)
         self.drawn = Drawn(self.loader, self.scaling.scale, self.mean)
         self.stalled: Counter[Learner] = Counter()  # evaluation points at which it stood still without having learned
@@ -170,7 +175,8 @@ class _Sweep:
                 for learner, result in zip(self.learners, self._evaluate(self.learners, in_parallel), strict=True):
                     learner.convergence.start_loss = result.loss(learner.objective)
             stacks: list[Stack] = []
-            for batch in self.loader.batches(self.rows, most, self.config.batch_rows):
+            room = room_for_rows(self.learners, self.device)
+            for batch in batches_on(self.loader, self.link, room, self.rows, most, self.config.batch_rows):
                 if sum(len(stack.learners) for stack in stacks) != len(self.learners):  # some have left
                     stacks = stack_learners(self.learners)
                 before, self.rows = self.rows, self.rows + len(batch)
@@ -226,7 +232,7 @@ class _Sweep:
                 drawn = self.drawn.gaussian
                 learner.estimate_buffers(drawn.read(i * size, (i + 1) * size) for i in range(len(whole)))
             else:
-                learner.estimate_buffers(self._prepare(batch) for batch in whole)
+                learner.estimate_buffers(map(self._prepare, send_ahead(whole, self.link)))
 
     def _evaluate(self, learners: list[Learner], in_parallel: ParallelMap) -> list[Evaluation]:
         results: dict[Learner, Evaluation] = {}

@@ -28,6 +28,7 @@ from winnow.hub import fetch_dictionary
 from winnow.massive.description import check_massive
 from winnow.paths import as_path
 from winnow.placement import refuse_misplaced, refuse_no_run
+from winnow.runtime.device import device_named
 from winnow.runtime.hashes import Noted, check_file, said_of
 from winnow.runtime.publish import publish_text
 from winnow.runtime.run import finished_dictionaries
@@ -156,14 +157,17 @@ def _check_rule(
         raise UserError(f"Dictionary: expected groups that divide {n_latents} latents, found {groups}")
 
 
-def load_dictionary(path: str | Path) -> Dictionary:
-    """Open a dictionary: a folder in the layout of SAELens, dictionary_learning or sparsify (docs/guide/interop.md).
+def load_dictionary(path: str | Path, device: torch.device | str = "cpu") -> Dictionary:
+    """Open a dictionary on a device: a folder in the layout of SAELens, dictionary_learning or sparsify
+    (docs/guide/interop.md).
 
     `hf:owner/name/folder@revision` opens one from the Hugging Face Hub, where a revision is a branch, tag or commit;
     files fetched before open without a network.
     Raises `UserError` naming the file and what is missing, misshapen or unknown in it; of a folder that is no
-    dictionary, what is there and whose it looks like; of one in a run, the width that rows have there.
+    dictionary, what is there and whose it looks like; of one in a run, the width that rows have there; for a device
+    that is not there.
     """
+    device = device_named("load_dictionary: device", device)
     if address := hub_address(str(path)):
         raise UserError(f"{path}: expected a folder, or hf:OWNER/NAME/FOLDER; for this page write {address}")
     folder = fetch_dictionary(str(path)) if str(path).startswith("hf:") else as_path(path, "load_dictionary")
@@ -183,15 +187,19 @@ def load_dictionary(path: str | Path) -> Dictionary:
         hook=hook,
         path=folder,
         provenance=provenance,
-    )
+    ).to(device)
 
 
-def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool = False) -> list[Dictionary]:
+def load_dictionaries(
+    run: str | Path, hook: str | None = None, controls: bool = False, device: torch.device | str = "cpu"
+) -> list[Dictionary]:
     """Open every finished dictionary of a run, or of one hook, sorted by hook, architecture, size, sparsity and seed.
 
     controls: with those that were trained to show what a metric gives for nothing (`train.dictionaries.control`).
-    Raises `UserError` if there is no such run, or no finished dictionary at `hook`.
+    device: where the weights are to lie.
+    Raises `UserError` if there is no such run, no finished dictionary at `hook`, or no such device.
     """
+    device = device_named("load_dictionaries: device", device)
     run = as_path(run, "load_dictionaries")
     refuse_no_run(run)
     folder = run / "dictionaries"
@@ -202,7 +210,7 @@ def load_dictionaries(run: str | Path, hook: str | None = None, controls: bool =
     if hook is not None and hook not in hooks:
         known = f"; there are {', '.join(sorted(hooks))}" if hooks else "; run make train"
         raise UserError(f"{folder}: no finished dictionary at hook {hook}{nearest(hook, hooks)}{known}")
-    loaded = [load_dictionary(path) for path in finished if hook in (None, path.parent.name)]
+    loaded = [load_dictionary(path, device) for path in finished if hook in (None, path.parent.name)]
     return sorted(loaded, key=lambda d: (d.hook, d.architecture, d.n_latents, d.k or 0, _numbers_apart(d.path)))
 
 

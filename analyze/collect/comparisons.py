@@ -16,6 +16,7 @@ from analyze.compare.latent_table import file_of, has_features, write_features_o
 from analyze.compare.rows import compare_on_rows
 from analyze.compare.stitching import Rescaled
 from analyze.compare.subspaces import subspaces
+from analyze.device import comparing_device
 from analyze.dictionary.snapshots import Stages, agreement_by_rows
 from analyze.evaluation.latents import Latents
 from analyze.evaluation.rows import EvaluationRows
@@ -43,6 +44,7 @@ class Comparisons:
         folder: Path,
     ) -> None:
         self.held_out = held_out
+        self.device = comparing_device(held_out.config.model.device)
         self.stages = stages
         self.dictionaries = dictionaries
         self.latents = latents
@@ -115,7 +117,7 @@ class Comparisons:
         return self.latents[a].alive, self.latents[b].alive
 
     def _features(self, path: str) -> Features:
-        return Features.of(self.dictionaries[path], self.latents[path])
+        return Features.of(self.dictionaries[path], self.latents[path], self.device)
 
     def _at_its_gains(self, path: str) -> Rescaled:
         """Refit a dictionary once for all its comparisons."""

@@ -8,6 +8,7 @@ import numpy as np
 from analyze.activations.toy_assumptions import assumptions
 from analyze.compare.cosines import mean_cosines
 from analyze.compare.stitching import shrinkage
+from analyze.device import comparing_device
 from analyze.dictionary.baselines import Simpler
 from analyze.dictionary.convergence import convergence
 from analyze.dictionary.snapshots import development
@@ -43,6 +44,7 @@ class Entries:
 
     def __init__(self, held_out: EvaluationRows, truth: KnownTruth | None) -> None:
         self.held_out = held_out
+        self.device = comparing_device(held_out.config.model.device)
         self.truth = truth
         self._simpler: dict[str, Simpler] = {}
 
@@ -56,7 +58,8 @@ class Entries:
         codes, start = self._simpler_codes(dictionary.hook), settings.get("encoder_start", "transpose")
         simpler = codes.measure(dictionary.n_latents, quality.l0, architecture, start)
         living = dictionary.encode(rows)[:, quality.alive]
-        cosine, signed = mean_cosines(dictionary.W_dec.detach().float().cpu()[quality.alive.cpu()])
+        directions = dictionary.W_dec.detach().float()[quality.alive.cpu()]
+        cosine, signed = mean_cosines(directions.to(self.device))
         return {
             "path": path,
             "hook": dictionary.hook,
@@ -89,7 +92,7 @@ class Entries:
             "toy": assumptions(living, np.random.default_rng(self.held_out.config.seed)),
             "convergence": convergence(dictionary),
             "curve": training_curve(dictionary),
-            "snapshots": development(dictionary, quality.alive),
+            "snapshots": development(dictionary, quality.alive, self.device),
             "truth": None if self.truth is None else self.truth.scores(dictionary, quality.alive),
         }
 

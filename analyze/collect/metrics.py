@@ -20,6 +20,7 @@ from analyze.collect.comparisons import Comparisons
 from analyze.collect.controls import for_nothing
 from analyze.collect.dictionaries import Entries
 from analyze.compare.lineages import follow
+from analyze.device import comparing_device
 from analyze.dictionary.opened import OpenedDictionaries
 from analyze.dictionary.snapshots import Stages
 from analyze.evaluation.evaluate import Evaluation
@@ -71,7 +72,7 @@ def measure(config: Experiment, tokens: TokenFile | None, inputs: Inputs, before
     ]
     loaded = OpenedDictionaries({path: run.path / path for path in inputs.dictionaries})
     held_out = open_evaluation(config, tokens)
-    stages = Stages(held_out.sample)
+    stages = Stages(held_out.sample, comparing_device(config.model.device))
     truth = KnownTruth(held_out, stages) if isinstance(held_out, ToyHeldOut) else None
     measured = _evaluate(held_out, store, [loaded[path] for path in missing])
     describing = Entries(held_out, truth)

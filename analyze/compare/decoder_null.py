@@ -88,8 +88,8 @@ def draw_like(directions: Float[Tensor, "n d"], draws: int) -> Float[Tensor, "dr
     the moment.
     """
     moment = sum((rows.T @ rows).double() for rows in unit(directions).split(BLOCK)) / len(directions)
-    shares, axes = torch.linalg.eigh(moment)
-    shares, axes = shares.clamp_min(0).float(), axes.float()
+    shares, axes = torch.linalg.eigh(torch.as_tensor(moment).cpu())  # the same axes whatever the device
+    shares, axes = shares.clamp_min(0).float().to(directions.device), axes.float().to(directions.device)
     normal = torch.randn(draws, len(shares), generator=torch.Generator().manual_seed(SEED)).to(axes)
     normal = normal @ axes  # along the axes; an axis' sign does not matter
     weights, tiny = shares.clone(), torch.finfo(torch.float32).tiny

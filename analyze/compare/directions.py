@@ -42,15 +42,17 @@ class Features(NamedTuple):
     scales: Float[Tensor, " n"]  # sqrt(E f^2)
 
     @classmethod
-    def of(cls, dictionary: Dictionary, latents: Latents | None = None) -> "Features":
-        """Take a dictionary's directions and the statistics of its latents.
+    def of(
+        cls, dictionary: Dictionary, latents: Latents | None = None, device: torch.device | str = "cpu"
+    ) -> "Features":
+        """Take a dictionary's directions, on the device that is to compare them, and the statistics of its latents.
 
         Without `latents`, all latents count as alive, with rate and scale 1.
         """
-        decoder = dictionary.W_dec.detach().float().cpu()
-        encoder = dictionary.W_enc.detach().float().cpu().T
+        decoder = dictionary.W_dec.detach().float().to(device)
+        encoder = dictionary.W_enc.detach().float().to(device).T
         if latents is None:
-            one = torch.ones(len(decoder))
+            one = torch.ones(len(decoder))  # on the CPU, as all that is known of latents
             return Features(decoder, encoder, one.bool(), one, one)
         rates, scales = latents.firings / latents.rows, (latents.squares / latents.rows).sqrt().float()
         return Features(decoder, encoder, latents.alive, rates, scales)
@@ -197,7 +199,7 @@ def random_like(directions: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     The seed is one that no training uses: a dictionary's initial directions are drawn the same way, so with a shared
     seed the baseline would contain them.
     """
-    return torch.randn(directions.shape, generator=torch.Generator().manual_seed(0x6D657461))
+    return torch.randn(directions.shape, generator=torch.Generator().manual_seed(0x6D657461)).to(directions.device)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -34,12 +34,17 @@ def snapshot_folders(dictionary: Dictionary) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def development(dictionary: Dictionary, alive: Bool[Tensor, " n_latents"]) -> dict[str, list[Any]]:
-    """Look up the alive features in every snapshot: `rows`, mean max-cosine `similarity`, and share `recovered`."""
-    final = dictionary.W_dec.detach()[alive]
+def development(
+    dictionary: Dictionary, alive: Bool[Tensor, " n_latents"], device: torch.device | str = "cpu"
+) -> dict[str, list[Any]]:
+    """Look up the alive features in every snapshot: `rows`, mean max-cosine `similarity`, and share `recovered`.
+
+    device: where the cosines are computed.
+    """
+    final = dictionary.W_dec.detach()[alive].to(device)
     rows, similarity, recovered = [], [], []
     for seen, folder in snapshot_folders(dictionary).items():
-        cosines = max_cosines(final, load_dictionary(folder).W_dec.detach())[0].double()
+        cosines = max_cosines(final, load_dictionary(folder, device).W_dec.detach())[0].double()
         rows.append(seen)
         similarity.append(float(cosines.mean()) if len(cosines) else None)
         recovered.append(float((cosines >= FOUND).double().mean()) if len(cosines) else None)
@@ -53,8 +58,11 @@ class Stages:
     are cached; weights are not.
     """
 
-    def __init__(self, sample: Callable[[str], Float[Tensor, "row d_model"]]) -> None:
+    def __init__(
+        self, sample: Callable[[str], Float[Tensor, "row d_model"]], device: torch.device | str = "cpu"
+    ) -> None:
         self._sample = sample
+        self._device = device  # on which stages are compared
         self._alive: dict[Path, Bool[Tensor, " n_latents"]] = {}
 
     def of(self, dictionary: Dictionary) -> dict[int, Path]:
@@ -68,7 +76,7 @@ class Stages:
 
     def living(self, folder: Path) -> Float[Tensor, "living d_model"]:
         """Read the directions of a stage's alive latents."""
-        dictionary = load_dictionary(folder)
+        dictionary = load_dictionary(folder, self._device)
         if folder not in self._alive:
             self._alive[folder] = Features.on(dictionary, self._sample(dictionary.hook)).alive
         return dictionary.W_dec.detach()[self._alive[folder]]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analyze.device import comparing_device
 from analyze.evaluation.latents import read_latents
 from analyze.evaluation.text import HeldOutText
 from analyze.features.choice import other_sizes
@@ -32,7 +33,7 @@ def make_data(
 ) -> None:
     """Publish the folder `text`, and one folder per dictionary: `names` maps dictionary paths to folder names."""
     run = Run(Path(config.run))
-    held_out = HeldOutText(config, tokens)
+    held_out, device = HeldOutText(config, tokens), comparing_device(config.model.device)
     sequences = held_out.tokens.numpy()
     texts = token_texts(held_out.model.bridge.tokenizer)
     if not (folder / text).is_dir():
@@ -57,7 +58,12 @@ def make_data(
                 promoted(readouts[dictionary.hook], dictionary.W_dec, len(texts)),
                 readouts[dictionary.hook].words,
                 {
-                    p: nearest_latents(dictionary.W_dec, other.W_dec, alive[p], own_alive=alive[path])
+                    p: nearest_latents(
+                        dictionary.W_dec.detach().to(device),
+                        other.W_dec.detach().to(device),
+                        alive[p],
+                        own_alive=alive[path],
+                    )
                     for p, other in others.items()
                 },
                 parents,

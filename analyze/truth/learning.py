@@ -34,9 +34,9 @@ def learning(truth: Float[Tensor, "feature d_model"], stages: Stages, dictionary
     rows, shares, scores = list(found), [], []
     for folder in found.values():
         living = stages.living(folder)
-        cosines = max_cosines(truth, living)[0].double().numpy()[: len(truth) if len(living) else 0]
+        cosines = max_cosines(truth.to(living), living)[0].double().cpu().numpy()[: len(truth) if len(living) else 0]
         shares.append(recovered(cosines))
-        scores.append(decoder_null(truth, living).corrected(float(cosines.mean())) if len(cosines) else None)
+        scores.append(decoder_null(truth.to(living), living).corrected(float(cosines.mean())) if len(cosines) else None)
     return {
         "snapshots": {"rows": rows, "recovered": shares, "mmcs_corrected": scores},
         "rows_to_half": rows_to(HALF, rows, shares),

@@ -314,7 +314,7 @@ def test_a_dead_ranks_shards_are_made_by_another_number_of_ranks(config: Path, t
 def test_ranks_are_read_from_torchrun_and_slurm():
     assert this_rank({}) == Ranks(0, 1, 0)
     assert this_rank({"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Ranks(2, 4, 1)
-    assert this_rank({"SLURM_PROCID": "1", "SLURM_NTASKS": "2"}) == Ranks(1, 2, 0)
+    assert this_rank({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_LOCALID": "0"}) == Ranks(1, 2, 0)
     with pytest.raises(UserError, match="RANK=2 and WORLD_SIZE=2: ranks count from 0"):
         this_rank({"RANK": "2", "WORLD_SIZE": "2"})
     with pytest.raises(UserError, match="RANK=one, WORLD_SIZE=2, LOCAL_RANK=0: expected whole numbers"):

@@ -1,5 +1,6 @@
 """A run writes and computes what `python -m plan` estimates, and the estimate's comments and refusals are right."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from plan.duration import stack_seconds, step_flops
 from plan.estimate import estimate
 from plan.machine import H100
 from plan.model_shape import ModelShape, count_flops, model_shape
-from plan.space import BESIDE, HEADER, pinned_bytes
+from plan.space import BESIDE, HEADER, pinned_bytes, train_memory
 from plan.table import duration, in_short, print_plan, size
 from tests.experiments import ROOT, load, write_config
 from train.architectures import StepContext, architecture_of
+from train.compute_dtype import resolved
+from train.device_windows import PIECE_BYTES
 from train.learner import Learner
 from train.plan import plan_dictionaries
 from train.settings import DictionarySettings
@@ -97,8 +100,8 @@ def test_a_step_takes_the_planned_products(tmp_path: Path, gpt2: Path, kind: dic
 def one_dictionary(folder: Path, model: Path, kind: dict[str, Any]) -> tuple[Size, Learner]:
     """Return the size of one dictionary of 96 latents in 32 dimensions, and the dictionary."""
     config = load(write_config(folder, model, train={"rows": 100, "dictionaries": [{"n_latents": 96, **kind}]}))
-    (sized,) = asked_sizes(config, {"hook": 32})
-    (planned,) = plan_dictionaries(config, {"hooks": {"hook": 32}}, folder)
+    (sized,) = asked_sizes(config, {"hook": 32}, on_gpu=False)
+    (planned,) = resolved(plan_dictionaries(config, {"hooks": {"hook": 32}}, folder), torch.device("cpu"))
     generator = torch.Generator().manual_seed(0)
     W = torch.nn.functional.normalize(torch.randn(96, 32, generator=generator), dim=1)
     start = {"W_enc": W.clone(), "b_enc": torch.zeros(96), "W_dec": W, "b_dec": torch.zeros(32)}
@@ -144,8 +147,23 @@ def test_time_grows_with_latents_and_falls_with_the_machine():
     small, large = (stack_seconds(train, one, 1, H100) for one in grid)
     assert 3 < large / small < 4  # the part of Python stays
     assert stack_seconds(train, grid[1], 1, H100._replace(share=1.0)) < large
-    halves = train.model_copy(update={"compute_dtype": "bfloat16"})
-    assert stack_seconds(halves, grid[1], 1, H100) < large / 3
+    halves = size_of("hook", 768, dataclasses.replace(relu[1], compute_dtype="bfloat16"))
+    assert stack_seconds(train, halves, 1, H100) < large / 3
+    tf32 = size_of("hook", 768, dataclasses.replace(relu[1], compute_dtype="tf32"))
+    assert stack_seconds(train, halves, 1, H100) < stack_seconds(train, tf32, 1, H100) < large / 2
+
+
+def test_a_gpu_holds_the_windows_if_it_has_room_for_them():
+    train = TrainSettings(window_mib=512)
+    grid = [size_of("hook", 768, DictionarySettings(architecture="topk", n_latents=6144, k=32))]
+    rows, row_bytes, windows = 10**9, 1536, 2 * 512 * 2**20
+    cpu, gpu = (train_memory(train, grid, rows, row_bytes, m) for m in (H100._replace(on_gpu=False), H100))
+    small = train_memory(train, grid, rows, row_bytes, H100._replace(gpu_memory=gpu.gpu - 1))
+    assert gpu.gpu - small.gpu == pytest.approx(windows, rel=0.01)
+    assert small.host - gpu.host == pytest.approx(windows - 2 * PIECE_BYTES, rel=0.01)  # pieces on their way
+    assert cpu.gpu == 0
+    one = train_memory(train, grid, 1000, row_bytes, H100)  # a store that one window holds
+    assert gpu.gpu - one.gpu == pytest.approx(windows, rel=0.01)
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def test_a_training_takes_the_memory_that_was_estimated(tmp_path: Path, width: i
     config = load(path)
     store = {"hook": torch.randn(2048, width, generator=torch.Generator().manual_seed(0))}
     write_store(Path(config.run) / "activations", store)
-    sizes = asked_sizes(config, {"hook": width})
+    sizes = asked_sizes(config, {"hook": width}, on_gpu=False)
     estimated = train_memory(config.train, sizes, 2048, 4 * width, CPU).host - PROCESS
     assert estimated > 100e6
     assert_within_a_factor_of_two(growth("train", path), estimated)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from tests.train.experiments import HOOK, load, write_run
 from train import display
+from train.compute_dtype import resolved
 from train.display import Lines, Screen, visible
 from train.learner import Learner
 from train.plan import plan_dictionaries
@@ -20,7 +21,7 @@ from train.start.initialise import first_directions, initial_parameters
 def learners(tmp_path: Path) -> list[Learner]:
     grid = {"architecture": "topk", "n_latents": [32, 48, 64], "k": 4}
     config = load(write_run(tmp_path, [grid]))
-    planned = plan_dictionaries(config, {"hooks": {HOOK: 16}}, tmp_path)
+    planned = resolved(plan_dictionaries(config, {"hooks": {HOOK: 16}}, tmp_path), torch.device("cpu"))
     made = []
     for p in planned:
         directions = first_directions("random", p.settings.n_latents, 16, 0, lambda: torch.zeros(1, 16))

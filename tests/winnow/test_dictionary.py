@@ -323,3 +323,19 @@ def test_a_dictionary_of_one_dimension_is_saved(tmp_path: Path) -> None:
     made = Dictionary(W_enc=W.T, b_enc=torch.zeros(1), W_dec=W, b_dec=torch.zeros(1), architecture="relu", hook="h")
     save_dictionary(made, tmp_path, {}, {})  # both views of one tensor, which safetensors refuses
     assert torch.equal(winnow.load_dictionary(tmp_path).W_enc, W)
+
+
+def test_a_dictionary_opens_on_the_device_that_is_named(tmp_path: Path) -> None:
+    save_dictionary(dictionary(architecture="topk", k=3), tmp_path / "d", {}, {})
+    for device in ("cpu", torch.device("cpu")):
+        assert load_dictionary(tmp_path / "d", device=device).W_dec.device.type == "cpu"
+    for wrong in ("cuda:99", "gpu", "meta"):
+        with pytest.raises(UserError, match=r"load_dictionary: device: expected a device of this machine, such as cpu"):
+            load_dictionary(tmp_path / "d", device=wrong)
+    with pytest.raises(UserError, match=r"load_dictionaries: device: expected a device of this machine"):
+        load_dictionaries(tmp_path, device="cuda:99")
+    if torch.cuda.is_available():
+        found = load_dictionary(tmp_path / "d", device="cuda")
+        assert found.W_dec.is_cuda
+        x = rows(20)
+        torch.testing.assert_close(found(x.cuda()).cpu(), load_dictionary(tmp_path / "d")(x))

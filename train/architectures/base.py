@@ -10,6 +10,7 @@ the size of the slice, and whatever depends on all latents goes through `collect
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
@@ -23,6 +24,7 @@ from train.collectives import ALONE, Collectives
 from train.kernels import dispatch, sparse
 from train.kernels.ranking import exceeds
 from train.kernels.sparse import Active, Listed
+from train.tf32 import products_in_tf32
 
 Parameters = dict[str, Tensor]
 
@@ -76,6 +78,7 @@ class Architecture:
     """
 
     compute_dtype: torch.dtype = torch.float32  # of products and weighted sums; parameters stay as they are
+    tf32: bool = False  # whether a GPU may take float32 products in TensorFloat-32
     collectives: Collectives = ALONE  # with the processes that hold the other latents
     buffers: ClassVar[tuple[str, ...]] = ()  # parameters that follow the batches and have no gradient
 
@@ -121,10 +124,11 @@ class Architecture:
     ) -> Float[Tensor, "learner i k"]:
         """Multiply matrices in the compute dtype; bias: [learner, k]."""
         a, b = self.lowered(a), self.lowered(b)
-        if len(a) == 1:  # the batched product of one takes up to a tenth longer
-            (a,), (b,) = a, b
-            return (torch.mm(a, b) if bias is None else torch.addmm(self.lowered(bias)[0], a, b)).unsqueeze(0)
-        return torch.bmm(a, b) if bias is None else torch.baddbmm(self.lowered(bias).unsqueeze(1), a, b)
+        with products_in_tf32() if self.tf32 else nullcontext():
+            if len(a) == 1:  # the batched product of one takes up to a tenth longer
+                (a,), (b,) = a, b
+                return (torch.mm(a, b) if bias is None else torch.addmm(self.lowered(bias)[0], a, b)).unsqueeze(0)
+            return torch.bmm(a, b) if bias is None else torch.baddbmm(self.lowered(bias).unsqueeze(1), a, b)
 
     def lowered(self, tensor: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Cast float32 to the compute dtype; leave float64 as it is."""

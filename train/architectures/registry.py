@@ -11,7 +11,7 @@ from train.architectures.jumprelu import JumpRelu
 from train.architectures.matryoshka import Matryoshka
 from train.architectures.relu import Relu
 from train.architectures.topk import TopK
-from train.settings import GAUSSIAN_ROWS, DictionarySettings
+from train.settings import AUTO_DTYPE, GAUSSIAN_ROWS, DictionarySettings
 from winnow.shards.dtypes import TORCH
 
 KINDS: dict[str, type[Architecture]] = {
@@ -35,7 +35,14 @@ def architecture_of(*learners: DictionarySettings) -> Architecture:
             options[name] = tuple(getattr(learner, name) for learner in learners)
     if first.auxk_coefficient:
         options["auxk"] = AuxK(coefficient=first.auxk_coefficient)
-    return KINDS[first.architecture](compute_dtype=TORCH[first.compute_dtype], **options)
+    return KINDS[first.architecture](**_products(first), **options)
+
+
+def _products(settings: DictionarySettings) -> dict[str, Any]:
+    assert settings.compute_dtype != AUTO_DTYPE, settings
+    if settings.compute_dtype == "tf32":
+        return {"tf32": True}
+    return {"compute_dtype": TORCH[settings.compute_dtype]}
 
 
 def kind_of(settings: DictionarySettings) -> tuple[Any, ...]:

@@ -3,4 +3,5 @@
 from typing import Literal, get_args
 
 DType = Literal["float32", "float16", "bfloat16"]
+ComputeDType = Literal["auto", "float32", "bfloat16", "tf32"]  # of the products of a training step
 DTYPES: tuple[str, ...] = get_args(DType)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from winnow.config.dtypes import DType
+from winnow.config.dtypes import ComputeDType, DType
 from winnow.config.polytopes import PolytopesSettings
 from winnow.config.positions import PositionPolicy
 from winnow.config.section import (
@@ -277,8 +277,10 @@ class TrainSettings(Section):
         description="train on activations scaled to a mean norm of sqrt(d_model), so that rates and penalties mean the "
         "same at every hook; false: on the activations as they are",
     )
-    compute_dtype: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="dtype of the products of a step; weights and optimiser stay float32"
+    compute_dtype: ComputeDType = Field(
+        default="auto",
+        description="dtype of the products of a step: float32, bfloat16 or, on a GPU, tf32; weights and optimiser stay "
+        "float32. auto: bfloat16 on a GPU, float32 on a CPU; a run goes on with the dtype that it began with",
     )
     warmup: float = Field(
         default=0.05,

@@ -18,8 +18,7 @@ def choose_device(name: str, ranks: Ranks = ALONE, mps: bool = True) -> torch.de
     if name == "auto":
         name = "cuda" if cuda else "mps" if metal and mps else "cpu"
     device = torch.device(name)
-    available = {"cpu": True, "cuda": cuda and (device.index or 0) < torch.cuda.device_count(), "mps": metal}
-    if not available[device.type]:
+    if not is_there(device):
         raise UserError(f"model.device = {name}: there is no such device here; set it to auto or cpu")
     if device.type == "cuda" and device.index is None and ranks.total > 1:
         device = torch.device("cuda", ranks.local % torch.cuda.device_count())
@@ -33,3 +32,21 @@ def to_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def is_there(device: torch.device) -> bool:
+    """Tell whether this machine has a device."""
+    if device.type == "cuda":
+        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
+
+
+def device_named(what: str, given: torch.device | str) -> torch.device:
+    """Return the device that a caller names. Raises `UserError`, which begins with `what`, where there is none."""
+    try:
+        device = torch.device(given)
+    except (RuntimeError, TypeError, ValueError):
+        device = None
+    if device is None or not is_there(device):
+        raise UserError(f"{what}: expected a device of this machine, such as cpu or cuda:0, found {given!r:.60}")
+    return device

@@ -23,7 +23,7 @@ class Ranks(NamedTuple):
 
     rank: int = 0
     total: int = 1
-    local: int = 0  # rank on this machine: the number of its GPU
+    local: int = 0  # rank on this machine: the number of its GPU, or more where ranks share GPUs
 
     def owns(self, number: int) -> bool:
         """Tell whether this process does the piece of work with this number: rank r of n does r, r + n, …"""
@@ -36,13 +36,26 @@ def this_rank(environment: Mapping[str, str] = os.environ) -> Ranks:
     Raises `UserError` if they are not numbers, or the rank is not below the count.
     """
     for names in _NAMES:
-        rank_name, count_name, _ = names
+        rank_name, count_name, local_name = names
         if rank_name in environment and count_name in environment:
-            ranks = Ranks(*_whole_numbers(environment, dict.fromkeys(names, "0")))
+            rank, total, local = _whole_numbers(environment, dict.fromkeys(names, "0"))
+            if local_name not in environment:
+                local = _local(environment, rank)
+            ranks = Ranks(rank, total, local)
             if ranks.rank >= ranks.total:
                 raise UserError(f"{rank_name}={ranks.rank} and {count_name}={ranks.total}: ranks count from 0")
             return ranks if rank_name == "RANK" else _in_array(environment, ranks)
     return _in_array(environment, Ranks())
+
+
+def _local(environment: Mapping[str, str], rank: int) -> int:
+    """Find the rank on this machine where the launcher does not say it: SLURM's, or else the rank itself.
+
+    Ranks are then taken to fill one machine after the other; each has the GPU of its remainder by their number
+    (`winnow.runtime.device`).
+    """
+    (local,) = _whole_numbers(environment, {"SLURM_LOCALID": str(rank)})
+    return local
 
 
 def _in_array(environment: Mapping[str, str], ranks: Ranks) -> Ranks:

@@ -5,7 +5,7 @@ import torch
 
 from winnow.errors import UserError
 from winnow.runtime.device import choose_device
-from winnow.runtime.ranks import Ranks
+from winnow.runtime.ranks import Ranks, this_rank
 
 
 @pytest.fixture
@@ -27,6 +27,11 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ranks_share_the_gpus_of_their_machine():
     chosen = [choose_device("auto", Ranks(rank=4 + local, total=8, local=local)) for local in range(4)]
     assert chosen == [torch.device("cuda", n) for n in (0, 1, 0, 1)]
+
+
+def test_ranks_without_a_local_rank_have_a_gpu_each(two_gpus: list[torch.device]):
+    chosen = [choose_device("auto", this_rank({"RANK": str(rank), "WORLD_SIZE": "4"})) for rank in range(4)]
+    assert chosen == two_gpus == [torch.device("cuda", n) for n in (0, 1, 0, 1)]
 
 
 @pytest.mark.usefixtures("two_gpus")

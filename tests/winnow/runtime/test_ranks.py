@@ -31,6 +31,17 @@ def test_what_is_said_by_rank_and_world_size_goes_before_slurm():
     assert this_rank(slurm(3) | {"RANK": "0", "WORLD_SIZE": "1"}) == Ranks(0, 1, 0)
 
 
+def test_a_rank_whose_launcher_does_not_say_its_place_on_the_machine_finds_one():
+    """SLURM says it; else ranks fill one machine after the other, and share its GPUs by the remainder."""
+    told = {"RANK": "5", "WORLD_SIZE": "8"}
+    assert this_rank(told | {"LOCAL_RANK": "1", "SLURM_LOCALID": "2"}).local == 1
+    assert this_rank(told | {"SLURM_LOCALID": "2"}).local == 2
+    assert this_rank(told).local == 5
+    assert this_rank({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}).local == 3
+    with pytest.raises(UserError, match="SLURM_LOCALID=here: expected whole numbers"):
+        this_rank(told | {"SLURM_LOCALID": "here"})
+
+
 def test_part_of_an_array_with_gaps_is_refused():
     with pytest.raises(UserError, match=r"2 tasks from 1 to 3 has gaps.*; submit the whole array"):
         this_rank(slurm(3, COUNT="2", MIN="1", MAX="3"))
