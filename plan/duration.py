@@ -4,6 +4,7 @@ Operations and bytes of a step are those of the code in train/: its products, wh
 runs, and the passes over weights, latents and rows that it makes on a GPU.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -17,10 +18,22 @@ from winnow.config.experiment import Experiment, TrainSettings
 
 DENSE_PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}  # of batch x width x latents; the others: one, and gathers
 GATHERS = 4  # decode, the values' gradient, two weight gradients: each reads a weight's row per active latent
-LATENT_PASSES = {"relu": 14, "jumprelu": 18, "gated": 28}  # reads and writes of batch x latents
-RANKING_PASSES = 4  # the same for the others, which rank latents
-WEIGHT_BYTES = 48  # per value of a matrix, for the gradient, Adam and the unit norm (mean of encoder and decoder)
-LOWERED_BYTES = 6  # more per value, to cast each matrix, if products are in bfloat16
+LOWERED_BYTES = 6  # more per value of a matrix, to cast it, if products are in bfloat16
+
+
+class Passes(NamedTuple):
+    """What a step reads and writes beside its products."""
+
+    latents: Mapping[str, int]  # reads and writes of batch x latents, by architecture; the others rank latents
+    ranking: int
+    weights: Mapping[str, int]  # bytes per value of a matrix: its gradient, Adam, unit norm; by architecture
+    listed: int  # the same for the others, whose gradients are lists of rows
+    gather: float  # bytes per value that is gathered, of those of its dtype
+
+
+ON_CPU = Passes({"relu": 14, "jumprelu": 18, "gated": 28}, 4, {}, 48, 1.0)
+# Kernels do several of these in one pass, gather from a cache twice as fast as the memory, and read three times only.
+ON_GPU = Passes({"relu": 5, "jumprelu": 5, "gated": 20}, 1, {"relu": 48, "jumprelu": 48, "gated": 48}, 24, 3 / 8)
 
 
 class HarvestTime(NamedTuple):
@@ -77,11 +90,10 @@ def train_time(train: TrainSettings, sizes: list[Size], stored_rows: int, row_by
 def stack_seconds(train: TrainSettings, size: Size, count: int, m: Machine) -> float:
     """Estimate one step of a stack of `count` dictionaries of one size."""
     flops = count * (step_flops(size, train.batch_rows) + gather_flops(size, train.batch_rows))
-    return (
-        flops / (m.flops[size.settings.compute_dtype] * m.share)
-        + count * step_bytes(size, train) / (m.memory_rate * m.share)
-        + m.seconds_per_step
-    )
+    moved = count * step_bytes(size, train, ON_GPU if m.on_gpu else ON_CPU)
+    computing = flops / (m.flops[size.settings.compute_dtype] * m.share) + moved / (m.memory_rate * m.share)
+    # a GPU computes while Python prepares what follows
+    return max(computing, m.seconds_per_step) if m.on_gpu else computing + m.seconds_per_step
 
 
 def step_flops(size: Size, batch: int) -> int:
@@ -95,10 +107,11 @@ def gather_flops(size: Size, batch: int) -> int:
     return GATHERS * 2 * batch * size.k * size.d_model
 
 
-def step_bytes(size: Size, train: TrainSettings) -> int:
+def step_bytes(size: Size, train: TrainSettings, passes: Passes) -> float:
     """Count the bytes that a step reads and writes."""
-    low = size.settings.compute_dtype == "bfloat16"
-    latents = train.batch_rows * size.n_latents * (2 if low else FLOAT)
-    passes = LATENT_PASSES.get(size.settings.architecture, RANKING_PASSES)
-    gathered = GATHERS * train.batch_rows * size.k * size.d_model * FLOAT
-    return size.trained * (WEIGHT_BYTES + LOWERED_BYTES * low) + passes * latents + gathered
+    low, architecture = size.settings.compute_dtype == "bfloat16", size.settings.architecture
+    value = 2 if low else FLOAT
+    latents = train.batch_rows * size.n_latents * value * passes.latents.get(architecture, passes.ranking)
+    weights = size.trained * (passes.weights.get(architecture, passes.listed) + LOWERED_BYTES * low)
+    gathered = GATHERS * train.batch_rows * size.k * size.d_model
+    return weights + latents + gathered * (value if passes is ON_GPU else FLOAT) * passes.gather

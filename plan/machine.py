@@ -1,7 +1,8 @@
 """The speed of the machine that a plan is for: assumptions, printed with every plan.
 
 Peak rates are those of the vendor's data sheet (H100 SXM, dense products; float32 without TF32, which torch leaves
-off); the rest are cautious round numbers. A plan's times are as good as these: nobody has checked them on a GPU.
+off). The share of them, a step's Python and the counting are as measured on an H200 (docs/results/gpu.md), whose
+memory is 1.4 times as fast; disk and bus are cautious round numbers.
 """
 
 from collections.abc import Mapping
@@ -31,12 +32,12 @@ class Machine(NamedTuple):
 H100 = Machine(
     name="one H100 (SXM, 80 GB)",
     flops={"float32": 67e12, "tf32": 495e12, "bfloat16": 989e12, "float16": 989e12},
-    share=0.5,
+    share=0.7,
     memory_rate=3.35e12,
     move_rate=50e9,
     disk_rate=2e9,
     disk_reads=100_000,
-    seconds_per_step=1e-3,
+    seconds_per_step=2e-3,
     seconds_per_value=2e-10,
     hash_rate=1.3e9,
     on_gpu=True,
@@ -62,6 +63,7 @@ def this_cpu() -> Machine:
         share=0.8,
         memory_rate=copied,
         move_rate=copied,
+        seconds_per_step=1e-3,
         seconds_per_value=4e-9,
         on_gpu=False,
         gpu_memory=0,
