@@ -626,14 +626,14 @@ def gpt2(quick):
         save_model(root / "model", quick)
         hooks = ["blocks.*.hook_resid_post", "blocks.*.mlp.hook_post"]
         bus = bus_rate()
-        for dtype, stored, tokens in (("float32", "float16", 65_536), ("bfloat16", "bfloat16", 65_536)):
+        for dtype, stored, tokens in (("float32", "float16", 131_072), ("bfloat16", "bfloat16", 131_072)):
             context, batch = (64, 4) if quick else (1024, 8)
             tokens = 1024 if quick else tokens
             disk = disk_rate(root, 2**23 if quick else 2**32)
             took, alone, _, names, peak = harvested(
                 root / dtype,
                 *(str(root / "model"), hooks, tokens, context, batch, DEVICE.type, dtype, stored),
-                shards=4,
+                shards=4 if quick else 16,  # what is left to do for the last of them is a sixteenth
                 there=True,
             )
             stored_bytes = sum(path.stat().st_size for path in (root / dtype).glob("shard-*.h5"))

@@ -32,6 +32,7 @@ from winnow.config.positions import PositionPolicy
 from winnow.model.forward import forward_passes
 from winnow.model.hooks import resolve_hooks
 from winnow.model.language_model import LanguageModel, open_model
+from winnow.runtime.announce import lacks_bfloat16
 from winnow.tokens import TokenFile, open_tokens
 
 TARGET = 0.93
@@ -123,12 +124,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     cases = make_cases(QUICK_LAYERS, (128,)) if arguments.quick else make_cases(12, (128, 1024))
     cases = [case for case in cases if arguments.only in case.name]
+    if lacks_bfloat16() and not torch.cuda.is_available():
+        print(
+            "Rows in bfloat16 stay open: this CPU has no instructions for it. "
+            "Where lscpu lists avx512_bf16 or amx_bf16, python -m bench.harvest --only bfloat16 measures them."
+        )
+        cases = [case for case in cases if case.dtype != "bfloat16"]
     tokens_per_shard = 2048 if arguments.quick else 8192
     rows = []
+    dtypes: list[DType] = [dtype for dtype in DTYPES if any(case.dtype == dtype for case in cases)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(folder / "model", arguments.quick)
-        for dtype in DTYPES:
+        for dtype in dtypes:
             model = open_model(ModelSettings(name=str(folder / "model"), dtype=dtype))
             for case in [case for case in cases if case.dtype == dtype]:
                 rows.append(measure(model, case, tokens_per_shard, folder, repeats_of(arguments)))

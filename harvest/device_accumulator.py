@@ -6,6 +6,7 @@ those of `harvest.accumulate` to rounding. Nothing here waits for the device but
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +40,7 @@ class DeviceAccumulator:
         self._bins = torch.from_numpy(bin_of_code().astype(np.int64)).to(device)
         self._first_bin = torch.arange(width, device=device) * BINS  # of each dimension
         self._one = torch.ones(1, dtype=torch.int64, device=device)
+        self._counted: torch.Event | None = None  # after the last of the work, on a GPU
         self._norms: list[Tensor] = []
         self._positions: list[Tensor] = []
 
@@ -57,6 +59,8 @@ class DeviceAccumulator:
         self._rows += len(x)
         self._norms.append(norms)
         self._positions.append(positions)
+        if x.device.type == "cuda":
+            self._counted = torch.cuda.current_stream(x.device).record_event()
         return norms
 
     def _add_block(self, block: Tensor, centre: Tensor) -> Tensor:
@@ -74,13 +78,22 @@ class DeviceAccumulator:
         return norms
 
     def result(self) -> HookStatistics:
-        """Wait for the device, and return the statistics of all rows added so far."""
+        """Wait until they are counted, and return the statistics of all rows added so far."""
         into = Accumulator(self.width, self.context)
         if self._centre is not None:
-            norms, positions = torch.cat(self._norms).cpu(), torch.cat(self._positions)
-            histogram = self._histogram.cpu().numpy()
-            into.take(self._rows, self._centre.cpu().numpy(), self._powers.cpu().numpy(), histogram, norms, positions)
+            with self._beside():
+                centre, powers, histogram = (x.cpu().numpy() for x in (self._centre, self._powers, self._histogram))
+                norms = torch.cat(self._norms).cpu()
+            into.take(self._rows, centre, powers, histogram, norms, torch.cat(self._positions))
         return into.result()
+
+    def _beside(self) -> AbstractContextManager[object]:
+        """Give a stream that waits for the counting and for nothing else, such as the next shard's rows."""
+        if self._counted is None:
+            return nullcontext()
+        stream = torch.cuda.Stream(self._histogram.device, priority=-1)  # never one that copies rows
+        stream.wait_event(self._counted)
+        return torch.cuda.stream(stream)
 
 
 class CountedRows(NamedTuple):
