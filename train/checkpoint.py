@@ -38,12 +38,12 @@ def begin(folder: Path) -> None:
     Without the mark, those that already have a checkpoint would resume without the others, in other stacks, and end
     with different last bits.
     """
-    _path(folder, 0).mkdir(parents=True, exist_ok=True)
+    checkpoint_path(folder, 0).mkdir(parents=True, exist_ok=True)
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
     """Write one dictionary's checkpoint; older ones stay."""
-    path = _path(folder, numbers["rows"])
+    path = checkpoint_path(folder, numbers["rows"])
     path.parent.mkdir(parents=True, exist_ok=True)
     with publish_directory(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
@@ -53,18 +53,30 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str
 
 def read_checkpoint(folder: Path, rows: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what `write_checkpoint` wrote. Raises `UserError` naming the file and the field that is not as written."""
-    path = _path(folder, rows)
-    remedy = f"delete {path} to resume from an earlier one, or from the start"
-    numbers = read_state(path / NUMBERS)
-    if numbers["rows"] != rows:
-        raise UserError(f"{path / NUMBERS}: rows: expected {rows}, found {numbers['rows']}; {remedy}")
-    record = read_record(path)
-    for name in (NUMBERS, TENSORS):
-        check_file(path / name, record.get(name), remedy)
+    path = checkpoint_path(folder, rows)
+    numbers = read_numbers(path, rows)
     try:
         return load_file(path / TENSORS), numbers
     except (OSError, SafetensorError) as error:
-        raise UserError(f"{path / TENSORS}: cannot be read ({error}); {remedy}") from error
+        raise UserError(f"{path / TENSORS}: cannot be read ({error}); {_remedy(path)}") from error
+
+
+def read_numbers(path: Path, rows: int) -> dict[str, Any]:
+    """Read a checkpoint's numbers, and check that both of its files are as they were written.
+
+    Raises `UserError` naming the file and the field that is not.
+    """
+    numbers = read_state(path / NUMBERS)
+    if numbers["rows"] != rows:
+        raise UserError(f"{path / NUMBERS}: rows: expected {rows}, found {numbers['rows']}; {_remedy(path)}")
+    record = read_record(path)
+    for name in (NUMBERS, TENSORS):
+        check_file(path / name, record.get(name), _remedy(path))
+    return numbers
+
+
+def _remedy(path: Path) -> str:
+    return f"delete {path} to resume from an earlier one, or from the start"
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -102,7 +114,7 @@ def drop_checkpoints(folder: Path, but: int | None = None) -> None:
     """Delete a dictionary's checkpoints, except the one at `but` rows."""
     for rows in checkpoint_rows(folder):
         if rows != but:
-            shutil.rmtree(_path(folder, rows))
+            shutil.rmtree(checkpoint_path(folder, rows))
     if but is None:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
@@ -139,5 +151,6 @@ def group_by_start(planned: Iterable[Planned]) -> list[tuple[int, list[Planned]]
     return groups
 
 
-def _path(folder: Path, rows: int) -> Path:
+def checkpoint_path(folder: Path, rows: int) -> Path:
+    """Return the folder of a dictionary's checkpoint."""
     return folder / CHECKPOINTS / f"rows-{rows:013d}"

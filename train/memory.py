@@ -56,7 +56,7 @@ def room_for_rows(learners: Sequence[Learner], device: torch.device) -> int:
 
 
 def working_bytes(learners: Sequence[Learner]) -> int:
-    """Count what the largest stack's step takes on a GPU, or an evaluation, which holds every dictionary once more."""
+    """Count what the largest stack's step takes on a GPU, and every dictionary once more, which an evaluation holds."""
     steps = []
     for learner in learners:
         n, d = learner.parameters["W_dec"].shape
@@ -65,7 +65,7 @@ def working_bytes(learners: Sequence[Learner]) -> int:
         count = max(1, min(len(learners), LAUNCHED_LATENTS // (settings.batch_rows * n)))
         steps.append(step_bytes(settings, d, trained, n, count))
     saved = sum(value.nbytes for learner in learners for value in learner.parameters.values())
-    return max(saved, *steps)
+    return saved + max(steps)
 
 
 def _memory(device: torch.device) -> int:

@@ -10,20 +10,21 @@ decide alike.
 
     dictionaries/<hook>/<name>/shards/1-of-8/checkpoints/   the state of rank 1 of 8, as train/checkpoint.py writes it
 
-A checkpoint counts once every rank has it; until then the previous one is kept. Resume with the same number of ranks.
-Rank 0 gathers the finished dictionary, which is like any other.
+A checkpoint counts once every rank has it; until then the previous one is kept. Another number of ranks cuts it anew
+and goes on (train/recut.py). Rank 0 gathers the finished dictionary, which is like any other.
 """
 
 import copy
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from train.checkpoint import checkpoint_rows, drop_checkpoints, drop_leftovers, read_checkpoint, write_checkpoint
+from train.checkpoint import drop_checkpoints, drop_leftovers, read_checkpoint, write_checkpoint
 from train.collectives import Collectives, joined
 from train.compute_dtype import resolved
 from train.cores import ParallelMap
@@ -35,6 +36,7 @@ from train.memory import refuse_too_large
 from train.plan import SHARDS, Planned, refuse_other
 from train.provenance import metadata
 from train.record import record_dictionaries
+from train.recut import WHOLE, common_rows, drop_other_cuts, part_of, recut, slice_folder
 from train.signals import Stop, stop_on_signals
 from train.snapshots import snapshot_path
 from train.sweep import _Sweep, announce_training, finished_store
@@ -42,10 +44,9 @@ from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError
 from winnow.runtime.device import choose_device
+from winnow.runtime.lock import claim
 from winnow.runtime.ranks import Ranks
 from winnow.store import ActivationStore
-
-WHOLE = ("b_dec",)  # every rank holds it; the other parameters, except single numbers, are sliced by latents
 
 
 def slice_of(parameters: Mapping[str, Tensor], collectives: Collectives) -> dict[str, Tensor]:
@@ -53,12 +54,7 @@ def slice_of(parameters: Mapping[str, Tensor], collectives: Collectives) -> dict
 
     Raises `UserError` if they cannot be split evenly.
     """
-    n = len(parameters["W_dec"])
-    if n % collectives.ranks:
-        raise UserError(
-            f"train.shard_latents: {n} latents cannot be split evenly over {collectives.ranks} ranks; choose a multiple"
-        )
-    part = n // collectives.ranks
+    part = part_of(len(parameters["W_dec"]), collectives.ranks)
     mine = slice(collectives.rank * part, (collectives.rank + 1) * part)
     return {name: p if name in WHOLE else p[mine].clone() for name, p in parameters.items()}
 
@@ -76,15 +72,34 @@ def gathered(learner: Learner, collectives: Collectives, scale: float) -> Dictio
     return whole.dictionary(scale)
 
 
-def shard_folder(planned: Planned, collectives: Collectives, rank: int | None = None) -> Path:
-    """Return the folder of a rank's state; by default, of this rank's."""
-    return planned.folder / SHARDS / f"{collectives.rank if rank is None else rank}-of-{collectives.ranks}"
+def shard_folder(planned: Planned, collectives: Collectives) -> Path:
+    """Return the folder of this rank's state."""
+    return slice_folder(planned.folder, collectives.rank, collectives.ranks)
 
 
-def common_start(planned: Planned, collectives: Collectives) -> int:
-    """Return the rows of the latest checkpoint that every rank has; 0 if there is none."""
-    ranks = range(collectives.ranks)
-    return max(set.intersection(*(checkpoint_rows(shard_folder(planned, collectives, r)) for r in ranks)), default=0)
+def wait_for_all(collectives: Collectives) -> None:
+    """Wait until every rank is here."""
+    collectives.all_reduce(torch.zeros(()))
+
+
+@contextmanager
+def claimed(planned: Planned, collectives: Collectives) -> Iterator[None]:
+    """Keep a dictionary for this job. Raises `UserError` on all ranks if another job has it."""
+    with ExitStack() as held:
+        free = bool(collectives.rank) or held.enter_context(claim(planned.folder))
+        if int(collectives.all_reduce(torch.tensor(int(not free)))):
+            raise UserError(f"{planned.folder}: another job is training it; wait for it, or stop it")
+        yield
+
+
+def recut_together(planned: Planned, collectives: Collectives) -> None:
+    """Cut the latest checkpoint into as many slices as there are ranks, where another number of ranks wrote it."""
+    wait_for_all(collectives)  # nobody writes before all have looked at what there is
+    recut(planned.folder, planned.settings.n_latents, collectives.rank, collectives.ranks)
+    wait_for_all(collectives)
+    if collectives.rank == 0:
+        drop_other_cuts(planned.folder, collectives.ranks)
+    wait_for_all(collectives)
 
 
 class SharedStop(Stop):
@@ -117,7 +132,9 @@ class _SharedSweep(_Sweep):
         self.is_main = collectives.rank == 0
         if not self.is_main:
             config = config.model_copy(update={"train": config.train.model_copy(update={"loggers": []})})
-        super().__init__(config, store, planned.hook, [planned], common_start(planned, collectives), device)
+        recut_together(planned, collectives)
+        start = common_rows(planned.folder, collectives.ranks)
+        super().__init__(config, store, planned.hook, [planned], start, device)
 
     def run(self, stop: Stop) -> None:
         """Train to the end, saving state on the way."""
@@ -171,13 +188,13 @@ class _SharedSweep(_Sweep):
         for learner in self.learners:
             folder = shard_folder(learner.planned, self.collectives)
             write_checkpoint(folder, *learner.state())
-            self._wait()
+            wait_for_all(self.collectives)
             drop_checkpoints(folder, but=self.rows)
 
     def _finish_ended(self) -> None:
         for learner in [learner for learner in self.learners if learner.ended]:
             self._publish(learner, learner.planned.folder)
-            self._wait()
+            wait_for_all(self.collectives)
             if self.is_main:
                 record_dictionaries(self.run_folder, [learner.planned.folder])
                 shutil.rmtree(learner.planned.folder / SHARDS)
@@ -188,15 +205,12 @@ class _SharedSweep(_Sweep):
         if dictionary is not None:
             save_dictionary(dictionary, folder, metadata(self.store, self.kept), self._provenance(learner))
 
-    def _wait(self) -> None:
-        """Wait until every rank is here."""
-        self.collectives.all_reduce(torch.zeros(()))
-
 
 def train_shared(config: Experiment, activations: Path, planned: list[Planned], ranks: Ranks) -> None:
     """Train the planned dictionaries to their ends, one after the other, each with all ranks of the job.
 
-    Raises `UserError` if the harvest is not finished, or a dictionary cannot be split or was begun with other settings;
+    Raises `UserError` if the harvest is not finished, or a dictionary cannot be split, was begun with other settings or
+    is another job's;
     `Interrupted` after a signal, once the state is saved, and if another rank is lost.
     """
     store = finished_store(activations)
@@ -209,4 +223,5 @@ def train_shared(config: Experiment, activations: Path, planned: list[Planned], 
     with joined(ranks) as collectives, stop_on_signals() as stop:
         for one in planned:
             refuse_too_large([one], store.hooks[one.hook], device, ranks.total)
-            _SharedSweep(config, store, one, collectives, device).run(stop)
+            with claimed(one, collectives):
+                _SharedSweep(config, store, one, collectives, device).run(stop)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from train.left_out import without_left_out
 from train.plan import FAILED, Planned, plan_dictionaries, refuse_other_settings
-from train.share import refuse_other_sharing, share_of
+from train.share import share_of
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.fields import read_fields
@@ -38,7 +38,6 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
             # skip those that another job trains
             mine = [p for p in mine if p.finished or held.enter_context(claim(p.folder))]
         unfinished = [p for p in mine if not p.finished and not p.failed]
-        refuse_other_sharing(unfinished, ranks.total if shares else 1)
         _record_killed([p for p in mine if p.finished], run)
         if unfinished:
             change_record(run.path, forget=[f"{p.folder.relative_to(run.path).as_posix()}/" for p in unfinished])

@@ -33,6 +33,7 @@ from train.normal import Drawn
 from train.plan import FAILED, Planned, rows_between_logs
 from train.provenance import metadata, provenance
 from train.record import record_dictionaries
+from train.recut import drop_other_cuts, recut
 from train.resample import resample, resample_due
 from train.schedule import rows_at_end
 from train.settings import GAUSSIAN_ROWS
@@ -70,6 +71,9 @@ def train_all(config: Experiment, activations: Path, planned: list[Planned], ran
     with stop_on_signals() as stop:
         for hook in dict.fromkeys(p.hook for p in planned):
             refuse_too_large((p for p in planned if p.hook == hook), store.hooks[hook], device)
+            for one in (p for p in planned if p.hook == hook):  # that ranks may have shared
+                recut(one.folder, one.settings.n_latents, 0, 1)
+                drop_other_cuts(one.folder, 1)
             for start, group in group_by_start(p for p in planned if p.hook == hook):
                 _Sweep(config, store, hook, group, start, device).run(stop)
 
