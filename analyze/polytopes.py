@@ -31,7 +31,7 @@ SCHEMAS: dict[str, type[Record]] = {
     "regions": Regions,
     "adversaries": Adversaries,
 }
-VERSIONS = dict.fromkeys(SCHEMAS, 1)  # of the definitions, as the stage polytopes writes them
+VERSIONS = dict.fromkeys(SCHEMAS, 1) | {"clusters": 2}  # of the definitions, as the stage polytopes writes them
 AGAIN = "run make polytopes again"
 
 

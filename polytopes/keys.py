@@ -18,6 +18,7 @@ from winnow.runtime.run import Run, finished_dictionaries
 from winnow.shards.manifest import Manifest
 
 ROWS = "rows"
+CLUSTERS = "clusters"  # which stand with the rows
 ROWS_FILE = "rows.h5"
 ROWS_VERSION = 1
 COMMON = ("layers", "rows", "positions")
@@ -66,6 +67,9 @@ class Keys:
         record = self._read(name, tell)
         if record is None or not is_of(record, self.key(name)):
             return True
+        if name == CLUSTERS:
+            rows = self._read(ROWS)
+            return rows is None or record.results["files"] != rows.results["files"]
         return name == ROWS and not self._rows_are_whole(record, tell)
 
     def due(self) -> list[str]:
@@ -73,7 +77,7 @@ class Keys:
         names = [name for name in EXPERIMENTS if name in self.settings.experiments]
         found: list[str] = []
         for name in [ROWS, *names]:
-            reads = () if name == ROWS else EXPERIMENTS[name].after
+            reads = () if name == ROWS else (ROWS,) if name == CLUSTERS else EXPERIMENTS[name].after
             if set(reads) & set(found) or self.is_due(name, tell=True):
                 found.append(name)
         return found

@@ -1,12 +1,14 @@
 """Open the model, choose the rows, and make the experiments that are due, one file each."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from polytopes.experiments.table import EXPERIMENTS
-from polytopes.keys import ROWS, ROWS_FILE, Keys
+from polytopes.keys import CLUSTERS, ROWS, ROWS_FILE, Keys
 from polytopes.reading.places import choose_places, held_out_first
 from polytopes.reading.rows import Rows, read_rows, write_rows
 from polytopes.reading.subject import Subject, usual_hooks
@@ -18,7 +20,7 @@ from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.mlp import read_mlp
 from winnow.runtime.hashes import Noted, change_record, note
 from winnow.runtime.progress import progress_bar
-from winnow.runtime.record import write_record
+from winnow.runtime.record import read_record, write_record
 from winnow.shards.manifest import Manifest
 from winnow.spline.codes import pack
 from winnow.tokens import TokenFile
@@ -35,7 +37,10 @@ def measure(config: Experiment, keys: Keys, tokens: TokenFile, manifest: Manifes
         for name in names:
             if keys.is_due(name):
                 bar.advance(0, name)
-                _publish(keys, name, EXPERIMENTS[name].measure(subject, keys.settings))
+                results = EXPERIMENTS[name].measure(subject, keys.settings)
+                if name == CLUSTERS:
+                    results["files"] = _add_clusters(keys, subject, results.pop("clusterings"))
+                _publish(keys, name, results)
                 made.append(name)
             bar.advance(1)
     return made
@@ -104,14 +109,31 @@ def _make_rows(
         neurons=mlps[0].n,
     )
     held_out = int((places.sequence >= first).sum())
+    _publish_rows(keys, rows, _description(rows, held_out, mlps))
+    return rows, values
+
+
+def _add_clusters(keys: Keys, subject: Subject, clusterings: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Publish the rows again, now with their clusters, and give the hash of their file.
+
+    A run that dies in between makes the rows and the clusters again: `rows.json` and `clusters.json` say which file of
+    rows they belong to.
+    """
+    clusters = {name: torch.from_numpy(of_row).int() for name, of_row in clusterings.items()}
+    results = read_record(keys.path(ROWS)).results
+    return _publish_rows(keys, replace(subject.rows, clusters=clusters), results)
+
+
+def _publish_rows(keys: Keys, rows: Rows, results: dict[str, Any]) -> dict[str, str]:
+    """Write `rows.h5`, and the record that says what it is; give the file's hash by its name."""
     path = keys.run.polytopes / ROWS_FILE
     listed = f"{path.parent.name}/{ROWS_FILE}"
     change_record(keys.run.path, forget=[listed])
     write_rows(path, rows)
     written = note(path)
-    results = _description(rows, held_out, mlps) | {"files": {ROWS_FILE: written.sha256}}
-    _publish(keys, ROWS, results, {listed: written})
-    return rows, values
+    files = {ROWS_FILE: written.sha256}
+    _publish(keys, ROWS, results | {"files": files}, {listed: written})
+    return files
 
 
 def _publish(keys: Keys, name: str, results: dict[str, Any], besides: Mapping[str, Noted] | None = None) -> None:

@@ -27,7 +27,7 @@ def measure(subject: Subject, settings: PolytopesSettings) -> dict[str, Any]:
     """Cluster the rows by each representation and method, and say what the clusters mean.
 
     rows: how many were clustered. clusterings: by name (`post:2`; by k-means `post:2/kmeans`), the cluster of every
-    row, −1 for none. tables: for each clustering
+    row, −1 for none, which goes into `rows.h5`, named in `files`. tables: for each clustering
       name, representation, layers, method;
       clusters, noise (share of rows), median_size;
       gain: for token, next and prediction {entropy, permuted (bits), gain, z}; beyond: the same of the prediction

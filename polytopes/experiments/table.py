@@ -41,7 +41,7 @@ class Entry:
 # In the order in which they are made.
 EXPERIMENTS = {
     "codes": Entry("codes", ("untrained",)),
-    "clusters": Entry("clusters", ("untrained", "clusters"), dictionaries=("blocks.*.mlp.hook_post",)),
+    "clusters": Entry("clusters", ("untrained", "clusters"), dictionaries=("blocks.*.mlp.hook_post",), version=2),
     "maps": Entry("maps", ("untrained",)),
     "scaling": Entry("scaling", ("scaling",), after=("clusters",)),
     "density": Entry("density", ("untrained", "density")),

@@ -1,10 +1,12 @@
 """The rows that every experiment looks at: places in the text, their labels, and the codes of every layer there.
 
 In `rows.h5`: sequence, position, token, next, prediction int32 [row]; codes uint8 [row, layer, n/8], the numbers of the
-layers in the attribute `layers` and the neurons of each in `neurons`.
+layers in the attribute `layers` and the neurons of each in `neurons`. Once rows are clustered, also clusters int32
+[row, clustering], −1 for none, the names of the clusterings in the attribute `clusterings`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -31,6 +33,7 @@ class Rows:
     codes: UInt8[Tensor, "row layer bytes"]
     layers: tuple[int, ...]
     neurons: int
+    clusters: Mapping[str, Int32[Tensor, " row"]] = field(default_factory=dict)  # by the name of the clustering
 
     def __len__(self) -> int:
         return len(self.token)
@@ -47,6 +50,9 @@ def write_rows(path: Path, rows: Rows) -> None:
     with publish_hdf5(path) as file:
         columns = {"sequence": rows.places.sequence, "position": rows.places.position}
         columns |= {name: rows.label(name) for name in LABELS} | {"codes": rows.codes}
+        if rows.clusters:
+            columns["clusters"] = torch.stack(list(rows.clusters.values()), 1)
+            file.attrs["clusterings"] = list(rows.clusters)
         for name, values in columns.items():
             file.create_dataset(name, data=values.numpy(), track_times=False)
         file.attrs["layers"] = list(rows.layers)
@@ -64,6 +70,11 @@ def read_rows(path: Path) -> Rows:
             places = Places(column("sequence"), column("position"))
             layers = tuple(int(layer) for layer in np.asarray(file.attrs["layers"]))
             token, after, prediction, codes = map(column, (*LABELS, "codes"))
-            return Rows(places, token, after, prediction, codes, layers, int(np.asarray(file.attrs["neurons"])))
+            clusters: dict[str, Tensor] = {}
+            if "clusters" in file:
+                names = [str(name) for name in np.asarray(file.attrs["clusterings"])]
+                clusters = dict(zip(names, column("clusters").unbind(1), strict=True))
+            neurons = int(np.asarray(file.attrs["neurons"]))
+            return Rows(places, token, after, prediction, codes, layers, neurons, clusters)
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a file of rows ({error}); delete it, and run make polytopes") from error

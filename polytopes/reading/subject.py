@@ -14,18 +14,18 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
+from polytopes.keys import ROWS_FILE
 from polytopes.reading.places import Places, choose_places
-from polytopes.reading.rows import Rows
+from polytopes.reading.rows import Rows, read_rows
 from polytopes.reading.untrained import untrained_twin
 from polytopes.reading.values import read_tokens, read_values
 from winnow.config.positions import PositionPolicy
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel
 from winnow.model.mlp import read_mlp, residual_hook
-from winnow.runtime.record import read_record
 from winnow.runtime.run import Run
 from winnow.spline.codes import unpack
 from winnow.spline.mlp import MLP
@@ -176,12 +176,9 @@ class Subject:
                 )
         return list(dict.fromkeys(expanded))
 
-    def clusters(self) -> Mapping[str, Int[np.ndarray, " row"]]:
+    def clusters(self) -> Mapping[str, Int32[Tensor, " row"]]:
         """Give the clusters of every clustering that the experiment `clusters` made, by its name; −1: in none.
 
-        Empty where it was not made. Rows that were not clustered are −1 too.
+        Empty where it was not made. Rows that were not clustered have the cluster of their nearest member.
         """
-        if "clusters" not in self.experiments:
-            return {}
-        made = read_record(self.run.polytopes / "clusters.json").results["clusterings"]
-        return {name: np.array(of_row) for name, of_row in made.items()}
+        return read_rows(self.run.polytopes / ROWS_FILE).clusters if "clusters" in self.experiments else {}

@@ -16,7 +16,7 @@ def clustering_at(subject: Subject, layer: int) -> tuple[str | None, Int64[Tenso
     made = subject.clusters()
     for name in (f"code:{layer}", f"post:{layer}"):
         if name in made:
-            return name, torch.from_numpy(made[name]).long()
+            return name, made[name].long()
     return None, None
 
 

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from analyze.polytopes import SCHEMAS
+from analyze.polytopes import SCHEMAS, VERSIONS
 from analyze.schema.record import Record, keys_of
 from winnow.runtime.record import Key, write_record
 
@@ -18,7 +18,7 @@ FIXED: dict[str, Any] = {
     "centres": [1, 4, 16],
     "tokens": ["a ", "<b>", "\n", " d"],
     "at": 1,
-    "clusterings": {"post:0": [0, -1]},
+    "files": {"rows.h5": "0" * 64},
     "reason": None,
 }
 PAIRS = {"natural", "at_edge"}
@@ -34,13 +34,13 @@ def write_results(folder: Path, name: str, results: Any = None, **key: Any) -> P
     """Write results as the stage does, the invented ones by default; the file's path."""
     path = folder / f"{name}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    made = {"version": 1, "inputs": INPUTS, "settings": {}, **key}
+    made = {"version": VERSIONS[name], "inputs": INPUTS, "settings": {}, **key}
     write_record(path, Key(**made), invented(name) if results is None else results)
     return path
 
 
 def _value(kind: Any, name: str, numbers: Any, place: int) -> Any:
-    if name in FIXED and (get_origin(kind) is list or name in ("at", "clusterings", "reason")):
+    if name in FIXED and (get_origin(kind) is list or name in ("at", "files", "reason")):
         return FIXED[name]
     if get_origin(kind) in (Union, types.UnionType):
         known = [one for one in get_args(kind) if one is not type(None)]

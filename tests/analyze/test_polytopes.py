@@ -19,7 +19,7 @@ def keys_in(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
     if isinstance(value, dict):
         for key, inner in value.items():
             yield (*place, key)
-            if key != "clusterings":
+            if key != "files":
                 yield from keys_in(inner, (*place, key))
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         yield from keys_in(value[0], (*place, 0))

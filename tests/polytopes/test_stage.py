@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from data.tokens import make_tokens
 from harvest.stage import harvest
 from polytopes import measure as stage
 from polytopes.experiments.table import EXPERIMENTS
+from polytopes.reading.rows import read_rows, write_rows
 from polytopes.stage import polytopes
 from tests.experiments import ROOT, load, write_config
 from tests.polytopes.miniature import harvested
@@ -132,6 +134,28 @@ def test_damaged_files_are_made_again_to_the_byte(made: Path, capsys: pytest.Cap
         after = files(made)
         assert {name: content for name, (_, content) in after.items()} == {n: c for n, (_, c) in before.items()}
         assert listed(made) == {name: note(folder / name) for name in before}
+
+
+def test_clusters_stand_with_the_rows_whatever_is_lost(tmp_path: Path, gpt2: Path):
+    small = {"representations": ["post:1", "code:0-1"], "min_cluster_size": 3, "min_samples": 1}
+    config = harvested(tmp_path, gpt2, experiments=["clusters", "scaling"], untrained=False, clusters=small)
+    polytopes(load(config))
+    before, folder = files(config), Path(load(config).run) / "polytopes"
+    rows = read_rows(folder / "rows.h5")
+    assert list(rows.clusters) == ["post:1", "code:0-1"]
+    table = read_record(folder / "clusters.json").results["tables"][0]
+    assert int(rows.clusters["post:1"].max()) + 1 == table["clusters"]
+    assert int((rows.clusters["post:1"] < 0).sum()) == round(table["noise"] * len(rows))
+    for lost in (["rows.h5"], ["rows.json"], ["clusters.json"], ["rows.h5", "rows.json"]):  # as a run that died may
+        for name in lost:
+            (folder / name).unlink()
+        polytopes(load(config))
+        after = files(config)
+        assert {name: content for name, (_, content) in after.items()} == {n: c for n, (_, c) in before.items()}
+        assert listed(config) == {name: note(folder / name) for name in before}
+    write_rows(folder / "rows.h5", replace(rows, clusters={}))  # died before it said what the rows are now
+    polytopes(load(config))
+    assert (folder / "rows.h5").read_bytes() == before["rows.h5"][1]
 
 
 def test_a_file_that_is_gone_is_missed_by_verify(made: Path):

@@ -129,5 +129,5 @@ class Clusters(Record):
     """Everything that polytopes/clusters.json has found."""
 
     rows: int
-    clusterings: dict[str, list[int]]
+    files: dict[str, str]  # the rows with their clusters, by name: sha256
     tables: list[Clustering]

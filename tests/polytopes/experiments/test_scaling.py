@@ -105,7 +105,7 @@ class _Clustered(Subject):
     """A subject with planted clusters."""
 
     def clusters(self):
-        return {"code:1": (self.pre(1)[:, 0] > self.pre(1)[:, 0].median()).long().numpy()}
+        return {"code:1": (self.pre(1)[:, 0] > self.pre(1)[:, 0].median()).int()}
 
 
 def test_a_row_stays_with_the_cluster_of_its_nearest_member(embedded: Subject):

@@ -17,7 +17,7 @@ from tests.analyze.typed import typed
 
 # keys whose numbers are in a chart, or order things, and are in no table
 DRAWN = {
-    *("histogram", "rho_histogram", "scatter", "points", "of_row", "clusterings", "label", "cluster", "sequence"),
+    *("histogram", "rho_histogram", "scatter", "points", "of_row", "files", "label", "cluster", "sequence"),
     *("position", "layers", "layer", "factors", "sharpness", "edges", "centres"),
 }
 QUANTILES = {"mean", "min", "q25", "q75", "max"}  # shown is the median, with the 5 and 95 % quantiles
