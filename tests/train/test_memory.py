@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.train.test_stack import D, N, ROWS, learner
+from tests.train.test_stack import ROWS, D, N, learner
 from train.memory import room_for_rows, working_bytes
 
 TOPK = {"architecture": "topk", "k": 4}
