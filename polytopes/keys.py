@@ -12,6 +12,7 @@ from winnow.config.experiment import Experiment
 from winnow.config.polytopes import PolytopesSettings
 from winnow.dictionary_files import identity
 from winnow.errors import UserError
+from winnow.polytope_files import ROWS_FILE
 from winnow.runtime.hashes import hash_file
 from winnow.runtime.record import Key, Record, is_of, read_record
 from winnow.runtime.run import Run, finished_dictionaries
@@ -19,7 +20,6 @@ from winnow.shards.manifest import Manifest
 
 ROWS = "rows"
 CLUSTERS = "clusters"  # which stand with the rows
-ROWS_FILE = "rows.h5"
 ROWS_VERSION = 1
 COMMON = ("layers", "rows", "positions")
 

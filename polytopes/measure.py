@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from polytopes.experiments.table import EXPERIMENTS
-from polytopes.keys import CLUSTERS, ROWS, ROWS_FILE, Keys
+from polytopes.keys import CLUSTERS, ROWS, Keys
 from polytopes.reading.places import choose_places, held_out_first
 from polytopes.reading.rows import Rows, read_rows, write_rows
 from polytopes.reading.subject import Subject, usual_hooks
@@ -18,6 +18,7 @@ from winnow.config.polytopes import PolytopesSettings
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.mlp import read_mlp
+from winnow.polytope_files import ROWS_FILE
 from winnow.runtime.hashes import Noted, change_record, note
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.record import read_record, write_record

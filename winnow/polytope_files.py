@@ -6,6 +6,8 @@ from winnow.errors import UserError
 from winnow.runtime.hashes import hash_file
 from winnow.runtime.record import read_record
 
+ROWS_FILE = "rows.h5"  # what every experiment looks at
+
 
 def verify_polytopes(folder: Path) -> int:
     """Check every record of a folder and the files whose hashes it holds; return how many records there are.

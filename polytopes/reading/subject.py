@@ -17,7 +17,6 @@ import torch
 from jaxtyping import Bool, Float, Int, Int32
 from torch import Tensor
 
-from polytopes.keys import ROWS_FILE
 from polytopes.reading.places import Places, choose_places
 from polytopes.reading.rows import Rows, read_rows
 from polytopes.reading.untrained import untrained_twin
@@ -26,6 +25,7 @@ from winnow.config.positions import PositionPolicy
 from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel
 from winnow.model.mlp import read_mlp, residual_hook
+from winnow.polytope_files import ROWS_FILE
 from winnow.runtime.run import Run
 from winnow.spline.codes import unpack
 from winnow.spline.mlp import MLP
