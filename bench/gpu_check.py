@@ -350,6 +350,26 @@ def speed(quick):
 
 
 @part
+def dead(quick):
+    """Milliseconds of a step that revives dead latents, and of the architectures that `speed` leaves out."""
+    from train.stack import Stack
+
+    rows, d, n = (256, 64, 512) if quick else (16_384, 768, 24_576)
+    x = drawn(rows, d).to(DEVICE)
+    variance = x.square().sum()
+    some = [0, n // 48, n // 5]
+    for kind, count in (*(("topk", count) for count in some), ("batchtopk", some[1]), ("matryoshka", 0), ("gated", 0)):
+        stack = Stack([learner(kind, d, n, rows, "bfloat16", rate=1e-9)])
+
+        def several(stack=stack, count=count):
+            for _ in range(5):
+                stack.silent_rows[0, :count] = 10**12
+                stack.train_on(x, variance)
+
+        note(f"{kind} {rows} x {n} bfloat16, {count} dead: ms a step", seconds(several, 3, 1) / 5 * 1e3)
+
+
+@part
 def pieces(quick):
     """The parts of a topk step's time, and the cost of a latent that fires in every row."""
     from train.kernels import sparse

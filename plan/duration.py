@@ -71,7 +71,7 @@ def harvest_time(
         computing=tokens * shape.flops_per_token / (m.flops[config.model.dtype] * m.share),
         counting=values * m.seconds_per_value / (1 if m.on_gpu else torch.get_num_threads()),
         hashing=stored / (m.hash_rate * (FINISHING if m.on_gpu else 1)),
-        writing=stored / m.disk_rate,
+        writing=stored / (m.disk_rate * m.written_share),
     )
 
 

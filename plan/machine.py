@@ -20,7 +20,8 @@ class Machine(NamedTuple):
     share: float  # of `flops` and of `memory_rate` that is achieved
     memory_rate: float  # peak bytes a second of the device's memory
     move_rate: float  # bytes a second of rows sent to the device or, on a CPU, gathered in memory
-    disk_rate: float  # bytes a second, written or read
+    disk_rate: float  # bytes a second, read, or written by a program that does nothing else
+    written_share: float  # of `disk_rate` that a harvest reaches
     disk_reads: float  # blocks of rows a second, read in random order
     seconds_per_step: float  # of Python, for one step of a stack
     seconds_per_value: float  # of the device, to cast, check and count a value: of one core, or of the GPU
@@ -36,6 +37,7 @@ H100 = Machine(
     memory_rate=3.35e12,
     move_rate=50e9,
     disk_rate=2e9,
+    written_share=0.6,
     disk_reads=100_000,
     seconds_per_step=2e-3,
     seconds_per_value=2e-10,

@@ -116,7 +116,11 @@ def _assumptions(found: Estimate) -> Iterable[tuple[str, str, str]]:
     yield "memory", f"{m.memory_rate / 1e9:,.0f} GB/s", known
     yield "achieved share", f"{m.share:.0%}", "of both"
     yield "rows moved", f"{m.move_rate / 1e9:,.1f} GB/s", "sent from pinned memory" if m.on_gpu else "gathered"
-    yield "disk", f"{m.disk_rate / 1e9:,.1f} GB/s", f"and {m.disk_reads:,.0f} blocks of 8 rows a second"
+    yield (
+        "disk",
+        f"{m.disk_rate / 1e9:,.1f} GB/s",
+        f"and {m.disk_reads:,.0f} blocks of 8 rows a second; a harvest writes {m.written_share:.0%} of it",
+    )
     who = "the GPU" if m.on_gpu else "one core"
     yield "counting", f"{m.seconds_per_value * 1e9:.2g} ns", f"a value, of {who}: cast, check, count"
     yield "hashing", f"{m.hash_rate / 1e9:.1f} GB/s", f"a core{f', of {FINISHING} at once' if m.on_gpu else ''}"
