@@ -15,7 +15,7 @@ from winnow.dictionary_files import identity
 from winnow.errors import UserError, refuse_changed
 from winnow.model.identity import named_as
 from winnow.positions import position_policy
-from winnow.runtime.hashes import Noted, check_file, read_record
+from winnow.runtime.hashes import Noted, check_file, read_hashes
 from winnow.runtime.run import Run, finished_dictionaries
 from winnow.shards.fingerprint import made_with, with_left_out
 from winnow.shards.manifest import MANIFEST, read_manifest
@@ -49,7 +49,7 @@ class Inputs(NamedTuple):
         from other tokens, another model or other positions.
         """
         run = Run(Path(config.run))
-        read, record = read_manifest(run.activations), read_record(run.path)
+        read, record = read_manifest(run.activations), read_hashes(run.path)
         manifest = read.written
         refuse_changed(run.activations, made_with(manifest), _settings(config, tokens) | named_as(config, read))
         check_file(run.activations / MANIFEST, record.get(f"{run.activations.name}/{MANIFEST}"), RESTORE)

@@ -13,7 +13,7 @@ from analyze.report.terminal import print_summary
 from analyze.schema.file import is_later, read_metrics, write_metrics
 from analyze.schema.report import Metrics
 from winnow.errors import UserError
-from winnow.runtime.hashes import change_record, check_file, note_all, read_record
+from winnow.runtime.hashes import change_hashes, check_file, note_all, read_hashes
 
 DATA = ("features", "data")  # below the report: folders that are made whole
 DRAWN = ("index.html", "figures", "features")  # made from the metrics; all else is measured
@@ -39,7 +39,7 @@ def update_report(
     metrics = read_metrics(path)
     if metrics is None or measured or metrics["inputs"] != inputs or not is_complete(metrics, folder):
         folder.mkdir(exist_ok=True)
-        change_record(folder.parent, forget=[f"{folder.name}/"])
+        change_hashes(folder.parent, forget=[f"{folder.name}/"])
         metrics = measure(metrics)
         page.unlink(missing_ok=True)  # of other metrics; where it is missing it is written, also after a kill
         write_metrics(metrics, path)
@@ -55,14 +55,14 @@ def update_report(
         write_report(metrics, folder, polytopes)
     if wrote or drawn:
         names = [f"{folder.name}/{name}" for name in _files(folder)]
-        change_record(folder.parent, note_all(folder.parent, names), forget=[f"{folder.name}/"])
+        change_hashes(folder.parent, note_all(folder.parent, names), forget=[f"{folder.name}/"])
     print_summary(metrics, page)
 
 
 def changed_files(folder: Path) -> list[str] | None:
     """List the files of a report that are missing or not as they were written; None where nothing is known of them."""
     prefix, changed = f"{folder.name}/", []
-    listed = {name: said for name, said in read_record(folder.parent).items() if name.startswith(prefix)}
+    listed = {name: said for name, said in read_hashes(folder.parent).items() if name.startswith(prefix)}
     for name, said in listed.items():
         try:
             check_file(folder.parent / name, said, "made again")
@@ -86,7 +86,7 @@ def _drop_changed(folder: Path) -> bool:
         return False
     if not changed:
         return False
-    change_record(folder.parent, forget=[f"{folder.name}/"])
+    change_hashes(folder.parent, forget=[f"{folder.name}/"])
     for name in changed:
         parts = Path(name).parts
         if parts[:2] == DATA and len(parts) > 2:

@@ -13,7 +13,7 @@ from typing import Any
 from data.moved import NAMES, named_as
 from winnow.config.experiment import Experiment
 from winnow.errors import refuse_changed
-from winnow.runtime.hashes import change_record, note
+from winnow.runtime.hashes import change_hashes, note
 from winnow.runtime.lock import run_lock
 from winnow.runtime.run import Run, write_resolved
 from winnow.tokens import open_tokens
@@ -45,9 +45,9 @@ def make_tokens(config: Experiment) -> None:
         from data.write_tokens import write_tokens
 
         write_resolved(config)
-        change_record(path.parent, forget=[path.name])
+        change_hashes(path.parent, forget=[path.name])
         write_tokens(path, config, token_settings(config))
-        change_record(path.parent, {path.name: note(path)})
+        change_hashes(path.parent, {path.name: note(path)})
         print(_describe(path))
 
 

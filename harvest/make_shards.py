@@ -28,7 +28,7 @@ from winnow.formats.saelens import CONFIG, WEIGHTS
 from winnow.massive.rows import find
 from winnow.runtime.announce import announce, device_kind
 from winnow.runtime.device import choose_device
-from winnow.runtime.hashes import change_record, note_all
+from winnow.runtime.hashes import change_hashes, note_all
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.publish import publish_file
@@ -60,7 +60,7 @@ def make_shards(
     title = f"harvest {ranks.rank + 1}/{ranks.total}" if ranks.total > 1 else "harvest"
     dtype = config.harvest.storage_dtype
     made = [path.name for n in missing for path in (shard_path(folder, n), shard_path(folder, n).with_suffix(".json"))]
-    change_record(folder.parent, forget=[f"{folder.name}/{name}" for name in (STATISTICS, *made)])
+    change_hashes(folder.parent, forget=[f"{folder.name}/{name}" for name in (STATISTICS, *made)])
     device = torch.device("cpu") if tokens is None else choose_device(config.model.device, ranks)
     if ranks.rank == 0:
         announce("harvest", device, {"model.dtype": config.model.dtype} if tokens else {})
@@ -97,7 +97,7 @@ def record_harvest(folder: Path, truth: Path | None) -> None:
     listed = {f"{folder.name}/{name}": said for name, said in files.items()}
     if truth is not None:
         listed |= {f"{truth.name}/{name}": said for name, said in note_all(truth, TRUTH_FILES).items()}
-    change_record(folder.parent, listed, forget=[f"{folder.name}/"])
+    change_hashes(folder.parent, listed, forget=[f"{folder.name}/"])
 
 
 class Means(NamedTuple):
@@ -186,7 +186,7 @@ def _write_manifest(config: Experiment, source: RowSource, plan: Plan, settings:
         source.refuse_other(folder, manifest.written)
         check_sidecars(folder, manifest, list(finished_shards(folder, plan.shards)))
         return
-    change_record(folder.parent, forget=[f"{folder.name}/"])
+    change_hashes(folder.parent, forget=[f"{folder.name}/"])
     manifest = write_manifest(
         folder,
         made_from=source.manifest(),
@@ -210,7 +210,7 @@ def _name_devices(folder: Path) -> None:
     store = ActivationStore(folder)
     if not store.complete or not store.devices or store.devices == read_manifest(folder).devices:
         return
-    change_record(folder.parent, forget=[f"{folder.name}/{MANIFEST}"])
+    change_hashes(folder.parent, forget=[f"{folder.name}/{MANIFEST}"])
     name_devices(folder, store.devices)
 
 

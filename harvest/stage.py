@@ -15,7 +15,7 @@ from harvest.plan import (
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError, refuse_changed
 from winnow.model.identity import named_as
-from winnow.runtime.hashes import Noted, change_record, check_file, check_size, read_record
+from winnow.runtime.hashes import Noted, change_hashes, check_file, check_size, read_hashes
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
@@ -105,7 +105,7 @@ def _drop_damaged(folder: Path, ranks: Ranks) -> None:
     with claim(path, wait=True):
         try:
             check_file(
-                path, read_record(folder.parent).get(f"{folder.name}/{STATISTICS}") if path.exists() else None, REPAIR
+                path, read_hashes(folder.parent).get(f"{folder.name}/{STATISTICS}") if path.exists() else None, REPAIR
             )
             if path.exists() and there == len(shards):
                 store = ActivationStore(folder)
@@ -120,7 +120,7 @@ def _drop(*paths: Path) -> None:
     """Delete files of the store, and take them out of the run's record."""
     for path in paths:
         path.unlink(missing_ok=True)
-    change_record(paths[0].parent.parent, forget=[f"{path.parent.name}/{path.name}" for path in paths])
+    change_hashes(paths[0].parent.parent, forget=[f"{path.parent.name}/{path.name}" for path in paths])
 
 
 def _is_damaged(path: Path, made_by: Sequence[str]) -> bool:
@@ -129,7 +129,7 @@ def _is_damaged(path: Path, made_by: Sequence[str]) -> bool:
 
     own = path.with_suffix(".json")
     try:
-        record = read_record(path.parent.parent)
+        record = read_hashes(path.parent.parent)
         check_file(own, record.get(f"{path.parent.name}/{own.name}") if own.exists() else None, REPAIR)
         sidecar = read_sidecar(path)
         if sidecar is None:
@@ -176,7 +176,7 @@ def _complete(folder: Path, plan: Plan) -> bool:
 def _keep_hashes(folder: Path, besides: list[Path]) -> None:
     """Write down what was complete when a harvest was killed before it could do so; older ones are left as they are."""
     sidecar = read_sidecar(shard_path(folder, 0))
-    if sidecar is None or not sidecar.manifest or f"{folder.name}/{STATISTICS}" in read_record(folder.parent):
+    if sidecar is None or not sidecar.manifest or f"{folder.name}/{STATISTICS}" in read_hashes(folder.parent):
         return
     from harvest.make_shards import record_harvest
 

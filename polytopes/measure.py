@@ -19,7 +19,7 @@ from winnow.errors import UserError
 from winnow.model.language_model import LanguageModel, open_model
 from winnow.model.mlp import read_mlp
 from winnow.polytope_files import ROWS_FILE
-from winnow.runtime.hashes import Noted, change_record, note
+from winnow.runtime.hashes import Noted, change_hashes, note
 from winnow.runtime.progress import progress_bar
 from winnow.runtime.record import read_record, write_record
 from winnow.shards.manifest import Manifest
@@ -129,7 +129,7 @@ def _publish_rows(keys: Keys, rows: Rows, results: dict[str, Any]) -> dict[str, 
     """Write `rows.h5`, and the record that says what it is; give the file's hash by its name."""
     path = keys.run.polytopes / ROWS_FILE
     listed = f"{path.parent.name}/{ROWS_FILE}"
-    change_record(keys.run.path, forget=[listed])
+    change_hashes(keys.run.path, forget=[listed])
     write_rows(path, rows)
     written = note(path)
     files = {ROWS_FILE: written.sha256}
@@ -141,9 +141,9 @@ def _publish(keys: Keys, name: str, results: dict[str, Any], besides: Mapping[st
     """Write a record, and list it in the run's hashes; `besides`: what is to be listed with it."""
     path, run = keys.path(name), keys.run.path
     listed = f"{path.parent.name}/{path.name}"
-    change_record(run, forget=[listed])
+    change_hashes(run, forget=[listed])
     write_record(path, keys.key(name), results)
-    change_record(run, {listed: note(path), **(besides or {})})
+    change_hashes(run, {listed: note(path), **(besides or {})})
 
 
 def _description(rows: Rows, held_out: int, mlps: list[Any]) -> dict[str, Any]:

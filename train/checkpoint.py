@@ -24,7 +24,7 @@ from torch import Tensor
 from train.plan import Planned
 from winnow.errors import UserError
 from winnow.fields import read_fields
-from winnow.runtime.hashes import check_file, note_all, read_record, write_record
+from winnow.runtime.hashes import check_file, note_all, read_hashes, write_hashes
 from winnow.runtime.publish import publish_directory
 
 CHECKPOINTS = "checkpoints"
@@ -48,7 +48,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], numbers: dict[str
     with publish_directory(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
         (partial / NUMBERS).write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
-        write_record(partial, note_all(partial, (TENSORS, NUMBERS)))
+        write_hashes(partial, note_all(partial, (TENSORS, NUMBERS)))
 
 
 def read_checkpoint(folder: Path, rows: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -69,7 +69,7 @@ def read_numbers(path: Path, rows: int) -> dict[str, Any]:
     numbers = read_state(path / NUMBERS)
     if numbers["rows"] != rows:
         raise UserError(f"{path / NUMBERS}: rows: expected {rows}, found {numbers['rows']}; {_remedy(path)}")
-    record = read_record(path)
+    record = read_hashes(path)
     for name in (NUMBERS, TENSORS):
         check_file(path / name, record.get(name), _remedy(path))
     return numbers

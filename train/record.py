@@ -7,7 +7,7 @@ from train.curve import CURVE
 from train.snapshots import SNAPSHOTS
 from winnow.dictionary import TRAINING
 from winnow.formats.saelens import CONFIG, WEIGHTS
-from winnow.runtime.hashes import change_record, note_all
+from winnow.runtime.hashes import change_hashes, note_all
 
 OWN = (CONFIG, WEIGHTS, TRAINING, CURVE)
 
@@ -19,7 +19,7 @@ def record_dictionaries(run: Path, folders: Iterable[Path]) -> None:
         names = [path.relative_to(run).as_posix() for path in _files(folder)]
         files |= note_all(run, names)
         gone.append(f"{folder.relative_to(run).as_posix()}/")
-    change_record(run, files, forget=gone)
+    change_hashes(run, files, forget=gone)
 
 
 def _files(folder: Path) -> Iterator[Path]:

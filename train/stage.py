@@ -10,7 +10,7 @@ from train.share import share_of
 from winnow.config.experiment import Experiment
 from winnow.errors import UserError
 from winnow.fields import read_fields
-from winnow.runtime.hashes import change_record
+from winnow.runtime.hashes import change_hashes
 from winnow.runtime.lock import claim, run_lock
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.runtime.run import Run, write_resolved
@@ -40,7 +40,7 @@ def train(config: Experiment, ranks: Ranks | None = None) -> None:
         unfinished = [p for p in mine if not p.finished and not p.failed]
         _record_killed([p for p in mine if p.finished], run)
         if unfinished:
-            change_record(run.path, forget=[f"{p.folder.relative_to(run.path).as_posix()}/" for p in unfinished])
+            change_hashes(run.path, forget=[f"{p.folder.relative_to(run.path).as_posix()}/" for p in unfinished])
             with claim(run.path / "config.toml", wait=True):
                 write_resolved(config)
             if shares:

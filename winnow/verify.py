@@ -15,7 +15,7 @@ from winnow.errors import UserError
 from winnow.fields import read_fields, read_lines
 from winnow.paths import escape
 from winnow.polytope_files import verify_polytopes
-from winnow.runtime.hashes import HASHES, Noted, check_file, read_record
+from winnow.runtime.hashes import HASHES, Noted, check_file, read_hashes
 from winnow.runtime.run import Run
 from winnow.runtime.stage import run_stage
 
@@ -73,7 +73,7 @@ def verify(config: Experiment) -> None:
     if not run.path.is_dir():
         raise UserError(f"{run.path}: no such folder; give the configuration of a run that was made")
     record: dict[str, Noted] = {}
-    findings.attempt(lambda: record.update(read_record(run.path)))
+    findings.attempt(lambda: record.update(read_hashes(run.path)))
     with progress_bar("verify", sum(said.bytes for said in record.values()), "bytes") as bar:
         for name, said in record.items():
             remedy = REMEDIES.get(name.partition("/")[0], "restore it, or make it again")
@@ -223,7 +223,7 @@ def _unfinished(folder: Path, findings: Findings) -> None:
                 read_fields(path / "state.json", remedy).integer("rows", 0)
             except FileNotFoundError:
                 raise UserError(f"{path / 'state.json'}: missing; {remedy}") from None
-            for name, said in read_record(path).items():
+            for name, said in read_hashes(path).items():
                 check_file(path / name, said, remedy)
 
         if findings.attempt(check) and not (path / HASHES).exists():

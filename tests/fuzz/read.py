@@ -24,7 +24,7 @@ from train.sweep import finished_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import load_dictionaries, load_dictionary
 from winnow.errors import UserError
-from winnow.runtime.hashes import HASHES, read_record
+from winnow.runtime.hashes import HASHES, read_hashes
 from winnow.runtime.run import Run
 from winnow.runtime.to_json import to_json
 from winnow.shards.manifest import read_manifest
@@ -139,7 +139,7 @@ def _readers(config: Experiment, begun: Experiment) -> Iterator[tuple[str, set[s
     yield "metrics for the hub", {"report", HASHES}, lambda: to_be_made(_metrics(run.report / "metrics.json"))
     yield "latents", {"report", HASHES}, lambda: to_be_made(read_latents(run.report / "latents.h5"))
     yield "report", {"report", HASHES}, lambda: changed_files(run.report)
-    yield "record", {HASHES}, lambda: read_record(run.path)
+    yield "record", {HASHES}, lambda: read_hashes(run.path)
     yield "configuration", {"config.toml", HASHES}, lambda: _config_of(str(run.path)).model_dump(mode="json")
 
 

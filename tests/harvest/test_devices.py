@@ -10,7 +10,7 @@ from harvest.stage import harvest
 from tests.experiments import load
 from tests.stores import write_store
 from winnow.config.experiment import Experiment
-from winnow.runtime.hashes import change_record
+from winnow.runtime.hashes import change_hashes
 from winnow.shards.fingerprint import fingerprint
 from winnow.shards.manifest import mixture, name_devices, read_manifest
 from winnow.shards.sidecar import read_sidecar, shard_path
@@ -78,7 +78,7 @@ def test_shards_made_before_are_no_mixture(
     monkeypatch.setattr("harvest.make_shards.device_kind", lambda device: "")
     harvest(config)
     monkeypatch.undo()
-    change_record(Path(config.run), forget=["activations/manifest.json"])
+    change_hashes(Path(config.run), forget=["activations/manifest.json"])
     name_devices(Path(config.run) / "activations", ())
     folder = another(config, monkeypatch, 1)
     assert read_manifest(folder).devices == ("Imagined GPU",)

@@ -22,7 +22,7 @@ from tests.experiments import ROOT, load, run_stage, write_config
 from tests.forked import Client
 from winnow.errors import UserError
 from winnow.model.language_model import open_model
-from winnow.runtime.hashes import change_record, read_record
+from winnow.runtime.hashes import change_hashes, read_hashes
 from winnow.runtime.ranks import Ranks, this_rank
 from winnow.store import ActivationStore
 
@@ -195,10 +195,10 @@ def test_a_shard_that_is_gone_is_not_taken_for_done(config: Path, tmp_path: Path
 
 def test_hashes_that_a_kill_left_unwritten_are_written_by_the_next_run(config: Path, tmp_path: Path):
     harvest(load(config))
-    before = read_record(tmp_path / "run")
-    change_record(tmp_path / "run", forget=["activations/"])
+    before = read_hashes(tmp_path / "run")
+    change_hashes(tmp_path / "run", forget=["activations/"])
     harvest(load(config))
-    assert read_record(tmp_path / "run") == before
+    assert read_hashes(tmp_path / "run") == before
 
 
 @pytest.mark.kills
@@ -264,7 +264,7 @@ def test_ranks_repair_a_store_together_whoever_owns_what_is_damaged(config: Path
             assert "Traceback" not in done.err, done.err
         assert contents(tmp_path / "run") == expected, damaged
         winnow.ActivationStore(folder).verify()
-        recorded = {name for name in read_record(tmp_path / "run") if name.startswith("activations/")}
+        recorded = {name for name in read_hashes(tmp_path / "run") if name.startswith("activations/")}
         assert recorded == {f"activations/{path.name}" for path in folder.iterdir() if path.is_file()}
 
 

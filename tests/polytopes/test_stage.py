@@ -62,7 +62,7 @@ def files(config: Path) -> dict[str, tuple[int, bytes]]:
 
 def listed(config: Path) -> dict[str, Noted]:
     """What the run's hashes say of the stage's files."""
-    record = winnow.runtime.hashes.read_record(Path(load(config).run))
+    record = winnow.runtime.hashes.read_hashes(Path(load(config).run))
     return {name.partition("/")[2]: said for name, said in record.items() if name.startswith("polytopes/")}
 
 

@@ -14,7 +14,7 @@ from tests.winnow.test_store import make_store
 from winnow.config.experiment import Experiment
 from winnow.dictionary import Dictionary, save_dictionary
 from winnow.errors import UserError
-from winnow.runtime.hashes import HASHES, change_record, note, read_record
+from winnow.runtime.hashes import HASHES, change_hashes, note, read_hashes
 from winnow.runtime.record import Key, write_record
 from winnow.verify import verify
 
@@ -91,7 +91,7 @@ def test_one_flipped_bit_is_found_and_named(config: Path, tmp_path: Path, name: 
 def test_every_file_that_is_missing_or_changed_is_named(finished: Experiment):
     """Of all files that the stages wrote, one after another."""
     run = Path(finished.run)
-    names = [name for name in read_record(run) if not name.startswith("tensorboard")]
+    names = [name for name in read_hashes(run) if not name.startswith("tensorboard")]
     assert len(names) > 30
     for name in [*names, HASHES]:
         path = run / name
@@ -137,7 +137,7 @@ def test_a_training_that_has_only_begun_is_unfinished(made: tuple[Experiment, Ex
 def test_a_dictionary_that_the_report_measured_is_missed(finished: Experiment):
     """Also where somebody took it out of the record."""
     shutil.rmtree(Path(finished.run) / DICTIONARY)
-    change_record(Path(finished.run), forget=[f"{DICTIONARY}/"])
+    change_hashes(Path(finished.run), forget=[f"{DICTIONARY}/"])
     assert refusal(finished).startswith(f"{finished.run}/{DICTIONARY}: missing, ")
 
 
@@ -147,13 +147,13 @@ def test_tokens_of_another_run_are_found(finished: Experiment, tmp_path: Path):
     manifest = json.loads(path.read_text())
     manifest["tokens"]["fingerprint"] = "0" * 64
     path.write_text(json.dumps(manifest))
-    change_record(Path(finished.run), {"activations/manifest.json": note(path)})
+    change_hashes(Path(finished.run), {"activations/manifest.json": note(path)})
     assert "made by another manifest" in refusal(finished)
     for sidecar in path.parent.glob("shard-*.json"):
         written = json.loads(sidecar.read_text())
         del written["manifest"]
         sidecar.write_text(json.dumps(written))
-        change_record(Path(finished.run), {f"activations/{sidecar.name}": note(sidecar)})
+        change_hashes(Path(finished.run), {f"activations/{sidecar.name}": note(sidecar)})
     assert "tokens.h5: fingerprint " in refusal(finished)
 
 

@@ -53,14 +53,14 @@ def note_all(folder: Path, names: Iterable[str]) -> dict[str, Noted]:
     return {name: note(folder / name) for name in names}
 
 
-def write_record(folder: Path, files: Record) -> None:
+def write_hashes(folder: Path, files: Record) -> None:
     """Publish the record of a folder."""
     listed = {name: files[name]._asdict() for name in sorted(files)}
     written = {"format_version": FORMAT_VERSION, "files": listed, "sha256": _digest(listed)}
     publish_text(folder / HASHES, json.dumps(written, indent=1) + "\n")
 
 
-def change_record(run: Path, add: Record | None = None, forget: Iterable[str] = ()) -> None:
+def change_hashes(run: Path, add: Record | None = None, forget: Iterable[str] = ()) -> None:
     """Change the record of a run: forget files, and all below folders whose names end in "/"; then add files.
 
     Processes that share the run take turns. Nothing is written where nothing changes.
@@ -68,14 +68,14 @@ def change_record(run: Path, add: Record | None = None, forget: Iterable[str] = 
     gone = tuple(name for name in forget if name.endswith("/"))
     single = set(forget) - set(gone)
     with claim(run / HASHES, wait=True):
-        before = read_record(run)
+        before = read_hashes(run)
         kept = {name: said for name, said in before.items() if name not in single and not name.startswith(gone)}
         after = {**kept, **(add or {})}
         if after != before:
-            write_record(run, after)
+            write_hashes(run, after)
 
 
-def read_record(folder: Path) -> dict[str, Noted]:
+def read_hashes(folder: Path) -> dict[str, Noted]:
     """Read the record of a folder; empty where there is none. Raises `UserError` where it is damaged."""
     path = folder / HASHES
     remedy = f"restore it, or delete it: the files of {folder} then count as made before hashes were kept"
@@ -117,7 +117,7 @@ def said_of(path: Path) -> Noted | None:
 
 @lru_cache(maxsize=4)
 def _cached(folder: Path, changed: int, size: int) -> dict[str, Noted]:
-    return read_record(folder)
+    return read_hashes(folder)
 
 
 def check_file(path: Path, said: Noted | None, remedy: str, where: str = HASHES) -> None:

@@ -8,7 +8,7 @@ import tomli_w
 from winnow.config.experiment import Experiment
 from winnow.config.toy_rules import without_meaningless
 from winnow.errors import UserError
-from winnow.runtime.hashes import HASHES, change_record, note, read_record
+from winnow.runtime.hashes import HASHES, change_hashes, note, read_hashes
 from winnow.runtime.publish import publish_text
 
 
@@ -48,7 +48,7 @@ def finished_dictionaries(run: Path) -> list[Path]:
 
     Raises `UserError` where the file that tells so is gone of one that was finished; its folder may be gone as a whole.
     """
-    for name in read_record(run):
+    for name in read_hashes(run):
         path = run / name
         if path.match("dictionaries/*/*/cfg.json") and path.parent.is_dir() and not path.exists():
             raise UserError(f"{path}: missing, {HASHES} lists it; restore it, or delete {path.parent}, and train again")
@@ -63,5 +63,5 @@ def write_resolved(config: Experiment) -> Run:
     path = run.path / "config.toml"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         publish_text(path, text)
-    change_record(run.path, {path.name: note(path)})
+    change_hashes(run.path, {path.name: note(path)})
     return run

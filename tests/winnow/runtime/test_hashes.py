@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from winnow.errors import UserError
-from winnow.runtime.hashes import HASHES, change_record, check_file, note, note_all, read_record, said_of
+from winnow.runtime.hashes import HASHES, change_hashes, check_file, note, note_all, read_hashes, said_of
 
 
 @pytest.fixture
@@ -14,31 +14,31 @@ def run(tmp_path: Path) -> Path:
     (tmp_path / "a" / "b").mkdir(parents=True)
     for name in ("tokens.h5", "a/one", "a/b/two"):
         (tmp_path / name).write_text(name)
-    change_record(tmp_path, note_all(tmp_path, ("tokens.h5", "a/one", "a/b/two")))
+    change_hashes(tmp_path, note_all(tmp_path, ("tokens.h5", "a/one", "a/b/two")))
     return tmp_path
 
 
 def test_what_is_noted_is_read(run: Path) -> None:
-    assert read_record(run) == note_all(run, ("tokens.h5", "a/one", "a/b/two"))
+    assert read_hashes(run) == note_all(run, ("tokens.h5", "a/one", "a/b/two"))
     assert said_of(run / "a" / "b" / "two") == note(run / "a" / "b" / "two")
     assert said_of(run / "a" / "other") is None
 
 
 def test_a_run_without_a_record_has_nothing_noted(tmp_path: Path) -> None:
-    assert read_record(tmp_path) == {}
+    assert read_hashes(tmp_path) == {}
     assert said_of(tmp_path / "any") is None
 
 
 def test_files_and_whole_folders_are_forgotten(run: Path) -> None:
-    change_record(run, forget=["a/"])
-    assert list(read_record(run)) == ["tokens.h5"]
-    change_record(run, {"x": note(run / "a" / "one")}, forget=["tokens.h5"])
-    assert list(read_record(run)) == ["x"]
+    change_hashes(run, forget=["a/"])
+    assert list(read_hashes(run)) == ["tokens.h5"]
+    change_hashes(run, {"x": note(run / "a" / "one")}, forget=["tokens.h5"])
+    assert list(read_hashes(run)) == ["x"]
 
 
 def test_nothing_is_written_where_nothing_changes(run: Path) -> None:
     before = (run / HASHES).stat().st_mtime_ns
-    change_record(run, {"tokens.h5": note(run / "tokens.h5")}, forget=["none/"])
+    change_hashes(run, {"tokens.h5": note(run / "tokens.h5")}, forget=["none/"])
     assert (run / HASHES).stat().st_mtime_ns == before
 
 
@@ -59,7 +59,7 @@ def test_a_changed_record_does_not_pass_for_another(run: Path) -> None:
     record["files"]["tokens.h5"]["bytes"] += 1
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"hashes\.json: sha256 of its list is .*; restore it, or delete it"):
-        read_record(run)
+        read_hashes(run)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../other"])
@@ -69,4 +69,4 @@ def test_a_record_of_files_elsewhere_is_refused(run: Path, name: str) -> None:
     record["files"][name] = record["files"].pop("tokens.h5")
     path.write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"files: expected names of files below"):
-        read_record(run)
+        read_hashes(run)
