@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from train.architectures.base import Architecture, Parameters, Step
+from train.architectures.base import Architecture
+from train.architectures.step import Parameters, Step
 from train.collectives import Collectives
 from train.kernels import sparse
 from train.kernels.ranking import top_k

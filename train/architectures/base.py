@@ -1,4 +1,4 @@
-"""What every kind of dictionary has in common: its parameters, and what a step returns.
+"""What every kind of dictionary has in common: its parameters, and how a step is put together.
 
 Dictionaries of one shape are stacked and take their steps together; a single one is a stack of one. Parameters are
 float32 (or float64) tensors by name: W_enc [learner, n, d] (a row per latent, so that gradients gather rows),
@@ -9,65 +9,27 @@ A large dictionary may be shared by several processes, each with a slice of its 
 the size of the slice, and whatever depends on all latents goes through `collectives`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from train.architectures.step import Parameters, Step, StepContext
 from train.collectives import ALONE, Collectives
 from train.kernels import dispatch, sparse
 from train.kernels.ranking import exceeds
-from train.kernels.sparse import Active, Listed
+from train.kernels.sparse import Active
 from train.tf32 import products_in_tf32
-
-Parameters = dict[str, Tensor]
 
 # Density below which gathering is faster than four dense products. Measured with one thread, in turns, 256 to 4096
 # rows, d = 64 to 768, n = 128 to 4096: gathering takes, of a dense step's time, 0.35 to 0.6 at density 0.03, 0.6 to 0.7
 # at 0.1 (in bfloat16 0.8 to 1, at d = 64 1.1), and 0.7 to 1 at 0.15.
 SPARSE_BELOW = 0.1
-
-
-class StepContext(NamedTuple):
-    """The state of a training when it takes a step."""
-
-    warm: float  # the sparsity penalty's weight, as a share of its full weight
-    dead: Bool[Tensor, "learner n"]  # latents that have not fired for long
-    seen: Float[Tensor, "learner row d"] | None = None  # the rows as the encoder sees them, where noise is added
-
-
-class Step(NamedTuple):
-    """The mean loss over a batch, its gradients, and sums over the batch for the metrics."""
-
-    loss: Float[Tensor, " learner"]  # mean over rows, penalties included
-    squared_error: Float[Tensor, " learner"]  # sum over rows
-    active: Int[Tensor, " learner"]  # sum over rows of latents > 0
-    fired: Bool[Tensor, "learner n"]
-    gradient: Float[Tensor, "learner row d"]  # of the reconstruction, by the squared error alone: 2 (x̂ − x) / rows
-    gradients: Parameters
-    lists: Mapping[str, Listed] = MappingProxyType({})  # gradients that are not summed yet
-
-    def finished(self) -> "Step":
-        """Sum the gradients now, unless a kernel does it while it takes the step (train/kernels/update.py)."""
-        return self if dispatch.available(self.loss) else self.summed()
-
-    def summed(self) -> "Step":
-        """Sum the gradients that are not summed yet."""
-        summed = {name: listed.summed().view(*self.fired.shape, -1) for name, listed in self.lists.items()}
-        return self._replace(gradients=self.gradients | summed, lists={})
-
-    def plus(self, name: str, gradient: Float[Tensor, "latent d"]) -> "Step":
-        """Add to a weight's gradient."""
-        if name in self.lists:
-            return self._replace(lists={**self.lists, name: self.lists[name].plus(gradient)})
-        self.gradients[name] += gradient.view_as(self.gradients[name])
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.base import Architecture, Parameters, Step
+from train.architectures.base import Architecture
+from train.architectures.step import Parameters, Step
 
 
 def dense_step(

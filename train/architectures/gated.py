@@ -11,15 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from train.architectures.base import (
-    Architecture,
-    Parameters,
-    Step,
-    StepContext,
-    count_learners,
-    of_entries,
-    zero_where_zero,
-)
+from train.architectures.base import Architecture, count_learners, of_entries, zero_where_zero
+from train.architectures.step import Parameters, Step, StepContext
 from train.kernels import sparse
 
 

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures import dense_kernels
-from train.architectures.base import Architecture, Parameters, Step, StepContext, of_entries
+from train.architectures.base import Architecture, of_entries
+from train.architectures.step import Parameters, Step, StepContext
 from train.kernels import dispatch, sparse
 
 

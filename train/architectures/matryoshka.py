@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures.auxk import DeadLatents
-from train.architectures.base import Parameters, Step, StepContext
 from train.architectures.batchtopk import BatchTopK
+from train.architectures.step import Parameters, Step, StepContext
 from train.kernels import sparse
 
 

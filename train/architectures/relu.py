@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures import dense_kernels
-from train.architectures.base import Architecture, Parameters, Step, StepContext
+from train.architectures.base import Architecture
+from train.architectures.step import Parameters, Step, StepContext
 from train.kernels import dispatch, sparse
 
 

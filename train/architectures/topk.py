@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from train.architectures.auxk import AuxK, DeadLatents
-from train.architectures.base import Architecture, Parameters, Step, StepContext
+from train.architectures.base import Architecture
+from train.architectures.step import Parameters, Step, StepContext
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from train.architectures.base import Parameters
+from train.architectures.step import Parameters
 from train.settings import DictionarySettings
 from train.start.centre import geometric_median
 from winnow.config.experiment import LEAST_SQUARES
