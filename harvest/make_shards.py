@@ -62,13 +62,13 @@ def make_shards(
     made = [path.name for n in missing for path in (shard_path(folder, n), shard_path(folder, n).with_suffix(".json"))]
     change_hashes(folder.parent, forget=[f"{folder.name}/{name}" for name in (STATISTICS, *made)])
     device = torch.device("cpu") if tokens is None else choose_device(config.model.device, ranks)
-    if ranks.rank == 0:
-        announce("harvest", device, {"model.dtype": config.model.dtype} if tokens else {})
     with open_source(config, tokens, ranks) as source:
         stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
         refuse_without_space(folder, stored, left * source.most_rows)  # before a manifest binds to the settings
         with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
+        if ranks.rank == 0:  # a stage that is refused says nothing but that
+            announce("harvest", device, {"model.dtype": config.model.dtype} if tokens else {})
         made_by = fingerprint(read_manifest(folder).written)
         units = source.context
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
