@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from harvest.jit import compiled
+from winnow.runtime.jit import compiled
 from winnow.shards.statistics import BINS, LOWEST, MAGNITUDES, PER_OCTAVE, HookStatistics
 
 BLOCK_VALUES = 2**18  # a block fits the cache while it is converted, summed and counted

@@ -81,7 +81,9 @@ class _Windows:
     """Two windows of a device, and the pinned memory by which they are filled, one after the other."""
 
     def __init__(self, loader: Loader, link: Link, piece_blocks: int) -> None:
-        self.loader, self.link = loader, link
+        from train.reads import read_many  # loads numba
+
+        self.loader, self.link, self.read_many = loader, link, read_many
         order = loader.order
         self.blocks = min(piece_blocks, -(-order.blocks // order.windows))
         shape = (order.window_rows, loader.width)
@@ -121,7 +123,7 @@ class _Windows:
             if before is not None:
                 before.synchronize()
             piece = self.pieces[buffer][: self.loader.order.size(some)]
-            self.loader.read_into(piece, some)
+            self.loader.read_into(piece, some, self.read_many)
             sent = self.link.send(piece, whole[at : at + len(piece)], after)
             self.on_the_way[buffer] = sent.done
             at += len(piece)

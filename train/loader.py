@@ -21,6 +21,7 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from winnow.massive.kept import KeptRows
+from winnow.shards.contiguous import ReadMany
 from winnow.shards.dtypes import TORCH
 from winnow.store import ActivationStore
 
@@ -169,8 +170,11 @@ class Loader:
         self.read_into(rows, blocks)
         return rows
 
-    def read_into(self, rows: Shaped[Tensor, "row d"], blocks: np.ndarray) -> None:
-        """Read blocks, ascending, into as many rows of host memory as they have, in the dtype they are stored in."""
+    def read_into(self, rows: Shaped[Tensor, "row d"], blocks: np.ndarray, read_many: ReadMany | None = None) -> None:
+        """Read blocks, ascending, into as many rows of host memory as they have, in the dtype they are stored in.
+
+        read_many: makes a thread's reads of a file in one call.
+        """
         starts, counts = _joined(blocks * self.order.block_rows, self.order.counts(blocks))
         if self.kept is not None:
             starts, counts = self.kept.runs(starts, counts)
@@ -178,7 +182,7 @@ class Loader:
 
         def read(part: np.ndarray) -> None:
             place = slice(begins[part[0]], begins[part[-1]] + counts[part[-1]])
-            self.store.read_runs_into(rows[place], self.hook, starts[part], counts[part])
+            self.store.read_runs_into(rows[place], self.hook, starts[part], counts[part], read_many)
 
         with ThreadPoolExecutor(READERS) as readers:
             list(readers.map(read, np.array_split(np.arange(len(starts)), min(READERS, len(starts)))))

@@ -27,7 +27,7 @@ from winnow.paths import as_path, kind_of, refuse_special
 from winnow.row_numbers import check_runs, check_span, integer
 from winnow.runtime.hashes import check_file, check_size, said_of
 from winnow.shapes import check_out
-from winnow.shards.contiguous import ContiguousReader
+from winnow.shards.contiguous import ContiguousReader, ReadMany
 from winnow.shards.dtypes import TORCH
 from winnow.shards.finished import SIDECAR, check_sidecars, finished_shards, noted, open_shard, verify_shard
 from winnow.shards.layout import RowIndex
@@ -124,11 +124,17 @@ class ActivationStore:
                 target.copy_(stored)
 
     def read_runs_into(
-        self, out: Shaped[Tensor, "row width"], hook: str, starts: np.ndarray, counts: np.ndarray
+        self,
+        out: Shaped[Tensor, "row width"],
+        hook: str,
+        starts: np.ndarray,
+        counts: np.ndarray,
+        read_many: ReadMany | None = None,
     ) -> None:
         """Fill `out`, a CPU tensor of the stored dtype, with runs of rows one after the other.
 
         Run i is the `counts[i]` rows from `starts[i]` on. Many short runs cost little more than reading their bytes.
+        read_many: makes the reads of a file, in place of a loop in Python.
         Raises `UserError` where `out` has not as many rows, or another width or dtype, and IndexError for rows that do
         not exist.
         """
@@ -144,7 +150,7 @@ class ActivationStore:
             if here.any():
                 begin = begins[here]
                 place = places[here] + (begin - starts[here])
-                self._file(shard).read_runs(stored, name, begin - first, ends[here] - begin, place)
+                self._file(shard).read_runs(stored, name, begin - first, ends[here] - begin, place, read_many)
 
     def tokens(self, start: int, stop: int) -> RowIndex:
         """Read sequence, position and token of rows [start, stop): int32 [row] each.

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
@@ -26,6 +26,20 @@ from winnow.shards.heaps import check_heaps
 
 LAYOUT_BYTES = 1 << 20  # more than the library's own part of a file needs
 META_BLOCK = 2048  # bytes in which the library lays out a file, where it is not told otherwise
+
+
+@runtime_checkable
+class ReadMany(Protocol):
+    """Reads many places of a file in one call."""
+
+    def __call__(
+        self, descriptor: int, out: np.ndarray, places: np.ndarray, sizes: np.ndarray, offsets: np.ndarray
+    ) -> int:
+        """Read `sizes[i]` bytes from byte `offsets[i]` on into `out` from byte `places[i]` on; how many reads it made.
+
+        Those that it did not make are the last ones.
+        """
+        ...
 
 
 class DataSet(NamedTuple):
@@ -179,17 +193,30 @@ class ContiguousReader:
         with self._file.opened() as descriptor:
             self._fill(descriptor, out.data.cast("B"), name, stored.offset + row * (out.nbytes // len(out)))
 
-    def read_runs(self, out: np.ndarray, name: str, rows: np.ndarray, counts: np.ndarray, places: np.ndarray) -> None:
+    def read_runs(
+        self,
+        out: np.ndarray,
+        name: str,
+        rows: np.ndarray,
+        counts: np.ndarray,
+        places: np.ndarray,
+        read_many: ReadMany | None = None,
+    ) -> None:
         """Read runs of rows into `out` [row, …], contiguous and of the stored dtype.
 
-        Run i is the `counts[i]` rows from `rows[i]` on; it goes to `places[i]` in `out`.
+        Run i is the `counts[i]` rows from `rows[i]` on; it goes to `places[i]` in `out`. read_many: makes the reads;
+        those that it does not make are made here, one by one.
         """
         stored = self[name]
         assert out.dtype == stored.dtype, (name, out.dtype)
         size = out.nbytes // max(1, len(out))
         view = out.data.cast("B")
         with self._file.opened() as descriptor:
-            for row, count, place in zip(rows.tolist(), counts.tolist(), places.tolist(), strict=True):
+            made = 0
+            if read_many is not None:
+                made = read_many(descriptor, out, places * size, counts * size, stored.offset + rows * size)
+            left = (numbers[made:].tolist() for numbers in (rows, counts, places))
+            for row, count, place in zip(*left, strict=True):
                 self._fill(descriptor, view[place * size : (place + count) * size], name, stored.offset + row * size)
 
     def _fill(self, descriptor: int, left: memoryview, name: str, at: int) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import harvest.jit
-from harvest.jit import CONFIG, cache_folder, compiled
+import winnow.runtime.jit
+from winnow.runtime.jit import CONFIG, cache_folder, compiled
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_without_a_home_nothing_is_kept_and_the_numbers_are_the_same(monkeypatch
 
 def test_the_users_own_choice_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CONFIG, "CACHE_DIR", str(tmp_path))
-    assert harvest.jit.cache_folder() == tmp_path
+    assert winnow.runtime.jit.cache_folder() == tmp_path
     tmp_path.chmod(0o777)
     cache_folder.cache_clear()
-    assert harvest.jit.cache_folder() is None
+    assert winnow.runtime.jit.cache_folder() is None
