@@ -75,10 +75,7 @@ class Architecture:
         self, p: Parameters, x: Float[Tensor, "row d"] | Float[Tensor, "learner row d"]
     ) -> tuple[Float[Tensor, "learner row d"], Float[Tensor, "learner row n"]]:
         """Compute the rows less each learner's b_dec, and the pre-activations, both in the compute dtype."""
-        dtype = self.compute_dtype if x.dtype == torch.float32 else x.dtype
-        b_dec = p["b_dec"].unsqueeze(1)
-        shape = torch.broadcast_shapes(x.shape, b_dec.shape)
-        centred = torch.sub(x, b_dec, out=torch.empty(shape, dtype=dtype, device=x.device))  # one pass
+        centred = self.lowered(x - p["b_dec"].unsqueeze(1))
         return centred, self.product(centred, p["W_enc"].mT, p["b_enc"])
 
     def product(
