@@ -27,7 +27,6 @@ from winnow.errors import UserError
 from winnow.formats.saelens import CONFIG, WEIGHTS
 from winnow.massive.rows import find
 from winnow.runtime.announce import announce, device_kind
-from winnow.runtime.device import choose_device
 from winnow.runtime.hashes import change_hashes, note_all
 from winnow.runtime.lock import claim
 from winnow.runtime.progress import progress_bar
@@ -45,9 +44,8 @@ from winnow.store import ActivationStore
 from winnow.tokens import TokenFile
 
 TRUTH_FILES = (CONFIG, WEIGHTS, TRAINING)
-FINISHING = (
-    3  # shards that are hashed and synced while a GPU computes the next: a core hashes slower than a disk writes
-)
+# Shards that are hashed and synced while a GPU computes the next: a core hashes slower than a disk writes.
+FINISHING = 3
 
 
 def make_shards(
@@ -61,14 +59,13 @@ def make_shards(
     dtype = config.harvest.storage_dtype
     made = [path.name for n in missing for path in (shard_path(folder, n), shard_path(folder, n).with_suffix(".json"))]
     change_hashes(folder.parent, forget=[f"{folder.name}/{name}" for name in (STATISTICS, *made)])
-    device = torch.device("cpu") if tokens is None else choose_device(config.model.device, ranks)
     with open_source(config, tokens, ranks) as source:
         stored = bytes_per_row(source.width, dtype) + 4 * len(source.width)  # and the norms
         refuse_without_space(folder, stored, left * source.most_rows)  # before a manifest binds to the settings
         with claim(folder / MANIFEST, wait=True):
             _write_manifest(config, source, plan, settings, folder)
         if ranks.rank == 0:  # a stage that is refused says nothing but that
-            announce("harvest", device, {"model.dtype": config.model.dtype} if tokens else {})
+            announce("harvest", source.device, {"model.dtype": config.model.dtype} if tokens else {})
         made_by = fingerprint(read_manifest(folder).written)
         units = source.context
         with progress_bar(title, total * units, source.unit, (total - left) * units) as bar:
